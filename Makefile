@@ -1,0 +1,91 @@
+# What a person types, and what CI types: `make help` lists it.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+PYTHON ?= python3
+PYTEST := .venv/bin/pytest $(EXHAUSTIVE)
+# Rendering takes one core for each process. Cargo locks its target folder, so what calls cargo is one process.
+PROCESSES ?= 2
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/copier-fast-rust
+RUNNER_VERSION := $(shell sed -n 's/^gungraun: *//p' versions.yml)
+# The version is part of the path, so a new version is a new file, and an old one is not built again.
+RUNNER := $(CACHE)/gungraun-runner-$(RUNNER_VERSION)/bin/gungraun-runner
+
+# Python's tools, the cargo tools that are wheels, and the runner are all found here.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/\1	\2/p' Makefile | while IFS='	' read -r target text; do \
+		printf '  make %-15s %s\n' "$$target" "$$text"; done
+
+.PHONY: setup
+setup: check-machine .venv/.installed runner packages ## Install what the tests need; quick when it is there
+
+.PHONY: test
+test: setup lint ## Check the code, and run all tests but the exhaustive ones
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-rendering test-crates
+
+.PHONY: test-all
+test-all: ## Run all tests, with every combination of answers
+	@$(MAKE) --no-print-directory test EXHAUSTIVE=--exhaustive
+
+.PHONY: test-rendering
+test-rendering: .venv/.installed ## Run the tests of what is rendered, and of this repository
+	$(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py
+
+.PHONY: test-crates
+test-crates: setup ## Run the tests that build crates
+	$(PYTEST) tests/crates
+
+.PHONY: demo
+demo: check-machine .venv/.installed ## Make a service, build it, use it, watch it and stop it
+	.venv/bin/python tests/demo.py
+
+.PHONY: lint
+lint: .venv/.installed ## Check the Python code, the configuration and the workflows
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	SKIP=ruff-check,ruff-format,mypy .venv/bin/pre-commit run --all-files
+
+# --- The parts of setup ---
+
+.PHONY: check-machine
+check-machine:
+	@missing=; \
+	command -v git >/dev/null || missing="$$missing\n  git"; \
+	$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		missing="$$missing\n  Python 3.11 or newer with venv (on Debian: python3-venv); another one is taken by: make setup PYTHON=..."; \
+	command -v cargo >/dev/null || missing="$$missing\n  cargo, by https://rustup.rs"; \
+	command -v rustup >/dev/null || missing="$$missing\n  rustup, by https://rustup.rs; it brings the toolchain that a crate asks for"; \
+	if [ -n "$$missing" ]; then printf "Please install, then type make setup again:$$missing\n" >&2; exit 1; fi
+
+.venv/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: runner
+runner: $(RUNNER) .venv/.installed
+	@ln -sf $(RUNNER) .venv/bin/gungraun-runner
+
+$(RUNNER):
+	@echo "Building gungraun-runner $(RUNNER_VERSION), once; this takes some minutes."
+	cargo install --quiet --locked --root $(CACHE)/gungraun-runner-$(RUNNER_VERSION) --version =$(RUNNER_VERSION) gungraun-runner
+
+# valgrind counts instructions; qemu-user is an old processor to run on.
+.PHONY: packages
+packages:
+	@if command -v valgrind >/dev/null && command -v qemu-x86_64 >/dev/null; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then sudo=none; \
+	elif [ "$$(id -u)" = 0 ]; then sudo=; \
+	elif sudo -n true 2>/dev/null; then sudo='sudo -n'; else sudo=none; fi; \
+	if [ "$$sudo" != none ] && $$sudo apt-get -qq update && $$sudo apt-get -qq install --yes valgrind qemu-user; then exit 0; fi; \
+	echo "valgrind or qemu-x86_64 is not there and cannot be installed from here. Install both with the package" \
+		"manager of the machine (Debian: apt-get install valgrind qemu-user). Until then the tests that need them" \
+		"fail." >&2
