@@ -1,0 +1,392 @@
+//! Aggregates `key;value` lines to the count, least, mean and greatest value of each key.
+//!
+//! # Input
+//! - A record is a line: a key, `;`, a value. Lines end with `\n` or `\r\n`; the last one may end
+//!   with the input. Empty lines are passed over, and counted.
+//! - A key is one byte or more, any but `;` and `\n`; it need not be UTF-8.
+//! - A value is a [`Decimal`] with at most four fraction digits.
+//! - A line has at most [`MAX_LINE_BYTES`] before its end.
+//!
+//! Anything else is an [`Error`] that names the line and what was expected there. It is the first
+//! such line of the input, however the input is cut and however many threads read it.
+//!
+//! # Output
+//! A [`Summary`], sorted by the bytes of the keys. Sums are exact; a mean is rounded to four fraction
+//! digits, halves away from zero.
+//!
+//! # Two ways in, two hashers
+//! [`Aggregator::feed`] is pushed to and never waits, so that a server can serve many clients from
+//! few threads; [`Aggregator::read`] pulls from a reader with several threads. Who chooses the keys
+//! decides the hasher: [`TrustedHasher`] is fast, but a stranger can make keys that all collide;
+//! [`KeyedHasher`] holds against that.
+//!
+//! # Hot path
+//! Why: runs once for each record, of which inputs have millions.
+//! Budget: 300 instructions and 0 heap blocks a record whose key is known.
+//! Hasher: the caller names it, since only the caller knows where the keys come from.
+
+mod decimal;
+mod read;
+mod record;
+
+pub use decimal::Decimal;
+
+use crate::error::{Error, Expected};
+use hashbrown::HashTable;
+use std::hash::{BuildHasher, Hasher};
+
+/// Hashes keys that strangers choose: SipHash with a random key of its own.
+pub type KeyedHasher = std::hash::RandomState;
+
+/// Hashes keys from a source that would not attack us, several times as fast.
+pub type TrustedHasher = rustc_hash::FxBuildHasher;
+
+/// The longest line in bytes, its end not counted: 1 MiB.
+pub const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// What an aggregation may hold: with the length of the keys it bounds the memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most distinct keys; one more is [`Error::TooManyKeys`].
+    pub distinct_keys: usize,
+}
+
+impl Default for Limits {
+    /// A million keys: a few hundred megabytes with keys of usual length.
+    fn default() -> Self {
+        Self {
+            distinct_keys: 1_000_000,
+        }
+    }
+}
+
+/// Count, least, mean and greatest value of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    count: u64,
+    min: Decimal,
+    max: Decimal,
+    /// In ten-thousandths; 2⁶⁴ values of any size fit.
+    sum: i128,
+}
+
+impl Stats {
+    const fn of(value: Decimal) -> Self {
+        Self {
+            count: 1,
+            min: value,
+            max: value,
+            sum: value.ten_thousandths() as i128,
+        }
+    }
+
+    #[inline]
+    fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.sum += other.sum;
+    }
+
+    /// How many records have the key.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The least value.
+    #[must_use]
+    pub const fn min(&self) -> Decimal {
+        self.min
+    }
+
+    /// The greatest value.
+    #[must_use]
+    pub const fn max(&self) -> Decimal {
+        self.max
+    }
+
+    /// The mean, rounded to four fraction digits, halves away from zero.
+    #[must_use]
+    pub const fn mean(&self) -> Decimal {
+        let count = self.count as i128;
+        let (quotient, remainder) = (self.sum / count, self.sum % count);
+        let up = if remainder.unsigned_abs() * 2 >= count.unsigned_abs() {
+            self.sum.signum()
+        } else {
+            0
+        };
+        // Between the least and the greatest value, so it fits.
+        Decimal::from_ten_thousandths((quotient + up) as i64)
+    }
+}
+
+#[derive(Debug)]
+struct Row {
+    key: Box<[u8]>,
+    stats: Stats,
+}
+
+/// Aggregates what it is given, piece by piece. After an error it is of no more use.
+#[derive(Debug)]
+pub struct Aggregator<S> {
+    rows: HashTable<Row>,
+    hasher: S,
+    limits: Limits,
+    /// Lines taken of the current input.
+    lines: u64,
+    /// The start of a line whose end is still to come.
+    partial: Vec<u8>,
+}
+
+impl<S: BuildHasher + Default> Aggregator<S> {
+    /// An aggregation of nothing yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self::with_hasher(limits, S::default())
+    }
+}
+
+impl<S: BuildHasher> Aggregator<S> {
+    /// An aggregation of nothing yet, with a hasher that the caller made.
+    #[must_use]
+    pub const fn with_hasher(limits: Limits, hasher: S) -> Self {
+        Self {
+            rows: HashTable::new(),
+            hasher,
+            limits,
+            lines: 0,
+            partial: Vec::new(),
+        }
+    }
+
+    /// Takes the next bytes of the input, which may be cut anywhere.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] or [`Error::TooManyKeys`].
+    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        let Some(last) = memchr::memrchr(b'\n', chunk) else {
+            return self.keep(chunk);
+        };
+        let (mut lines, rest) = chunk.split_at(last + 1);
+        if !self.partial.is_empty() {
+            let end = memchr::memchr(b'\n', lines).map_or(lines.len(), |at| at + 1);
+            self.keep(&lines[..end])?;
+            self.end_line()?;
+            lines = &lines[end..];
+        }
+        self.take_lines(lines)?;
+        self.keep(rest)
+    }
+
+    /// Ends the input and sorts the result.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] or [`Error::TooManyKeys`] for a last line without its end.
+    pub fn finish(mut self) -> Result<Summary, Error> {
+        self.end_line()?;
+        let mut rows: Vec<_> = self.rows.into_iter().collect();
+        rows.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(Summary { rows })
+    }
+
+    /// Remembers the start of a line, unless it is longer than a line may be.
+    fn keep(&mut self, start: &[u8]) -> Result<(), Error> {
+        self.partial.extend_from_slice(start);
+        let line = self.partial.strip_suffix(b"\n").unwrap_or(&self.partial);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.len() > MAX_LINE_BYTES {
+            return Err(Error::malformed(self.lines + 1, Expected::ShorterLine));
+        }
+        Ok(())
+    }
+
+    /// Takes the line whose pieces were kept.
+    fn end_line(&mut self) -> Result<(), Error> {
+        let mut line = std::mem::take(&mut self.partial);
+        if line.last().is_some_and(|&byte| byte != b'\n') {
+            line.push(b'\n');
+        }
+        self.take_lines(&line)?;
+        line.clear();
+        self.partial = line;
+        Ok(())
+    }
+
+    /// Takes whole lines, each with its `\n`.
+    fn take_lines(&mut self, mut text: &[u8]) -> Result<(), Error> {
+        while !text.is_empty() {
+            self.lines += 1;
+            text = match self.take_usual(text) {
+                Some(rest) => rest,
+                None => self.take_any(text)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Takes the first line of `text` if it is a short record with a known key, as most are, and
+    /// gives what follows.
+    #[inline]
+    fn take_usual<'a>(&mut self, text: &'a [u8]) -> Option<&'a [u8]> {
+        let (record, rest) = record::split_usual(text)?;
+        let hash = self.hash(record.key);
+        self.row(hash, record.key)?
+            .stats
+            .merge(&Stats::of(record.value));
+        Some(rest)
+    }
+
+    /// Takes the first line of `text`, whatever it is, and gives what follows.
+    #[inline(never)]
+    fn take_any<'a>(&mut self, text: &'a [u8]) -> Result<&'a [u8], Error> {
+        let (record, rest) =
+            record::split_any(text).map_err(|expected| Error::malformed(self.lines, expected))?;
+        if let Some(record) = record {
+            self.merge(record.key, &Stats::of(record.value))?;
+        }
+        Ok(rest)
+    }
+
+    fn merge(&mut self, key: &[u8], stats: &Stats) -> Result<(), Error> {
+        let hash = self.hash(key);
+        if let Some(row) = self.row(hash, key) {
+            row.stats.merge(stats);
+            return Ok(());
+        }
+        if self.rows.len() >= self.limits.distinct_keys {
+            return Err(Error::TooManyKeys {
+                limit: self.limits.distinct_keys,
+            });
+        }
+        let row = Row {
+            key: key.into(),
+            stats: *stats,
+        };
+        self.rows
+            .insert_unique(hash, row, |row| hash_of(&self.hasher, &row.key));
+        Ok(())
+    }
+
+    #[inline]
+    fn hash(&self, key: &[u8]) -> u64 {
+        hash_of(&self.hasher, key)
+    }
+
+    #[inline]
+    fn row(&mut self, hash: u64, key: &[u8]) -> Option<&mut Row> {
+        self.rows.find_mut(hash, |row| {
+            #[cfg(test)]
+            tests::COMPARISONS.with(|count| count.set(count.get() + 1));
+            *row.key == *key
+        })
+    }
+}
+
+/// The bytes alone: a key is all that is hashed, so the length that `Hash` would add tells nothing.
+#[inline]
+fn hash_of(hasher: &impl BuildHasher, key: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(key);
+    hasher.finish()
+}
+
+/// A finished aggregation.
+#[derive(Debug)]
+pub struct Summary {
+    rows: Vec<Row>,
+}
+
+impl Summary {
+    /// The keys with their statistics, sorted by the bytes of the keys.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &Stats)> {
+        self.rows.iter().map(|row| (&*row.key, &row.stats))
+    }
+
+    /// How many distinct keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether the input had no record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// For each byte of `word`, its highest bit is set where the byte is `wanted`; above the first such
+/// byte, bits may be set by mistake.
+#[inline]
+const fn bytes_equal_to(word: u64, wanted: u8) -> u64 {
+    let zero_where_equal = word ^ (wanted as u64 * decimal::LOW_BITS);
+    zero_where_equal.wrapping_sub(decimal::LOW_BITS) & !zero_where_equal & decimal::HIGH_BITS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// How often a key was compared with another one.
+        pub(super) static COMPARISONS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    const KEYS: u64 = 2_000;
+
+    /// Keys of which rustc-hash makes one and the same hash: their first half cancels its seed.
+    fn colliding_keys() -> impl Iterator<Item = [u8; 16]> {
+        let cancelling = 0x243f_6a88_85a3_08d3_u64.to_le_bytes();
+        (0..KEYS).map(move |key| {
+            let mut bytes = [b'a'; 16];
+            bytes[..8].copy_from_slice(&cancelling);
+            for (at, byte) in bytes[8..].iter_mut().enumerate() {
+                *byte += (key >> (4 * at) & 15) as u8;
+            }
+            bytes
+        })
+    }
+
+    fn comparisons<S: BuildHasher + Default>() -> u64 {
+        COMPARISONS.set(0);
+        let mut aggregator = Aggregator::<S>::new(Limits::default());
+        for key in colliding_keys() {
+            aggregator
+                .feed(&key)
+                .and_then(|()| aggregator.feed(b";1\n"))
+                .expect("a record");
+        }
+        assert_eq!(aggregator.finish().expect("all records").len() as u64, KEYS);
+        COMPARISONS.get()
+    }
+
+    /// Counted, not timed: this is why the service takes the keyed hasher.
+    #[test]
+    fn only_the_keyed_hasher_stands_colliding_keys() {
+        assert_eq!(comparisons::<TrustedHasher>(), KEYS * (KEYS - 1) / 2);
+        assert!(comparisons::<KeyedHasher>() < KEYS);
+    }
+
+    #[test]
+    fn the_mean_rounds_halves_away_from_zero() {
+        for (sum, count, mean) in [
+            (5, 2, 3),
+            (-5, 2, -3),
+            (4, 3, 1),
+            (-4, 3, -1),
+            (5, 3, 2),
+            (0, 7, 0),
+        ] {
+            let zero = Decimal::from_ten_thousandths(0);
+            let stats = Stats {
+                count,
+                min: zero,
+                max: zero,
+                sum,
+            };
+            assert_eq!(stats.mean().ten_thousandths(), mean, "{sum} / {count}");
+        }
+    }
+}

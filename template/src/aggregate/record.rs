@@ -1,0 +1,84 @@
+//! Finds where a record and its parts end, eight bytes at a time.
+
+use super::decimal::Decimal;
+use super::{MAX_LINE_BYTES, bytes_equal_to};
+use crate::error::Expected;
+
+pub(super) struct Record<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) value: Decimal,
+}
+
+/// Splits the first line off `text`, if it is a record with a value of up to seven bytes. It looks
+/// for `;` only: a key with a `\n` in it is for the caller to reject, who knows which keys there are.
+#[inline]
+pub(super) fn split_usual(text: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    // The search for `;` runs on over ends of lines, so empty lines must not begin one each: that
+    // would be quadratic. Any other line without `;` is a fault, and the last one looked at.
+    if matches!(text.first()?, b'\n' | b'\r') {
+        return None;
+    }
+    let key_len = position_of_separator(text)?;
+    let (key, value) = (&text[..key_len], &text[key_len + 1..]);
+    let word = u64::from_le_bytes(*value.first_chunk()?);
+    let end = first_byte(bytes_equal_to(word, b'\n'));
+    if end == 8 || key_len > MAX_LINE_BYTES - 9 {
+        return None;
+    }
+    let before_end = (word << 8) >> (8 * end) as u32 & 0xff;
+    let value_len = if before_end == u64::from(b'\r') {
+        end - 1
+    } else {
+        end
+    };
+    let record = Record {
+        key,
+        value: Decimal::from_word(word, value_len as u32)?,
+    };
+    Some((record, &value[end + 1..]))
+}
+
+#[inline]
+fn position_of_separator(text: &[u8]) -> Option<usize> {
+    let mut rest = text;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let found = bytes_equal_to(u64::from_le_bytes(*word), b';');
+        if found != 0 {
+            return Some(text.len() - rest.len() + first_byte(found));
+        }
+        rest = after;
+    }
+    None
+}
+
+/// Where the first byte is whose highest bit is set; 8 if none is.
+#[inline]
+const fn first_byte(bits: u64) -> usize {
+    bits.trailing_zeros() as usize / 8
+}
+
+/// Splits the first line off `text`, which ends with `\n`; an empty line gives no record. Faults are
+/// told apart here.
+pub(super) fn split_any(text: &[u8]) -> Result<(Option<Record<'_>>, &[u8]), Expected> {
+    let end = memchr::memchr(b'\n', text).unwrap_or(text.len() - 1);
+    let (line, rest) = (&text[..end], &text[end + 1..]);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Ok((None, rest));
+    }
+    if line.len() > MAX_LINE_BYTES {
+        return Err(Expected::ShorterLine);
+    }
+    let separator = memchr::memchr(b';', line).ok_or(Expected::Separator)?;
+    let (key, value) = (&line[..separator], &line[separator + 1..]);
+    if key.is_empty() {
+        return Err(Expected::Key);
+    }
+    Ok((
+        Some(Record {
+            key,
+            value: Decimal::parse(value)?,
+        }),
+        rest,
+    ))
+}
