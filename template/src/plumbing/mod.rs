@@ -1,0 +1,119 @@
+//! What any HTTP service needs and none is known by: it holds no name of this one and nothing
+//! of what it does, so that it can be replaced as a whole.
+
+pub mod limits;
+pub mod metrics;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde_json::json;
+use std::error::Error;
+
+/// Why the plumbing refuses a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// No route has this path.
+    #[error("there is nothing at this path")]
+    NotFound,
+    /// The route has no such method.
+    #[error("this path does not take this method; see the Allow header")]
+    MethodNotAllowed,
+    /// The body ended early or is not framed as HTTP wants it.
+    #[error("the body could not be read to its end")]
+    BrokenBody,
+    /// The body is larger than one may be.
+    #[error("the body is larger than {limit} bytes")]
+    BodyTooLarge {
+        /// The limit that was set.
+        limit: u64,
+    },
+    /// The client paused for too long within the body.
+    #[error("the body stood still for too long")]
+    BodyIdle,
+    /// The request took too long as a whole.
+    #[error("the request took too long")]
+    TooSlow,
+    /// Enough requests run already.
+    #[error("too many requests are running; try again")]
+    Busy,
+    /// The running requests hold enough body bytes already.
+    #[error("the running requests hold too many bytes; try again")]
+    MemoryBusy,
+    /// The service is about to stop.
+    #[error("the service is stopping; try another instance")]
+    Draining,
+    /// The service itself is at fault, such as by a panic.
+    #[error("the request failed on a fault of the service")]
+    Fault,
+}
+
+impl Rejection {
+    fn status_and_code(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::BrokenBody => (StatusCode::BAD_REQUEST, "broken_body"),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::BodyIdle => (StatusCode::REQUEST_TIMEOUT, "body_idle"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::MemoryBusy => (StatusCode::SERVICE_UNAVAILABLE, "memory_busy"),
+            Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            Self::Fault => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+}
+
+impl From<axum::Error> for Rejection {
+    /// Finds the rejection that a limited body gave; any other failure is the transport's.
+    fn from(error: axum::Error) -> Self {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+        while let Some(error) = cause {
+            if let Some(rejection) = error.downcast_ref() {
+                return *rejection;
+            }
+            cause = error.source();
+        }
+        Self::BrokenBody
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let (status, code) = self.status_and_code();
+        let mut response = error_response(status, code, &self.to_string(), None);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// The one shape of every error: `{"error":{"code":"...","message":"...","line":12}}`.
+#[must_use]
+pub fn error_response(
+    status: StatusCode,
+    code: &'static str,
+    message: &str,
+    line: Option<u64>,
+) -> Response {
+    let mut error = json!({ "code": code, "message": message });
+    if let Some(line) = line {
+        error["line"] = line.into();
+    }
+    (status, Json(json!({ "error": error }))).into_response()
+}
+
+/// Answers unknown paths, and unknown methods of the routes so far, with the common error.
+pub fn with_fallbacks<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router
+        .fallback(|| async { Rejection::NotFound })
+        .method_not_allowed_fallback(|| async { Rejection::MethodNotAllowed })
+}
