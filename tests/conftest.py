@@ -1,0 +1,65 @@
+"""What all tests share: isolation from the machine, and one rendering of each variant."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from template import Template, make_template
+from variants import all_combinations, pairwise_cover
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option for the long way round."""
+    parser.addoption("--exhaustive", action="store_true", help="render every combination of answers")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test with an argument `variant` for all variants."""
+    if "variant" in metafunc.fixturenames:
+        exhaustive = metafunc.config.getoption("exhaustive")
+        variants = [*pairwise_cover(), *(all_combinations() if exhaustive else ())]
+        metafunc.parametrize("variant", dict.fromkeys(variants), ids=str)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that the processes of one run have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leave out the machine: its git and Copier settings, and a git hook that may be running us."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "settings.yml").write_text("{}\n")
+    (home / "gitconfig").write_text(
+        "[user]\nname = Tess Tester\nemail = tess@example.org\n"
+        "[init]\ndefaultBranch = main\n[commit]\ngpgSign = false\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("GIT_", "COPIER_"))]:
+            patch.delenv(name)
+        patch.setenv("COPIER_SETTINGS_PATH", str(home / "settings.yml"))
+        patch.setenv("COPIER_CACHE_DIR", str(home / "cache"))
+        patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        # Nothing here may need a remote repository.
+        patch.setenv("GIT_ALLOW_PROTOCOL", "file")
+        patch.setenv("NO_COLOR", "1")
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        yield
+
+
+@pytest.fixture(scope="session")
+def template(shared_folder: Path) -> Template:
+    """The template as it is in this checkout."""
+    folder = shared_folder / "template"
+    with FileLock(shared_folder / "template.lock"):
+        if folder.exists():
+            return Template(folder / "files", folder / "repository", folder / "renderings")
+        return make_template(folder)

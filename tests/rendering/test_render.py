@@ -1,0 +1,204 @@
+"""Every variant renders, and what it renders is tidy."""
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from pytest_copie.plugin import Copie
+
+from ownership import owners
+from template import ANSWERS_FILE, Template, copy, copy_in_process, read_tree
+from variants import CHECKOUT, Variant, is_asked, pairwise_cover, questions
+
+MOST_FILES = {"lib": 30, "cli": 34, "service": 40}
+ASKED_FOR = {".cargo/config.toml", ".dockerignore", ".github/workflows/publish.yml", "Containerfile"}
+
+
+@pytest.fixture
+def tree(template: Template, variant: Variant) -> dict[str, bytes]:
+    """The files of a crate."""
+    return read_tree(template.rendering(variant.answers))
+
+
+@pytest.fixture
+def texts(tree: dict[str, bytes]) -> dict[str, str]:
+    """The files of a crate, which are all text."""
+    return {path: content.decode() for path, content in tree.items()}
+
+
+def without_source(tree: dict[str, bytes]) -> dict[str, bytes]:
+    """Leave out where the template was and which release, which differs with the way to render."""
+    answers = re.sub(rb"(?m)^_(src_path|commit):.*\n", b"", tree[ANSWERS_FILE])
+    return {**tree, ANSWERS_FILE: answers}
+
+
+def failures(texts: dict[str, str], pattern: str) -> list[str]:
+    """Where a pattern is in any file."""
+    return [
+        f"{path}:{text.count(chr(10), 0, hit.start()) + 1}: {hit[0]!r}"
+        for path, text in texts.items()
+        for hit in re.finditer(pattern, text)
+    ]
+
+
+# --- It renders ---
+
+
+@pytest.mark.parametrize("covered", pairwise_cover(), ids=str)
+def test_the_command_renders_without_trust_what_the_other_tests_read(
+    template: Template, covered: Variant, tmp_path: Path
+) -> None:
+    outcome = copy(template.repository, tmp_path / "crate", covered.answers)
+    assert outcome.exit_code == 0, outcome.stderr
+    rendered = without_source(read_tree(tmp_path / "crate"))
+    assert rendered == without_source(read_tree(template.rendering(covered.answers)))
+
+
+@pytest.mark.parametrize("covered", pairwise_cover(), ids=str)
+def test_trust_changes_nothing(template: Template, covered: Variant, copie: Copie) -> None:
+    result = copie.copy(covered.answers, template_dir=template.repository)
+    assert result.exception is None
+    assert result.project_dir is not None
+    rendered = without_source(read_tree(result.project_dir))
+    assert rendered == without_source(read_tree(template.rendering(covered.answers)))
+
+
+def test_a_second_rendering_is_the_same(template: Template, variant: Variant, tmp_path: Path) -> None:
+    outcome = copy_in_process(template.files, tmp_path / "another-name", variant.answers)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert read_tree(tmp_path / "another-name") == read_tree(template.rendering(variant.answers))
+
+
+# --- What it renders is well formed ---
+
+
+def test_toml_parses(texts: dict[str, str]) -> None:
+    parsed = {path: tomllib.loads(text) for path, text in texts.items() if path.endswith(".toml")}
+    assert "Cargo.toml" in parsed
+
+
+def test_yaml_parses(texts: dict[str, str]) -> None:
+    parsed = {path: list(yaml.safe_load_all(text)) for path, text in texts.items() if path.endswith((".yml", ".yaml"))}
+    assert None not in parsed[ANSWERS_FILE]
+
+
+def test_json_parses(texts: dict[str, str], variant: Variant) -> None:
+    parsed = {path: json.loads(text) for path, text in texts.items() if path.endswith(".json")}
+    assert bool(parsed) == (variant.answers["place"] == "repository")
+
+
+def test_no_statement_or_comment_of_jinja_is_left(texts: dict[str, str]) -> None:
+    assert failures(texts, r"\{[%#]|%\}") == []
+
+
+def test_no_expression_of_jinja_is_left(texts: dict[str, str]) -> None:
+    """GitHub and Rust have double braces too; but only in a template they hold names of ours."""
+    names = "|".join(sorted(template_names()))
+    # The braces of a justfile are its own, and `just` knows which names it has: the next test asks it.
+    others = {path: text for path, text in texts.items() if path != "justfile"}
+    assert failures(others, rf"(?<!\$)\{{\{{(?:[^{{}}\n]*[^\w{{}}\n])?(?:{names})\b[^{{}}\n]*\}}\}}") == []
+
+
+def template_names() -> set[str]:
+    """The names that only Jinja can give a meaning to."""
+    computed = re.findall(r"\{%-? set (\w+)", (CHECKOUT / "variant.jinja").read_text(encoding="utf-8"))
+    return {*questions(), *computed, "variant", "_copier_conf", "_copier_answers", "_copier_operation"}
+
+
+def test_just_knows_every_name_in_the_justfile(template: Template, variant: Variant) -> None:
+    justfile = template.rendering(variant.answers) / "justfile"
+    if variant.answers["place"] == "member":
+        assert not justfile.exists()
+    else:
+        done = subprocess.run(
+            ["just", "--justfile", str(justfile), "--list"], check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+
+# --- What it renders is tidy ---
+
+
+def test_no_file_is_empty(tree: dict[str, bytes]) -> None:
+    assert [path for path, content in tree.items() if not content.strip()] == []
+
+
+def test_no_file_is_left_of_the_template_itself(tree: dict[str, bytes]) -> None:
+    assert [path for path in tree if path.endswith(".jinja") or "{" in path] == []
+
+
+def test_every_file_ends_with_one_line_end(texts: dict[str, str]) -> None:
+    assert [path for path, text in texts.items() if not text.endswith("\n") or text.endswith("\n\n")] == []
+
+
+def test_no_file_begins_with_a_blank_line(texts: dict[str, str]) -> None:
+    assert [path for path, text in texts.items() if text.startswith(("\n", "\r"))] == []
+
+
+def test_no_line_has_trailing_blanks(texts: dict[str, str]) -> None:
+    assert failures(texts, r"[ \t\r]+(?=\n)") == []
+
+
+def test_no_file_has_two_blank_lines_in_a_row(texts: dict[str, str]) -> None:
+    assert failures(texts, r"\n\n\n+") == []
+
+
+def test_a_folder_is_never_empty(template: Template, variant: Variant) -> None:
+    crate = template.rendering(variant.answers)
+    assert [path for path in crate.rglob("*") if path.is_dir() and not any(path.iterdir())] == []
+
+
+def test_a_crate_is_short_to_read(tree: dict[str, bytes], variant: Variant) -> None:
+    """What somebody asked for besides is not counted."""
+    files = tree.keys() - ASKED_FOR
+    assert len(files) <= MOST_FILES[str(variant.answers["kind"])], sorted(files)
+
+
+# --- Answers ---
+
+
+def test_exactly_the_answers_that_apply_are_recorded(tree: dict[str, bytes], variant: Variant) -> None:
+    recorded = yaml.safe_load(tree[ANSWERS_FILE])
+    assert {name: answer for name, answer in recorded.items() if not name.startswith("_")} == variant.answers
+
+
+def test_a_question_is_recorded_only_if_it_was_asked(tree: dict[str, bytes]) -> None:
+    recorded = yaml.safe_load(tree[ANSWERS_FILE])
+    assert [name for name in recorded if name in questions() and not is_asked(name, recorded)] == []
+
+
+def test_managed_files_do_not_depend_on_the_identity_of_a_crate(template: Template, variant: Variant) -> None:
+    """So a rendering of them depends on choices and release only, and serves a thousand crates."""
+    other = {
+        "crate_name": "qq",
+        "description": "zzzz",
+        "author": "yyyy",
+        "repository_url": "https://example.com/xxxx/wwww",
+    }
+    trees = [read_tree(template.rendering(answers)) for answers in (variant.answers, {**variant.answers, **other})]
+    managed = [{path: tree[path] for path in tree if owners(path) == ["managed"]} for tree in trees]
+    assert variant.answers["place"] == "member" or "rust-toolchain.toml" in managed[0]
+    assert managed[0] == managed[1]
+
+
+def test_the_folder_gives_the_name_of_the_crate(template: Template, tmp_path: Path) -> None:
+    names = {
+        "My Crate": "my-crate",
+        "log_totals": "log-totals",
+        "2nd-try": "nd-try",
+        "Ünïcode": "n-code",
+        "--x y--": "x-y",
+        "日本": "new-crate",
+    }
+    proposed = {}
+    for folder in names:
+        outcome = copy_in_process(template.files, tmp_path / folder, {})
+        assert outcome.exit_code == 0, (folder, outcome.last_line)
+        proposed[folder] = yaml.safe_load((tmp_path / folder / ANSWERS_FILE).read_text())["crate_name"]
+        shutil.rmtree(tmp_path / folder)
+    assert proposed == names

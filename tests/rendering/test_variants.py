@@ -1,0 +1,27 @@
+"""The cover of variants, on which all tests of rendering rest, holds what it promises."""
+
+from itertools import combinations
+
+from variants import all_combinations, is_asked, pairwise_cover, questions
+
+
+def test_the_cover_has_every_pair_of_choices_that_go_together() -> None:
+    covered = {pair for variant in pairwise_cover() for pair in combinations(variant.items, 2)}
+    wanted = {pair for variant in all_combinations() for pair in combinations(variant.items, 2)}
+    assert sorted(map(repr, wanted - covered)) == []
+
+
+def test_the_cover_is_small() -> None:
+    assert len(pairwise_cover()) <= 40
+
+
+def test_a_variant_answers_exactly_the_questions_that_are_asked() -> None:
+    for variant in pairwise_cover():
+        asked = [name for name in questions() if is_asked(name, variant.answers)]
+        assert list(variant.answers) == asked
+
+
+def test_there_are_14_questions_of_which_a_crate_is_asked_9_to_13() -> None:
+    assert len(questions()) == 14
+    asked = {len(variant.items) for variant in all_combinations()}
+    assert (min(asked), max(asked)) == (9, 13)

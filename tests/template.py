@@ -1,0 +1,149 @@
+"""Copies of the template, and crates made from them as a user makes them."""
+
+import contextlib
+import hashlib
+import io
+import shutil
+import subprocess
+import sys
+import traceback
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from unittest import mock
+
+from filelock import FileLock
+
+from variants import CHECKOUT, Answers
+
+ANSWERS_FILE = ".copier-answers.yml"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of Copier ended."""
+
+    exit_code: int
+    stderr: str
+
+    @property
+    def last_line(self) -> str:
+        """What a user reads first: the line above the prompt."""
+        return self.stderr.rstrip("\n").rpartition("\n")[2]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A copy of this checkout's template, apart from whatever is edited meanwhile."""
+
+    files: Path
+    """A plain folder, which Copier reads quickest."""
+    repository: Path
+    """The same as a git repository with a release, as users have it."""
+    renderings: Path
+
+    def rendering(self, answers: Answers) -> Path:
+        """A crate made from the answers: once for all tests, so they only read it."""
+        digest = hashlib.sha256(repr(sorted(answers.items())).encode()).hexdigest()[:16]
+        crate = self.renderings / digest
+        with FileLock(self.renderings / f"{digest}.lock"):
+            if not crate.exists():
+                # Under another name first: a failed rendering leaves no half crate to the next test.
+                outcome = copy_in_process(self.files, crate.with_suffix(".part"), answers)
+                assert outcome.exit_code == 0, outcome.stderr
+                crate.with_suffix(".part").rename(crate)
+        return crate
+
+
+def make_template(folder: Path) -> Template:
+    """Copy the template as it is in this checkout, committed or not."""
+    files, repository, renderings = folder / "files", folder / "repository", folder / "renderings"
+    renderings.mkdir(parents=True)
+    listing = git(CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listing.split("\0")):
+        source, target = CHECKOUT / name, files / name
+        # Deleted, but the deletion is not committed yet.
+        if source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    shutil.copytree(files, repository, symlinks=True)
+    git(repository, "init", "--quiet")
+    release(repository, "v0.0.1")
+    return Template(files, repository, renderings)
+
+
+def release(repository: Path, tag: str) -> None:
+    """Commit all there is, and tag it."""
+    git(repository, "add", "--all", "--force")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", tag)
+    git(repository, "tag", tag)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder, and return what it prints."""
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def copier(*arguments: str, folder: Path | None = None) -> Outcome:
+    """Run the `copier` command as a user does, who has not said that the template is to be trusted."""
+    command = [str(Path(sys.executable).with_name("copier")), *arguments]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
+    return Outcome(done.returncode, done.stderr)
+
+
+def copier_in_process(*arguments: str) -> Outcome:
+    """Run the same command here: ten times as quick, since Python and Copier are started already."""
+    [script] = entry_points(group="console_scripts", name="copier")
+    stderr = io.StringIO()
+    exit_code: int | str | None
+    with (
+        mock.patch.object(sys, "argv", ["copier", *arguments]),
+        contextlib.redirect_stderr(stderr),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        try:
+            exit_code = script.load()()
+        except SystemExit as end:
+            exit_code = end.code
+        except Exception:  # noqa: BLE001  The interpreter would print any of them, and end with 1.
+            traceback.print_exc()
+            exit_code = 1
+    assert exit_code is None or isinstance(exit_code, int)
+    return Outcome(exit_code or 0, stderr.getvalue())
+
+
+def copy(template: Path, crate: Path, answers: Answers) -> Outcome:
+    """Make a crate by the `copier` command."""
+    return copier(*_copy_arguments(template, crate, answers))
+
+
+def copy_in_process(template: Path, crate: Path, answers: Answers) -> Outcome:
+    """Make a crate by the same command, run here."""
+    return copier_in_process(*_copy_arguments(template, crate, answers))
+
+
+def _copy_arguments(template: Path, crate: Path, answers: Answers) -> list[str]:
+    data = [
+        argument
+        for name, answer in answers.items()
+        for argument in ("--data", f"{name}={str(answer).lower() if isinstance(answer, bool) else answer}")
+    ]
+    return ["copy", "--quiet", "--defaults", *data, str(template), str(crate)]
+
+
+def read_tree(crate: Path) -> dict[str, bytes]:
+    """All files of a crate, by their path in it."""
+    return {
+        path.relative_to(crate).as_posix(): path.read_bytes()
+        for path in sorted(crate.rglob("*"))
+        if path.is_file() and path.relative_to(crate).parts[0] != ".git"
+    }

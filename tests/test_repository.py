@@ -1,0 +1,144 @@
+"""The repository itself: versions, pins, workflows, and nothing of the machine it was written on."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from template import git
+from variants import CHECKOUT
+
+PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+OUR_WORKFLOWS = sorted((CHECKOUT / ".github" / "workflows").glob("*.yml"))
+CRATE_WORKFLOWS = sorted((CHECKOUT / "template" / ".github" / "workflows").glob("*"))
+WORKFLOWS = [pytest.param(path, id=str(path.relative_to(CHECKOUT))) for path in [*OUR_WORKFLOWS, *CRATE_WORKFLOWS]]
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run one of the tools that stand beside this Python."""
+    tool, *arguments = map(str, command)
+    program = str(Path(sys.executable).with_name(tool))
+    return subprocess.run([program, *arguments], check=False, capture_output=True, text=True)
+
+
+def pins() -> dict[str, Requirement]:
+    """The lines of requirements.txt."""
+    lines = (CHECKOUT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(requirement.name): requirement for requirement in requirements}
+
+
+def tracked_texts() -> dict[str, str]:
+    """The files that git has or would take, as text."""
+    names = git(CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    paths = [CHECKOUT / name for name in names if name]
+    return {str(path.relative_to(CHECKOUT)): path.read_text(errors="replace") for path in paths if path.is_file()}
+
+
+# --- Version ---
+
+
+def test_the_newest_entry_of_the_changelog_is_this_version() -> None:
+    changelog = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"(?m)^## \[?v?(\d+\.\d+\.\d+)", changelog)
+    assert newest is not None
+    assert newest[1] == PYPROJECT["project"]["version"]
+
+
+def test_the_command_prints_this_version() -> None:
+    done = run("fast-rust", "--version")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, PYPROJECT["project"]["version"], "")
+
+
+# --- Requirements ---
+
+
+@pytest.mark.parametrize("name", pins())
+def test_a_requirement_is_one_exact_version_from_any_registry(name: str) -> None:
+    assert re.fullmatch(r"==[\w.]+", str(pins()[name].specifier))
+    assert pins()[name].url is None
+
+
+@pytest.mark.parametrize("name", pins())
+def test_what_a_requirement_needs_is_pinned_too(name: str) -> None:
+    needed = (Requirement(text) for text in requires(name) or [])
+    here = {canonicalize_name(need.name) for need in needed if not need.marker or need.marker.evaluate({"extra": ""})}
+    assert here - pins().keys() == set()
+
+
+@pytest.mark.parametrize("name", pins())
+def test_a_requirement_is_installed_in_its_version(name: str) -> None:
+    assert pins()[name].specifier.contains(version(name), prereleases=True)
+
+
+def test_what_pyproject_asks_for_is_pinned() -> None:
+    groups = [PYPROJECT["project"]["dependencies"], *PYPROJECT["dependency-groups"].values()]
+    asked = {canonicalize_name(Requirement(text).name) for group in groups for text in group}
+    assert asked - pins().keys() == set()
+
+
+def test_copier_is_not_older_than_the_template_asks_for() -> None:
+    least = yaml.safe_load((CHECKOUT / "copier.yml").read_text(encoding="utf-8"))["_min_copier_version"]
+    assert Requirement(f"copier>={least}").specifier.contains(str(pins()["copier"].specifier).removeprefix("=="))
+
+
+# --- Workflows: ours, and those that a crate gets ---
+
+
+def test_a_crate_gets_workflows_as_they_stand() -> None:
+    """Without .jinja, so that zizmor and bots read them here."""
+    assert [path.name for path in CRATE_WORKFLOWS if path.suffix != ".yml"] == []
+    assert "ci.yml" in [path.name for path in CRATE_WORKFLOWS]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS)
+def test_a_workflow_has_no_finding_of_zizmor(path: Path) -> None:
+    done = run("zizmor", "--offline", "--no-progress", "--persona=auditor", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS)
+def test_a_workflow_fits_the_schema(path: Path) -> None:
+    done = run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS)
+def test_a_workflow_pins_actions_by_commit_and_says_the_version(path: Path) -> None:
+    uses = re.findall(r"(?m)^\s*(?:- )?uses: *(.*)$", path.read_text(encoding="utf-8"))
+    assert uses
+    assert [use for use in uses if not re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use)] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS)
+def test_every_job_has_a_time_limit(path: Path) -> None:
+    jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
+    assert [name for name, job in jobs.items() if "timeout-minutes" not in job] == []
+
+
+def test_an_action_has_one_commit_everywhere() -> None:
+    texts = "\n".join(path.read_text(encoding="utf-8") for path in [*OUR_WORKFLOWS, *CRATE_WORKFLOWS])
+    commits: dict[str, set[str]] = {}
+    for action, commit in re.findall(r"uses: *([\w./-]+)@(\w+)", texts):
+        commits.setdefault(action, set()).add(commit)
+    assert {action: found for action, found in commits.items() if len(found) > 1} == {}
+
+
+# --- Text ---
+
+
+def test_no_file_knows_the_machine_it_was_written_on() -> None:
+    folders = re.compile(r"(?<![\w.])/(?:root|work|home/\w+|Users/\w+)/")
+    assert {name: hit[0] for name, text in tracked_texts().items() if (hit := folders.search(text))} == {}
+
+
+def test_no_file_has_a_conflict_in_it() -> None:
+    markers = re.compile(r"(?m)^(?:<{7}|>{7}|\|{7})(?: |$)")
+    assert [name for name, text in tracked_texts().items() if markers.search(text)] == []
