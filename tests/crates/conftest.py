@@ -1,0 +1,38 @@
+"""Crates to build, made once for all tests of this folder."""
+
+from pathlib import Path
+
+import pytest
+from crates.workshop import NAMES, Workshop, make_workshop
+
+from template import Template
+
+
+@pytest.fixture(scope="session")
+def workshop(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Where crates are built."""
+    return make_workshop(template, tmp_path_factory.mktemp("crates"))
+
+
+@pytest.fixture(scope="session")
+def cli_crate(workshop: Workshop) -> Path:
+    """A program with the answers that most give."""
+    return workshop.crate(NAMES["cli"], kind="cli")
+
+
+@pytest.fixture(scope="session")
+def service_crate(workshop: Workshop) -> Path:
+    """A service with the answers that most give."""
+    return workshop.crate(NAMES["service"], kind="service")
+
+
+@pytest.fixture(scope="session")
+def cli_binary(workshop: Workshop, cli_crate: Path) -> Path:
+    """The program as it ships."""
+    return workshop.release_binary(cli_crate)
+
+
+@pytest.fixture(scope="session")
+def service_binary(workshop: Workshop, service_crate: Path) -> Path:
+    """The service as it ships."""
+    return workshop.release_binary(service_crate)

@@ -1,0 +1,179 @@
+"""The program of the sample, built as it ships, on real files."""
+
+import csv
+import json
+import os
+import random
+import subprocess
+from collections import defaultdict
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+
+import pytest
+
+Totals = dict[str, tuple[int, Decimal, Decimal, Decimal]]
+
+
+def aggregate(lines: list[str]) -> Totals:
+    """Count, least, mean and greatest value of each key, by Python's own decimals."""
+    values: dict[str, list[Decimal]] = defaultdict(list)
+    for line in lines:
+        key, value = line.split(";")
+        values[key].append(Decimal(value))
+    fourth = Decimal("0.0001")
+    return {
+        key: (
+            len(of_key),
+            min(of_key),
+            (sum(of_key, Decimal()) / len(of_key)).quantize(fourth, ROUND_HALF_UP),
+            max(of_key),
+        )
+        for key, of_key in values.items()
+    }
+
+
+def run(program: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run the program to its end."""
+    return subprocess.run([program, *arguments], input=stdin, capture_output=True, check=False, timeout=60)
+
+
+def totals(output: bytes) -> Totals:
+    """Read the JSON output, with every digit that is there."""
+    rows = json.loads(output, parse_float=Decimal, parse_int=Decimal)
+    return {row["key"]: (int(row["count"]), row["min"], row["mean"], row["max"]) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def lines() -> list[str]:
+    """A million lines, of all that a line may have."""
+    chance = random.Random(7)
+    keys = [f"{name}-{number}" for name in ("oslo", "são paulo", "東京") for number in range(150)]
+    return [
+        f"{chance.choice(keys)};{chance.randint(-(10**7), 10**7) / 10 ** chance.randint(0, 4):.{chance.randint(1, 4)}f}"
+        for _ in range(1_000_000)
+    ]
+
+
+@pytest.fixture(scope="module")
+def measurements(lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lines in a file."""
+    path = tmp_path_factory.mktemp("input") / "measurements.txt"
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "5"])
+def test_it_agrees_with_python_on_a_million_lines(
+    cli_binary: Path, measurements: Path, lines: list[str], threads: str
+) -> None:
+    """To the last digit, for any number of threads."""
+    done = run(cli_binary, "--format", "json", "--threads", threads, str(measurements))
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert totals(done.stdout) == aggregate(lines)
+
+
+def test_it_reads_standard_input_and_several_files(cli_binary: Path, tmp_path: Path) -> None:
+    """As one input, `-` being standard input."""
+    (tmp_path / "more").write_bytes(b"a;3\r\n\r\nb;1.5")
+    done = run(cli_binary, "--format", "json", "-", str(tmp_path / "more"), stdin=b"a;1")
+    assert totals(done.stdout) == aggregate(["a;1", "a;3", "b;1.5"])
+
+
+def test_all_formats_have_the_same_rows(cli_binary: Path) -> None:
+    """Table for people, JSON and CSV for programs."""
+    stdin = b'x;1\n"quoted, key";-2.5\nx;2\n'
+    expected = [['"quoted, key"', "1", "-2.5", "-2.5", "-2.5"], ["x", "2", "1", "1.5", "2"]]
+    as_csv = run(cli_binary, "--format", "csv", stdin=stdin).stdout.decode().splitlines()
+    table = run(cli_binary, stdin=stdin).stdout.decode().splitlines()
+    as_json = json.loads(run(cli_binary, "--format", "json", stdin=stdin).stdout, parse_float=str, parse_int=str)
+    assert list(csv.reader(as_csv))[1:] == expected
+    assert [line.rsplit(maxsplit=4) for line in table][1:] == expected
+    assert [list(row.values()) for row in as_json] == expected
+
+
+def test_bytes_that_are_not_utf_8_stay_in_csv_and_are_marked_in_json(cli_binary: Path) -> None:
+    """JSON cannot hold them."""
+    assert b"\ncaf\xe9,1,2,2,2\n" in run(cli_binary, "--format", "csv", stdin=b"caf\xe9;2").stdout
+    assert list(totals(run(cli_binary, "--format", "json", stdin=b"caf\xe9;2").stdout)) == ["caf\ufffd"]
+
+
+def test_an_empty_input_has_no_rows(cli_binary: Path) -> None:
+    """And is no error."""
+    done = run(cli_binary, "--format", "json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"no separator", b"expected `;` between a key and a value"),
+        (b";1", b"expected a key before `;`"),
+        (b"a;1.23456", b"expected a decimal with at most four fraction digits after `;`"),
+        (b"a;99999999999999999999", b"expected a value between -922337203685477.5807 and 922337203685477.5807"),
+        (b"a" * 2_000_000, b"expected at most 1048576 bytes before the end of the line"),
+    ],
+)
+def test_a_malformed_line_is_named(cli_binary: Path, tmp_path: Path, line: bytes, expected: bytes) -> None:
+    """With its file, its number and what should have stood there; nothing else is printed."""
+    path = tmp_path / "faulty.txt"
+    path.write_bytes(b"a;1\n\n" + line + b"\na;2\n")
+    done = run(cli_binary, str(path))
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"error: %s: line 3: %s\n" % (os.fsencode(path), expected)
+
+
+def test_a_missing_file_is_named(cli_binary: Path, tmp_path: Path) -> None:
+    """With the reason that the system gives."""
+    done = run(cli_binary, str(tmp_path / "none"))
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"error: %s: cannot read the input: No such file" % os.fsencode(tmp_path / "none"))
+
+
+def test_too_many_keys_are_refused(cli_binary: Path) -> None:
+    """So that memory has a limit that the user sets."""
+    done = run(cli_binary, "--max-keys", "2", stdin=b"a;1\nb;1\nc;1\n")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"more than 2 distinct keys" in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error(cli_binary: Path, tmp_path: Path) -> None:
+    """As in `| head -1`."""
+    path = tmp_path / "many-keys.txt"
+    path.write_text("".join(f"key-{number};1\n" for number in range(100_000)))
+    with subprocess.Popen([cli_binary, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b"key ")
+        process.stdout.close()
+        assert (process.wait(timeout=60), process.stderr.read()) == (0, b"")
+
+
+def test_output_goes_to_a_file_only_when_all_went_well(cli_binary: Path, tmp_path: Path) -> None:
+    """A malformed input leaves the last output as it is."""
+    output = tmp_path / "totals.csv"
+    assert run(cli_binary, "--format", "csv", "--output", str(output), stdin=b"a;1").returncode == 0
+    assert output.read_bytes() == b"key,count,min,mean,max\na,1,1,1,1\n"
+    assert run(cli_binary, "--output", str(output), stdin=b"a").returncode == 1
+    assert output.read_bytes() == b"key,count,min,mean,max\na,1,1,1,1\n"
+
+
+@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--format", "xml"], ["-q", "-v"], ["--none"]])
+def test_a_wrong_command_line_is_refused(cli_binary: Path, arguments: list[str]) -> None:
+    """With exit code 2, as its help says."""
+    done = run(cli_binary, *arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"--help" in done.stderr
+
+
+def test_it_describes_itself(cli_binary: Path) -> None:
+    """Help with exit codes, completions, a manual page, a version."""
+    assert b"Exit codes:" in run(cli_binary, "--help").stdout
+    assert b"complete -F" in run(cli_binary, "--completions", "bash").stdout
+    assert b".SH OPTIONS" in run(cli_binary, "--manual").stdout
+    assert run(cli_binary, "--version").stdout == b"totals-cli 0.1.0\n"
+
+
+def test_verbose_says_more_and_quiet_nothing(cli_binary: Path) -> None:
+    """On standard error, so that the output stays clean."""
+    assert b"aggregated" in run(cli_binary, "-v", stdin=b"a;1").stderr
+    assert run(cli_binary, "-q", stdin=b"a;1").stderr == b""

@@ -1,0 +1,154 @@
+"""What the workflows and the recipes of a crate say is run, as it is written."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from crates.workshop import Workshop
+
+from template import git
+from variants import CHECKOUT
+
+NOT_RUN_HERE = {
+    "just advisories": "the database of advisories is not in a package registry",
+    "just msrv": "there is one toolchain here, and none older can be fetched",
+    "cargo publish": "it would publish; `cargo package` is run instead",
+    "exit 1": "the gate itself, run only where a job failed",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a workflow that runs a command."""
+
+    job: str
+    command: str
+    environment: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return f"{self.job}: {self.command}"
+
+
+def run_steps(workflow: Path) -> Iterator[Step]:
+    """All such steps of a workflow."""
+    for job, content in yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"].items():
+        for step in content["steps"]:
+            if "run" in step:
+                yield Step(job, step["run"], tuple(step.get("env", {}).items()))
+
+
+WORKFLOWS = CHECKOUT / "template" / ".github" / "workflows"
+STEPS = list(run_steps(WORKFLOWS / "ci.yml"))
+
+
+@pytest.mark.parametrize("kind", ["lib", "cli", "service"])
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_a_workflow_step_works_as_written(workshop: Workshop, tmp_path: Path, kind: str, step: Step) -> None:
+    """By the shell that GitHub runs it with."""
+    if step.command in NOT_RUN_HERE:
+        pytest.skip(f"not run here: {NOT_RUN_HERE[step.command]}")
+    output = tmp_path / "output"
+    workshop.run(
+        ready_crate(workshop, kind),
+        *("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step.command),
+        **{"CI": "true", "GITHUB_OUTPUT": str(output), **dict(step.environment)},
+    )
+    if step.job == "plan":
+        name, _, value = output.read_text().strip().partition("=")
+        platforms = json.loads(value)["metadata"]["ci"]["platforms"]
+        assert (name, platforms[0], len(platforms)) == ("metadata", "ubuntu-24.04", 1 if kind == "service" else 3)
+
+
+def test_every_step_that_is_not_run_is_there() -> None:
+    """So that the list of exceptions does not outlive them."""
+    commands = {step.command for name in ("ci.yml", "publish.yml") for step in run_steps(WORKFLOWS / name)}
+    assert NOT_RUN_HERE.keys() <= commands
+
+
+def ready_crate(workshop: Workshop, kind: str) -> Path:
+    """One crate of a kind for all steps, committed as its user would have it."""
+    crate = workshop.folder / f"steps-{kind}"
+    if not crate.exists():
+        workshop.crate(crate.name, kind=kind)
+        commit(crate)
+    return crate
+
+
+def commit(crate: Path) -> None:
+    """Begin the history of a crate."""
+    git(crate, "init", "--quiet")
+    git(crate, "add", "--all")
+    git(crate, "commit", "--quiet", "--message", "Start")
+
+
+def test_every_recipe_is_run_by_some_test(workshop: Workshop) -> None:
+    """By the steps above, by `test_variants`, or below."""
+    crate = ready_crate(workshop, "lib")
+    recipes = set(workshop.run(crate, "just", "--summary").split())
+    in_steps = {match for step in STEPS for match in re.findall(r"^just (\w+)", step.command)}
+    assert recipes == in_steps | {"fmt", "bench", "check"}
+
+
+def test_fmt_mends_what_lint_refuses(workshop: Workshop) -> None:
+    """And nothing else."""
+    crate = workshop.crate("unformatted", kind="lib")
+    path = crate / "src" / "lib.rs"
+    text = path.read_text()
+    path.write_text(text.replace("pub mod error;", "pub  mod  error;"))
+    workshop.run(crate, "just", "fmt")
+    assert path.read_text() == text
+
+
+def test_bench_takes_arguments(workshop: Workshop) -> None:
+    """Of cargo, and behind `--` of criterion, which here runs each bench once."""
+    crate = ready_crate(workshop, "lib")
+    printed = workshop.run(crate, "just", "bench", "--bench", "aggregate", "--", "--test")
+    assert "Testing aggregate/read_by_2_threads/200000\nSuccess" in printed
+
+
+def test_check_runs_what_ci_runs(workshop: Workshop) -> None:
+    """The recipes of the jobs, in one."""
+    crate = ready_crate(workshop, "lib")
+    shown = workshop.run(crate, "just", "--show", "check")
+    in_steps = {step.command.removeprefix("just ") for step in STEPS if step.job in ("lint", "test", "instructions")}
+    assert set(shown.rstrip().rpartition(":")[2].split()) == in_steps - {"setup"}
+
+
+@pytest.mark.parametrize("kind", ["lib", "cli"])
+def test_a_package_builds_from_what_it_includes(workshop: Workshop, kind: str) -> None:
+    """Without the benches, the workspace, and what is not for users."""
+    crate = workshop.crate(f"package-{kind}", kind=kind, publish=True, repository_url="https://example.org/a/b")
+    commit(crate)
+    workshop.run(crate, "cargo", "package", "--allow-dirty")
+    listed = set(workshop.run(crate, "cargo", "package", "--allow-dirty", "--list").split())
+    assert {"Cargo.toml", "LICENSE-MIT", "README.md", "src/lib.rs"} <= listed
+    assert not {path for path in listed if path.startswith(("bench", ".github", "tests"))}
+
+
+def test_the_hooks_of_a_crate_pass_and_bite(workshop: Workshop) -> None:
+    """Run by pre-commit itself."""
+    crate = workshop.crate("hooked", kind="lib", sample=False)
+    commit(crate)
+    workshop.run(crate, "pre-commit", "run", "--all-files")
+    (crate / "src" / "lib.rs").write_text("//! Nothing.\n\npub  mod error;\n")
+    done = workshop.try_to(crate, "pre-commit", "run", "--all-files")
+    assert done.returncode != 0
+    assert "cargo fmt" in done.stdout
+
+
+def test_setup_says_that_all_is_there(workshop: Workshop) -> None:
+    """The second time it installs nothing."""
+    printed = workshop.run(ready_crate(workshop, "lib"), "just", "setup")
+    assert printed.count("is there.") == 4
+
+
+def test_the_example_of_a_library_runs(workshop: Workshop, tmp_path: Path) -> None:
+    """As its first line says, on a file."""
+    (tmp_path / "measurements.txt").write_text("oslo;-1.5\nrome;20\noslo;2\n")
+    crate = ready_crate(workshop, "lib")
+    printed = workshop.run(crate, "cargo", "run", "--quiet", "--example", "totals", str(tmp_path / "measurements.txt"))
+    assert printed == "oslo 2 x 0.25\nrome 1 x 20\n"

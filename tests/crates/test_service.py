@@ -1,0 +1,595 @@
+"""Runs the service as its users do: a process, real sockets, real signals."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import resource
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from decimal import Decimal
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+PATIENCE = 10.0
+MIB = 1024 * 1024
+
+
+class Service:
+    """One running service, and the events it has logged so far."""
+
+    def __init__(self, binary: Path, flags: tuple[str, ...]) -> None:
+        loopback = ("--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0")
+        self.process = subprocess.Popen(
+            [binary, *loopback, "--log-format", "json", *flags], stderr=subprocess.PIPE, text=True
+        )
+        self.events: list[dict[str, Any]] = []
+        self._opened = ExitStack()
+        self._changed = threading.Condition()
+        assert self.process.stderr is not None
+        self._reader = threading.Thread(target=self._read, args=(self.process.stderr,))
+        self._reader.start()
+        listening = self.event(message="listening")
+        self.address = _split(listening["address"])
+        self.admin_address = _split(listening["admin_address"])
+
+    def _read(self, stderr: IO[str]) -> None:
+        for line in stderr:
+            with self._changed:
+                self.events.append(json.loads(line))
+                self._changed.notify_all()
+
+    def event(self, **fields: object) -> dict[str, Any]:
+        """Waits for an event that has all these fields."""
+
+        def find() -> dict[str, Any] | None:
+            matching = (e for e in self.events if fields.items() <= e.items())
+            return next(matching, None)
+
+        with self._changed:
+            found = self._changed.wait_for(find, PATIENCE)
+        assert found, f"no event {fields} in {self.events}"
+        return found
+
+    def connect(self) -> HTTPConnection:
+        return self._opened.enter_context(closing(HTTPConnection(*self.address, timeout=PATIENCE)))
+
+    def stream(self) -> socket.socket:
+        return self._opened.enter_context(socket.create_connection(self.address, timeout=PATIENCE))
+
+    def request(self, method: str, path: str, body: bytes | Iterator[bytes] | None = None, **headers: str) -> Answer:
+        connection = self.connect()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body=body, headers=named)
+        return Answer.read(connection.getresponse())
+
+    def metrics(self) -> str:
+        with closing(HTTPConnection(*self.admin_address, timeout=PATIENCE)) as connection:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+
+    def held(self, length: int = 100) -> socket.socket:
+        """A request whose body has begun and waits; it is known to be running."""
+        held = self.stream()
+        held.sendall(_head(length) + b"a;1\n")
+        return held
+
+    def wait_in_flight(self, count: int) -> None:
+        _eventually(lambda: f"http_requests_in_flight {count}\n" in self.metrics())
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def exit_code(self) -> int:
+        code = self.process.wait(PATIENCE)
+        self._reader.join()
+        return code
+
+    def close(self) -> None:
+        self._opened.close()
+        with self.process:
+            self.process.kill()
+            # The reader ends with the process, and only then is the pipe closed.
+            self._reader.join()
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @classmethod
+    def read(cls, response: HTTPResponse) -> Answer:
+        return cls(response.status, response.headers, response.read())
+
+    @classmethod
+    def on(cls, stream: socket.socket) -> Answer:
+        with closing(HTTPResponse(stream)) as response:
+            response.begin()
+            return cls.read(response)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        assert self.headers["content-type"] == "application/json"
+        error: dict[str, Any] = json.loads(self.body)["error"]
+        assert error["message"]
+        return error
+
+
+Start = Callable[..., Service]
+
+
+@pytest.fixture
+def start(service_binary: Path) -> Iterator[Start]:
+    running: list[Service] = []
+
+    def start(*flags: str) -> Service:
+        running.append(Service(service_binary, flags))
+        return running[-1]
+
+    yield start
+    for service in running:
+        service.close()
+
+
+@pytest.fixture
+def quiet(start: Start) -> Iterator[Start]:
+    """Services in which nothing happens that is worth a warning."""
+    services: list[Service] = []
+
+    def start_quiet(*flags: str) -> Service:
+        services.append(start(*flags))
+        return services[-1]
+
+    yield start_quiet
+    for service in services:
+        assert not [e for e in service.events if e["level"] in ("WARN", "ERROR")]
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+def _head(length: int) -> bytes:
+    return b"POST /aggregate HTTP/1.1\r\nhost: test\r\ncontent-length: %d\r\n\r\n" % length
+
+
+def _eventually(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, "did not come true"
+        time.sleep(0.01)
+
+
+def _records(count: int) -> bytes:
+    choose = random.Random(count)
+    lines = (f"key {choose.randrange(500)};{choose.randrange(-9999, 9999) / 100}\n" for _ in range(count))
+    return "".join(lines).encode()
+
+
+def _aggregate(records: bytes) -> dict[str, tuple[int, Decimal, Decimal, Decimal]]:
+    values: dict[str, list[Decimal]] = {}
+    for line in records.decode().splitlines():
+        key, _, value = line.rpartition(";")
+        values.setdefault(key, []).append(Decimal(value))
+    return {k: (len(v), min(v), sum(v, Decimal(0)) / len(v), max(v)) for k, v in values.items()}
+
+
+# Good requests
+
+
+@pytest.mark.parametrize("count", [1, 1_000, 200_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_aggregates(quiet: Start, count: int, chunked: bool) -> None:
+    records = _records(count)
+    pieces = (records[at : at + 300_000] for at in range(0, len(records), 300_000))
+    answer = quiet().request("POST", "/aggregate", pieces if chunked else records)
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    rows = json.loads(answer.body, parse_float=Decimal, parse_int=Decimal)
+    expected = _aggregate(records)
+    assert [row["key"] for row in rows] == sorted(expected)
+    for row in rows:
+        number, least, mean, greatest = expected[row["key"]]
+        assert (row["count"], row["min"], row["max"]) == (number, least, greatest)
+        assert abs(row["mean"] - mean) <= Decimal("0.0001")
+
+
+def test_one_connection_serves_many_requests(quiet: Start) -> None:
+    connection = quiet().connect()
+    connection.connect()
+    stream = connection.sock
+    for _ in range(3):
+        connection.request("POST", "/aggregate", b"a;1\n")
+        assert Answer.read(connection.getresponse()).status == 200
+        assert connection.sock is stream
+
+
+def test_health(quiet: Start) -> None:
+    service = quiet()
+    assert service.request("GET", "/healthz").status == 200
+    assert service.request("GET", "/readyz").status == 200
+
+
+# Refused requests
+
+
+def test_malformed_line_is_named(quiet: Start) -> None:
+    answer = quiet().request("POST", "/aggregate", b"a;1\nb;2\nc\n")
+    assert (answer.status, answer.error["code"], answer.error["line"]) == (422, "malformed_line", 3)
+    assert "`;`" in answer.error["message"]
+
+
+def test_too_many_keys(quiet: Start) -> None:
+    service = quiet("--distinct-keys", "2")
+    assert service.request("POST", "/aggregate", b"a;1\nb;2\na;3\n").status == 200
+    answer = service.request("POST", "/aggregate", b"a;1\nb;2\nc;3\n")
+    assert (answer.status, answer.error["code"]) == (422, "too_many_keys")
+    assert "line" not in answer.error
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_early_error_reaches_a_client_that_still_sends(quiet: Start, chunked: bool) -> None:
+    service = quiet("--body-limit", "1MiB")
+    rest = b"a;1\n" * MIB
+    for body, status in ((rest, 413), (b"malformed\n" + rest, 413 if not chunked else 422)):
+        pieces = (body[at : at + 65_536] for at in range(0, len(body), 65_536))
+        answer = service.request("POST", "/aggregate", pieces if chunked else body)
+        assert (answer.status, answer.headers["connection"]) == (status, "close")
+        assert answer.error["code"] in ("body_too_large", "malformed_line")
+
+
+def test_declared_size_is_refused_before_the_body(quiet: Start) -> None:
+    with quiet("--body-limit", "1KiB").stream() as stream:
+        stream.sendall(_head(1025))
+        assert Answer.on(stream).error["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [("GET", "/nowhere", 404, "not_found"), ("GET", "/aggregate", 405, "method_not_allowed"),
+     ("BREW", "/aggregate", 405, "method_not_allowed"), ("POST", "/healthz", 405, "method_not_allowed")],
+)  # fmt: skip
+def test_unknown_route_or_method(quiet: Start, method: str, path: str, status: int, code: str) -> None:
+    answer = quiet().request(method, path)
+    assert (answer.status, answer.error["code"]) == (status, code)
+    assert status == 404 or answer.headers["allow"]
+
+
+def test_broken_chunks(quiet: Start) -> None:
+    with quiet().stream() as stream:
+        stream.sendall(b"POST /aggregate HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n")
+        answer = Answer.on(stream)
+    assert (answer.status, answer.error["code"]) == (400, "broken_body")
+
+
+def test_headers_are_bounded(quiet: Start) -> None:
+    service = quiet("--header-limit", "4KiB", "--header-count", "10", "--header-time", "300ms")
+    assert service.request("GET", "/healthz", x_large="a" * 8000).status == 431
+    assert service.request("GET", "/healthz", None, **{f"x_{n}": "a" for n in range(20)}).status == 431
+    with service.stream() as stream:
+        stream.sendall(b"GET / HTTP/1.1\r\n")
+        assert stream.recv(1) == b""
+
+
+# Slow clients and many clients
+
+
+def test_idle_body(quiet: Start) -> None:
+    with quiet("--idle-time", "200ms").held() as held:
+        answer = Answer.on(held)
+    assert (answer.status, answer.error["code"]) == (408, "body_idle")
+
+
+def test_slow_body(quiet: Start) -> None:
+    service = quiet("--idle-time", "600ms", "--request-time", "600ms")
+    with service.held() as held:
+        for _ in range(4):
+            time.sleep(0.2)
+            held.sendall(b"a;1\n")
+        answer = Answer.on(held)
+    assert (answer.status, answer.error["code"]) == (408, "too_slow")
+
+
+def test_client_that_takes_no_response_is_dropped(quiet: Start) -> None:
+    service = quiet("--idle-time", "300ms", "--drain-grace", "0s")
+    body = b"".join(b"%0*d;1\n" % (1500, key) for key in range(10_000))
+    with socket.socket() as stream:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stream.connect(service.address)
+        stream.sendall(_head(len(body)) + body)
+        service.event(message="request", status=200)
+        service.terminate()
+        assert service.exit_code() == 0
+
+
+def test_sheds_beyond_the_concurrency_limit(quiet: Start) -> None:
+    service = quiet("--concurrency", "2")
+    held = [service.held(8), service.held(8)]
+    service.wait_in_flight(2)
+    began = time.monotonic()
+    for _ in range(5):
+        answer = service.request("POST", "/aggregate", b"a;1\n")
+        assert (answer.status, answer.error["code"]) == (503, "busy")
+        assert answer.headers["retry-after"] == "1"
+        assert service.request("GET", "/healthz").status == 200
+        assert service.request("GET", "/readyz").status == 200
+    assert time.monotonic() - began < 2, "refusals must not wait"
+    for stream in held:
+        stream.sendall(b"b;2\n")
+        assert Answer.on(stream).status == 200
+        stream.close()
+    assert service.request("POST", "/aggregate", b"a;1\n").status == 200
+    assert 'http_requests_shed_total{reason="concurrency"} 5\n' in service.metrics()
+
+
+def test_sheds_beyond_the_bytes_in_flight(quiet: Start) -> None:
+    service = quiet("--body-limit", "1KiB", "--in-flight-limit", "1KiB")
+    with service.held(1024):
+        service.wait_in_flight(1)
+        for body in (b"a;1\n", iter([b"a;1\n"])):
+            answer = service.request("POST", "/aggregate", body)
+            assert (answer.status, answer.error["code"]) == (503, "memory_busy")
+            assert answer.headers["retry-after"] == "1"
+    service.wait_in_flight(0)
+    assert service.request("POST", "/aggregate", b"a;1\n").status == 200
+
+
+def test_connections_are_bounded(quiet: Start) -> None:
+    service = quiet("--connections", "2", "--concurrency", "1")
+    first, second = service.connect(), service.connect()
+    for connection in (first, second):
+        connection.request("GET", "/healthz")
+        Answer.read(connection.getresponse())
+    with service.stream() as third:
+        third.sendall(b"GET /healthz HTTP/1.1\r\nhost: t\r\n\r\n")
+        third.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            third.recv(1)
+        first.close()
+        third.settimeout(PATIENCE)
+        assert Answer.on(third).status == 200
+
+
+def test_running_out_of_files_pauses(start: Start) -> None:
+    service = start()
+    resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (16, 16))
+    streams = [service.stream() for _ in range(16)]
+    service.event(message="cannot accept")
+    time.sleep(0.5)
+    for stream in streams:
+        stream.close()
+    assert service.request("GET", "/healthz").status == 200
+    assert sum(event["message"] == "cannot accept" for event in service.events) < 10
+
+
+# What the service tells about itself
+
+
+def test_request_id_and_trace_in_response_and_log(quiet: Start) -> None:
+    service = quiet()
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    body = b"a;1\n"
+    answer = service.request(
+        "POST", "/aggregate", body, x_request_id="my-id.7", traceparent=f"00-{trace}-00f067aa0ba902b7-01"
+    )
+    assert answer.headers["x-request-id"] == "my-id.7"
+    event = service.event(message="request", route="/aggregate")
+    assert (event["span"]["request_id"], event["span"]["trace_id"]) == ("my-id.7", trace)
+    assert (event["method"], event["status"], event["bytes"]) == ("POST", 200, len(body))
+    assert 0 < event["latency"] < PATIENCE
+
+
+@pytest.mark.parametrize("strange", ["", "with space", "a" * 129, 'quo"te', "00-zz-zz-01"])
+def test_strange_ids_are_replaced(quiet: Start, strange: str) -> None:
+    service = quiet()
+    answer = service.request("GET", "/nowhere", x_request_id=strange, traceparent=strange)
+    span = service.event(message="request")["span"]
+    if strange != "00-zz-zz-01":
+        assert len(answer.headers["x-request-id"]) == 32
+    assert span["request_id"] == answer.headers["x-request-id"]
+    assert "trace_id" not in span
+
+
+def test_metrics_have_bounded_labels(quiet: Start) -> None:
+    service = quiet()
+    service.request("POST", "/aggregate", b"a;1\n")
+    service.request("BREW", "/secret/path")
+    metrics = service.metrics()
+    for line in (
+        'http_requests_total{route="/aggregate",method="POST",status="200"} 1',
+        'http_requests_total{route="unmatched",method="OTHER",status="404"} 1',
+        'http_request_duration_seconds_count{route="/aggregate"} 1',
+        "http_requests_in_flight 0",
+        "http_request_body_bytes_total 4",
+        "http_panics_total 0",
+    ):
+        assert line + "\n" in metrics
+    assert "secret" not in metrics
+    assert "BREW" not in metrics
+    assert service.request("GET", "/metrics").status == 404, "only the admin address has it"
+
+
+def test_client_that_leaves_is_no_error(quiet: Start) -> None:
+    service = quiet()
+    service.held().close()
+    service.event(message="request", route="/aggregate")
+    assert service.request("POST", "/aggregate", b"a;1\n").status == 200
+
+
+# The end
+
+
+def test_request_finishes_after_sigterm(quiet: Start) -> None:
+    service = quiet("--drain-grace", "1s")
+    with service.held(8) as held:
+        service.wait_in_flight(1)
+        service.terminate()
+        service.event(message="draining", signal="SIGTERM")
+        answer = service.request("GET", "/readyz")
+        assert (answer.status, answer.error["code"]) == (503, "draining")
+        answer = service.request("GET", "/healthz")
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        _eventually(lambda: not _accepts(service))
+        held.sendall(b"b;2\n")
+        answer = Answer.on(held)
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert service.exit_code() == 0
+
+
+def _accepts(service: Service) -> bool:
+    try:
+        service.stream().close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def _busy_client(service: Service, reconnect: bool, answered: list[int], lost: list[OSError]) -> None:
+    """Sends request after request until it is told to go, and notes those without an answer."""
+    request = _head(4) + b"a;1\n"
+    while True:
+        try:
+            stream = service.stream()
+        except OSError:
+            return
+        with stream:
+            while True:
+                try:
+                    stream.sendall(request)
+                    answer = Answer.on(stream)
+                except (OSError, http.client.HTTPException) as error:
+                    lost.append(error if isinstance(error, OSError) else OSError(repr(error)))
+                    return
+                answered.append(answer.status)
+                if answer.headers["connection"] == "close":
+                    break
+        if not reconnect:
+            return
+
+
+def drain_under_load(service: Service, reconnect: bool) -> tuple[list[int], list[OSError], int]:
+    """Ends the service under 32 busy keep-alive connections: answers, losses and exit code."""
+    answered: list[int] = []
+    lost: list[OSError] = []
+    arguments = (service, reconnect, answered, lost)
+    clients = [threading.Thread(target=_busy_client, args=arguments) for _ in range(32)]
+    for client in clients:
+        client.start()
+    _eventually(lambda: len(answered) > 1000)
+    service.terminate()
+    for client in clients:
+        client.join()
+    return answered, lost, service.exit_code()
+
+
+@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_no_request_is_lost_under_load(quiet: Start, *, reconnect: bool, attempt: int) -> None:  # noqa: ARG001
+    service = quiet("--drain-grace", "500ms")
+    answered, lost, code = drain_under_load(service, reconnect)
+    assert (lost, set(answered), code) == ([], {200}, 0)
+
+
+def test_drain_cap_cuts(start: Start) -> None:
+    service = start("--drain-grace", "0s", "--drain-cap", "200ms")
+    with service.held():
+        service.wait_in_flight(1)
+        service.terminate()
+        assert service.exit_code() == 1
+    assert service.event(message="drain cap reached")["connections"] == 1
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_second_signal_ends_at_once(quiet: Start, second: signal.Signals) -> None:
+    service = quiet()
+    with service.held():
+        service.wait_in_flight(1)
+        service.terminate()
+        service.event(message="draining")
+        began = time.monotonic()
+        service.process.send_signal(second)
+        assert service.exit_code() == 1
+        assert time.monotonic() - began < 1
+
+
+def test_sigint_drains_idle_connections(quiet: Start) -> None:
+    service = quiet("--drain-grace", "0s")
+    connection = service.connect()
+    connection.request("GET", "/healthz")
+    Answer.read(connection.getresponse())
+    service.process.send_signal(signal.SIGINT)
+    assert service.exit_code() == 0
+
+
+@pytest.mark.parametrize("level", ["info", "off"])
+def test_runs_until_the_signal_whatever_is_logged(service_binary: Path, level: str) -> None:
+    flags = ("--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0", "--drain-grace", "0s")
+    with subprocess.Popen([service_binary, *flags, "--log-filter", level], stderr=subprocess.PIPE) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+
+
+# The beginning
+
+
+def _run(binary: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [binary, *flags],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=os.environ | environment,
+    )
+
+
+@pytest.mark.parametrize("flag", ["--address", "--admin-address"])
+def test_taken_address(service_binary: Path, flag: str) -> None:
+    addresses = {"--address": "127.0.0.1:0", "--admin-address": "127.0.0.1:0"}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        addresses[flag] = f"127.0.0.1:{taken.getsockname()[1]}"
+        run = _run(service_binary, *(word for pair in addresses.items() for word in pair))
+    assert run.returncode == 2
+    assert addresses[flag] in run.stderr
+    assert "in use" in run.stderr
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--address", "here"), ("--idle-time", "soon"), ("--body-limit", "much"), ("--concurrency", "0"),
+     ("--header-limit", "1MiB"), ("--log-filter", "a=b=c"), ("--body-limit", "1GiB"),
+     ("--connections", "1"), ("--idle-time", "2h")],
+)  # fmt: skip
+def test_bad_configuration(service_binary: Path, flags: tuple[str, str]) -> None:
+    run = _run(service_binary, "--check-config", *flags)
+    assert run.returncode == 2
+    assert flags[0] in run.stderr
+
+
+def test_configuration_from_the_environment(service_binary: Path) -> None:
+    name = f"{service_binary.stem.upper().replace('-', '_')}_BODY_LIMIT"
+    run = _run(service_binary, "--check-config", **{name: "1MiB"})
+    assert (run.returncode, run.stdout) == (0, "configuration is valid\n")
+    run = _run(service_binary, "--check-config", **{name: "much"})
+    assert run.returncode == 2
+    assert "--body-limit" in run.stderr
+
+
+def test_help_and_version(service_binary: Path) -> None:
+    assert "Exit codes:" in _run(service_binary, "--help").stdout
+    assert _run(service_binary, "--version").stdout.startswith(f"{service_binary.stem} ")

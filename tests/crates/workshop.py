@@ -1,0 +1,85 @@
+"""Crates that are built: rendered once, all with one target folder, and what is run in them."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomlkit
+
+from template import Template
+from variants import CHECKOUT, Answers
+
+# What a debugger would want takes a third of the time and half of the space.
+QUICK_BUILDS = {"CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_INCREMENTAL": "0", "CARGO_TERM_COLOR": "never"}
+NAMES = {"lib": "totals", "cli": "totals-cli", "service": "totals-service"}
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where crates are put, and the environment that their tools run in."""
+
+    template: Template
+    folder: Path
+    environment: Mapping[str, str]
+
+    def crate(self, name: str, **answers: str | bool) -> Path:
+        """A crate of its own to build and to edit, fresh from the template."""
+        return self._place(self.folder / name, {"crate_name": name, **answers})
+
+    def variant(self, answers: Answers) -> Path:
+        """The workspace to build a variant in: the crate itself, or the one that it is a member of."""
+        name = "-".join(str(answer).replace(".", "") for answer in answers.values()).replace("_", "-").lower()
+        name = f"{NAMES[str(answers['kind'])]}-{name}"[:58].rstrip("-")
+        if answers["place"] == "repository":
+            return self.crate(name, **answers)
+        workspace = self.crate(f"in-{name}"[:58], kind="lib", sample=False)
+        self.add_member(workspace, name, answers)
+        return workspace
+
+    def add_member(self, workspace: Path, name: str, answers: Answers) -> None:
+        """Make a further crate in a workspace, and list it as the message after copying says."""
+        crate = self._place(workspace / "crates" / name, {**answers, "crate_name": name, "place": "member"})
+        manifest = workspace / "Cargo.toml"
+        document = tomlkit.parse(manifest.read_text(encoding="utf-8"))
+        for folder in (crate, crate / "bench"):
+            if folder.exists():
+                document["workspace"]["members"].append(folder.relative_to(workspace).as_posix())
+        manifest.write_text(tomlkit.dumps(document), encoding="utf-8")
+
+    def run(self, folder: Path, *command: str, **environment: str) -> str:
+        """Run a command that has to succeed, and return all that it prints."""
+        done = self.try_to(folder, *command, **environment)
+        assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-20_000:]}"
+        return done.stdout
+
+    def try_to(self, folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that may fail; its standard error is with its output."""
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    def release_binary(self, crate: Path) -> Path:
+        """Build a crate as it ships, and return the program."""
+        self.run(crate, "cargo", "build", "--release")
+        return Path(self.environment["CARGO_TARGET_DIR"]) / "release" / crate.name
+
+    def _place(self, crate: Path, answers: Answers) -> Path:
+        shutil.copytree(self.template.rendering(answers), crate)
+        return crate
+
+
+def make_workshop(template: Template, folder: Path) -> Workshop:
+    """Everything is built into one folder, so that dependencies are built once."""
+    target = Path(os.environ.get("FAST_RUST_TARGET", CHECKOUT / "build" / "target"))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CARGO_BUILD", "RUSTFLAGS"))}
+    return Workshop(template, folder, {**inherited, **QUICK_BUILDS, "CARGO_TARGET_DIR": str(target)})
