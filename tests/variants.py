@@ -118,7 +118,7 @@ def cover(variants: Iterable[Variant]) -> tuple[Variant, ...]:
     """Few of these variants, in which any two answers that go together do so at least once.
 
     Always the variant is taken next that has most pairs which no other has yet. (The library for
-    this, allpairspy, misses 96 of 212 pairs of choices here, because questions depend on others.)
+    this, allpairspy, misses pairs of choices here, because questions depend on others.)
     """
     numbers: dict[frozenset[tuple[str, Answer]], int] = {}
     sets: dict[Variant, int] = {}

@@ -38,7 +38,7 @@ use std::hash::{BuildHasher, Hasher};
 /// Hashes keys that strangers choose: SipHash with a random key of its own.
 pub type KeyedHasher = std::hash::RandomState;
 
-/// Hashes keys from a source that would not attack us, several times as fast.
+/// Hashes keys from a source that would not attack us, in less time.
 pub type TrustedHasher = rustc_hash::FxBuildHasher;
 
 /// The longest line in bytes, its end not counted: 1 MiB.
@@ -52,7 +52,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A million keys: a few hundred megabytes with keys of usual length.
+    /// A million keys.
     fn default() -> Self {
         Self {
             distinct_keys: 1_000_000,
