@@ -27,7 +27,7 @@ setup: check-machine .venv/.installed runner packages ## Install what the tests 
 
 .PHONY: test
 test: setup lint ## Check the code, and run all tests but the exhaustive ones
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-rendering test-crates
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-rendering test-crates-and-standards
 
 .PHONY: test-all
 test-all: ## Run all tests, with every combination of answers
@@ -40,6 +40,19 @@ test-rendering: .venv/.installed ## Run the tests of what is rendered, and of th
 .PHONY: test-crates
 test-crates: setup ## Run the tests that build crates
 	$(PYTEST) tests/crates
+
+.PHONY: test-standards
+test-standards: setup ## Run the tests that show what each gate refuses, and what it lets through
+	$(PYTEST) tests/standards
+
+.PHONY: measure-lints
+measure-lints: setup ## Count what each candidate for a lint finds in well-regarded crates, into build/measure-lints
+	.venv/bin/python tests/standards/measure_lints.py
+
+# Both call cargo, so they are one process.
+.PHONY: test-crates-and-standards
+test-crates-and-standards: setup
+	$(PYTEST) tests/crates tests/standards
 
 .PHONY: demo
 demo: check-machine .venv/.installed ## Make a service, build it, use it, watch it and stop it

@@ -47,6 +47,8 @@ class Workshop:
         for folder in (crate, crate / "bench"):
             if folder.exists():
                 document["workspace"]["members"].append(folder.relative_to(workspace).as_posix())
+        if answers["kind"] != "lib":
+            document["profile"]["release"] = {"lto": "fat", "codegen-units": 1, "panic": "unwind"}
         manifest.write_text(tomlkit.dumps(document), encoding="utf-8")
 
     def run(self, folder: Path, *command: str, **environment: str) -> str:

@@ -1,4 +1,7 @@
 //! Decimals with four fraction digits, exact in an integer.
+//!
+//! # Hot path
+//! Part of: aggregate
 
 use crate::error::Expected;
 use std::fmt;

@@ -1,4 +1,7 @@
 //! Finds where a record and its parts end, eight bytes at a time.
+//!
+//! # Hot path
+//! Part of: aggregate
 
 use super::decimal::Decimal;
 use super::{MAX_LINE_BYTES, bytes_equal_to};

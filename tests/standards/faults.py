@@ -1,0 +1,755 @@
+"""Every fault that a gate has been seen to turn red for, and every exception that it lets pass.
+
+A page of standards/ names a fault by its `name`, where an example of Rust cannot show what its gate sees.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Some text, which is there once, becomes another one."""
+
+    before: str
+    after: str
+
+    def apply(self, path: Path) -> None:
+        text = path.read_text(encoding="utf-8")
+        assert text.count(self.before) == 1, f"{self.before!r} is {text.count(self.before)} times in {path.name}"
+        path.write_text(text.replace(self.before, self.after), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Delete:
+    """A file goes."""
+
+    def apply(self, path: Path) -> None:
+        path.unlink()
+
+
+@dataclass(frozen=True)
+class Add:
+    """A file comes."""
+
+    text: str
+
+    def apply(self, path: Path) -> None:
+        assert not path.exists(), f"{path.name} is there already"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A file has another text."""
+
+    text: str
+
+    def apply(self, path: Path) -> None:
+        assert path.exists(), f"{path.name} is not there"
+        path.write_text(self.text, encoding="utf-8")
+
+
+Edit: TypeAlias = Replace | Delete | Add | Rewrite
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A change that somebody could make, the gate that sees it, and the words that say what to do next."""
+
+    name: str
+    directives: tuple[str, ...]
+    path: str
+    edit: Edit
+    gate: str
+    message: str
+    crate: str = "lib"
+
+
+@dataclass(frozen=True)
+class Door:
+    """A change that is let through, because it says why, or because it is nobody's fault."""
+
+    name: str
+    path: str
+    edit: Edit
+    gate: str
+    crate: str = "lib"
+
+
+HOT_LOOP = "        let (record, rest) = record::split_usual(text)?;\n"
+HOT_SECTION = "//! # Hot path\n//! Why: runs once for each record, of which inputs have millions.\n"
+BUDGET = "//! Budget: 300 instructions and 0 heap blocks a record whose key is known.\n"
+HASHER = "//! Hasher: the caller names it, since only the caller knows where the keys come from.\n"
+MEASURE = ("OP-4", "BENCH-1", "BENCH-5", "BENCH-7")
+EVERY_GATE_OF_CI = ("TOOL-1", "TOOL-2", "TOOL-4", "TOOL-5", "BENCH-5")
+CHECKOUT_PIN = "      - uses: actions/checkout@"
+PASTE = "paste into Cargo.toml of the workspace"
+
+# --- Code of the hot path ---
+
+CODE = [
+    Fault(
+        "a block for each record, seen by the allocation test",
+        ("BENCH-7",),
+        "src/aggregate.rs",
+        Replace(HOT_LOOP, HOT_LOOP + "        std::hint::black_box(record.key.to_vec());\n"),
+        "allocations",
+        "blocks for 60000 and for twice as many records",
+    ),
+    Fault(
+        "a block for each record, seen by the instruction bench",
+        ("BENCH-3", "BENCH-5", "BENCH-7"),
+        "src/aggregate.rs",
+        Replace(HOT_LOOP, HOT_LOOP + "        std::hint::black_box(record.key.to_vec());\n"),
+        "instructions",
+        "exceeds limit of 0 by 9999",
+    ),
+    Fault(
+        "a list for each record",
+        ("PRE-5", "ITER-4", "COLL-5", "COLL-6", "BENCH-7"),
+        "src/aggregate.rs",
+        Replace(
+            HOT_LOOP,
+            HOT_LOOP + "        let key: Vec<u8> = record.key.iter().copied().collect();\n"
+            "        std::hint::black_box(key);\n",
+        ),
+        "allocations",
+        "blocks for 60000 and for twice as many records",
+    ),
+    Fault(
+        "a second pass over each key",
+        ("BENCH-5",),
+        "src/aggregate.rs",
+        Replace(
+            HOT_LOOP,
+            HOT_LOOP + "        std::hint::black_box(record.key.iter().filter(|byte| **byte == b'x').count());\n",
+        ),
+        "instructions",
+        "exceeds limit of 3000000",
+    ),
+    Fault(
+        "a search that begins anew at each empty line",
+        ("BENCH-5",),
+        "src/aggregate/record.rs",
+        Replace("if matches!(text.first()?, b'\\n' | b'\\r') {", "if text.is_empty() {"),
+        "instructions",
+        "exceeds limit of 3000000",
+    ),
+    Fault(
+        "the trusted hasher where it matters",
+        ("HASH-1",),
+        "src/aggregate.rs",
+        Replace("pub type KeyedHasher = std::hash::RandomState;", "pub type KeyedHasher = rustc_hash::FxBuildHasher;"),
+        "tests",
+        "only_the_keyed_hasher_stands_colliding_keys",
+    ),
+    Fault(
+        "a larger error",
+        ("ERR-1",),
+        "src/error.rs",
+        Replace(
+            "        /// The limit that was set.\n",
+            "        /// Padding.\n        padding: [u64; 4],\n        /// The limit that was set.\n",
+        ),
+        "tests",
+        "padding",
+    ),
+    Fault(
+        "code that is not formatted",
+        ("TOOL-2",),
+        "src/lib.rs",
+        Replace("pub mod error;", "pub  mod error;"),
+        "rustfmt",
+        "Diff in",
+    ),
+    Fault(
+        "a panic in library code",
+        ("ERR-7",),
+        "src/aggregate.rs",
+        Replace(HOT_LOOP, HOT_LOOP.replace("?", ".unwrap()")),
+        "clippy::unwrap_used",
+        "clippy::unwrap-used",
+    ),
+    Fault(
+        "unsafe code",
+        (),
+        "src/lib.rs",
+        Replace("pub mod error;", "pub mod error;\nmod raw {\n    pub(crate) unsafe fn f() {}\n}"),
+        "rustc::unsafe_code",
+        "unsafe",
+    ),
+    Fault(
+        "a public item without documentation",
+        (),
+        "src/lib.rs",
+        Replace("pub use error::Error;", "pub use error::Error;\n\npub const NAMELESS: u8 = 1;"),
+        "rustc::missing_docs",
+        "missing documentation",
+    ),
+    Fault(
+        "a link to nothing in the documentation",
+        (),
+        "src/lib.rs",
+        Replace("pub use error::Error;", "/// See [`nowhere`].\npub use error::Error;"),
+        "rustdoc",
+        "unresolved link",
+    ),
+    Fault(
+        "a doctest that fails",
+        ("TOOL-5",),
+        "src/lib.rs",
+        Replace(
+            "pub use error::Error;",
+            "/// ```\n/// assert_eq!(1, 2);\n/// ```\npub const ONE: u8 = 1;\n\npub use error::Error;",
+        ),
+        "doctests",
+        "src/lib.rs - ONE",
+    ),
+    Fault(
+        "a dependency that nothing uses",
+        ("TOOL-3",),
+        "Cargo.toml",
+        Replace('memchr = "2.8"', 'memchr = "2.8"\nitoa = "1"'),
+        "cargo-shear",
+        "itoa",
+    ),
+    Fault(
+        "a dependency whose licence is not accepted",
+        ("TOOL-4",),
+        "deny.toml",
+        Replace('    "Unicode-3.0",\n', ""),
+        "cargo-deny",
+        "rejected",
+    ),
+    *(
+        Fault(
+            f"a dependency on {name}",
+            (directive,),
+            "Cargo.toml",
+            Replace('memchr = "2.8"', f'memchr = "2.8"\n{name} = "{version}"'),
+            "cargo-deny",
+            message,
+        )
+        for name, version, directive, message in [
+            ("async-std", "1", "CONC-3", "CONC-3: discontinued"),
+            ("bincode", "1", "TOOL-4", "TOOL-4: unmaintained"),
+            ("fxhash", "0.2", "HASH-6", "HASH-6: unmaintained"),
+        ]
+    ),
+    Fault(
+        "an input that is read in small pieces",
+        ("IO-5",),
+        "src/aggregate/read.rs",
+        Replace("const BLOCK_BYTES: usize = 256 * 1024;", "const BLOCK_BYTES: usize = 4 * 1024;"),
+        "tests",
+        "an_input_is_read_in_few_calls",
+    ),
+    Fault(
+        "output without a buffer",
+        ("IO-5",),
+        "src/main.rs",
+        Replace("let mut output = BufWriter::new(output);", "let mut output = output;"),
+        "tests",
+        "output_is_written_in_few_calls",
+        crate="cli",
+    ),
+    Fault(
+        "output that is not flushed",
+        ("IO-6",),
+        "src/main.rs",
+        Replace("    output.flush()\n}\n\n#[cfg(test)]", "    Ok(())\n}\n\n#[cfg(test)]"),
+        "tests",
+        "a_full_disk_is_an_error",
+        crate="cli",
+    ),
+    Fault(
+        "a computation on the executor",
+        ("ASYNC-3",),
+        "src/routes.rs",
+        Replace("const INLINE_BYTES: usize = 64 * 1024;", "const INLINE_BYTES: usize = usize::MAX;"),
+        "tests",
+        "ASYNC-3: others had",
+        crate="service",
+    ),
+    Fault(
+        "a banned dependency",
+        ("TOOL-4",),
+        "deny.toml",
+        Replace('    { name = "fxhash"', '    { name = "memchr", reason = "a test" },\n    { name = "fxhash"'),
+        "cargo-deny",
+        "memchr",
+    ),
+]
+
+# --- The declaration of hot paths, and what measures them ---
+
+HOT_PATHS = [
+    Fault(
+        "a hot path without its allocation test",
+        MEASURE,
+        "bench/tests/aggregate_allocations.rs",
+        Delete(),
+        "standards::every_hot_path_is_measured",
+        "write bench/benches/NAME.rs",
+    ),
+    Fault(
+        "a hot path that nothing measures",
+        MEASURE,
+        "src/error.rs",
+        Replace(
+            "//! The errors of this crate: few, small and typed.\n",
+            "//! The errors of this crate: few, small and typed.\n//!\n"
+            "//! # Hot path\n//! Why: an error for each record.\n//! Budget: 0 heap blocks.\n",
+        ),
+        "standards::every_hot_path_is_measured",
+        "error (src/error.rs): there is no bench/benches/error_instructions.rs",
+    ),
+    Fault(
+        "a hot function that nothing measures",
+        MEASURE,
+        "src/aggregate/record.rs",
+        Replace(
+            "#[inline]\npub(super) fn split_usual(",
+            "///\n/// # Hot path\n/// Why: runs once for each record.\n/// Budget: 0 heap blocks.\n"
+            "#[inline]\npub(super) fn split_usual(",
+        ),
+        "standards::every_hot_path_is_measured",
+        "split_usual (src/aggregate/record.rs): there is no bench/tests/split_usual_allocations.rs",
+    ),
+    Fault(
+        "a bench that runs by the harness of tests",
+        MEASURE,
+        "bench/Cargo.toml",
+        Replace('name = "aggregate"\nharness = false', 'name = "aggregate"'),
+        "standards::every_hot_path_is_measured",
+        "paste into bench/Cargo.toml",
+    ),
+    Fault(
+        "an instruction bench that counts something else",
+        MEASURE,
+        "bench/benches/aggregate_instructions.rs",
+        Rewrite("//! Counts the instructions of nothing, not of aggregate.\n\nfn main() {}\n"),
+        "standards::every_hot_path_is_measured",
+        "never calls it",
+    ),
+    Fault(
+        "a bench of nothing in particular",
+        ("BENCH-1",),
+        "bench/benches/misc.rs",
+        Add("//! Measures this and that.\n\nfn main() {}\n"),
+        "standards::every_measurement_belongs_to_a_hot_path",
+        "delete the file and its [[bench]] entry",
+    ),
+    Fault(
+        "an allocation test without a hot path",
+        ("BENCH-1",),
+        "bench/tests/misc_allocations.rs",
+        Add("//! Counts this and that.\n"),
+        "standards::every_measurement_belongs_to_a_hot_path",
+        "delete the file",
+    ),
+    Fault(
+        "a module that is no longer declared hot",
+        ("BENCH-1",),
+        "src/aggregate.rs",
+        Replace(HOT_SECTION + BUDGET + HASHER, "//! Runs often.\n"),
+        "standards::every_measurement_belongs_to_a_hot_path",
+        "a section `# Hot path`",
+    ),
+    Fault(
+        "a hot path without a budget",
+        ("OP-3", "OP-4"),
+        "src/aggregate.rs",
+        Replace(BUDGET, ""),
+        "standards::every_hot_path_says_why_and_what_it_may_cost",
+        "complete the documentation",
+    ),
+    Fault(
+        "a budget without a number",
+        ("OP-3", "OP-4"),
+        "src/aggregate.rs",
+        Replace(BUDGET, "//! Budget: as little as can be.\n"),
+        "standards::every_hot_path_says_why_and_what_it_may_cost",
+        "no `Budget:` with a number",
+    ),
+    Fault(
+        "a hot path that does not say why",
+        ("OP-3", "OP-4"),
+        "src/aggregate.rs",
+        Replace("//! Why: runs once for each record, of which inputs have millions.\n", ""),
+        "standards::every_hot_path_says_why_and_what_it_may_cost",
+        "no `Why:`",
+    ),
+    Fault(
+        "a part of a hot path that is not there",
+        ("OP-3", "OP-4"),
+        "src/aggregate/record.rs",
+        Replace("//! Part of: aggregate\n", "//! Part of: parsing\n"),
+        "standards::every_hot_path_says_why_and_what_it_may_cost",
+        "there is no hot path of that name",
+    ),
+    Fault(
+        "a map on a hot path without a hasher",
+        ("HASH-3", "HASH-5"),
+        "src/aggregate.rs",
+        Replace(HASHER, ""),
+        "standards::every_map_on_a_hot_path_names_its_hasher",
+        "add to the section `# Hot path`: `Hasher:",
+    ),
+    Fault(
+        "a hasher without a reason",
+        ("HASH-3", "HASH-5"),
+        "src/aggregate.rs",
+        Replace(HASHER, "//! Hasher: Fx.\n"),
+        "standards::every_map_on_a_hot_path_names_its_hasher",
+        "no `Hasher:` with a reason",
+    ),
+]
+
+# --- Profiles, flags ---
+
+BUILDS = [
+    Fault(
+        "thin code from the default release profile",
+        ("BUILD-1", "BUILD-5"),
+        "Cargo.toml",
+        Replace('[profile.release]\nlto = "fat"', '[profile.release]\nlto = "off"'),
+        "standards::release_profile_is_tuned",
+        PASTE,
+        "cli",
+    ),
+    Fault(
+        "many codegen units",
+        ("BUILD-1", "BUILD-5"),
+        "Cargo.toml",
+        Replace("codegen-units = 1 # BUILD-1", "codegen-units = 16 # BUILD-1"),
+        "standards::release_profile_is_tuned",
+        "profile.release.codegen-units is 16",
+        "service",
+    ),
+    Fault(
+        "a program without optimisation",
+        ("BUILD-1", "BUILD-5"),
+        "Cargo.toml",
+        Replace("[profile.release]\n", "[profile.release]\nopt-level = 1\n"),
+        "standards::release_profile_is_tuned",
+        "profile.release.opt-level is 1",
+        "cli",
+    ),
+    Fault(
+        "a panic strategy that nobody chose",
+        ("BUILD-2",),
+        "Cargo.toml",
+        Replace('panic = "abort"', '# panic = "abort"'),
+        "standards::panic_strategy_is_chosen",
+        "under [profile.release], one of:",
+        "cli",
+    ),
+    Fault(
+        "benches of a library without link-time optimisation",
+        ("OP-2",),
+        "Cargo.toml",
+        Replace('[profile.bench]\nlto = "fat"', '[profile.bench]\nlto = "off"'),
+        "standards::benches_measure_what_ships",
+        PASTE,
+    ),
+    Fault(
+        "benches of a program that are built in another way",
+        ("OP-2",),
+        "Cargo.toml",
+        Replace("[profile.bench]\n", "[profile.bench]\ncodegen-units = 16\n"),
+        "standards::benches_measure_what_ships",
+        "profile.bench.codegen-units is 16",
+        "service",
+    ),
+    Fault(
+        "profiling of something else than the release",
+        ("OP-2",),
+        "Cargo.toml",
+        Replace(
+            '[profile.profiling] # for perf, samply and flamegraphs: `release` with symbols\ninherits = "release"',
+            '[profile.profiling]\ninherits = "dev"',
+        ),
+        "standards::benches_measure_what_ships",
+        'profile.profiling.inherits is "dev"',
+        "cli",
+    ),
+    Fault(
+        "benches without symbols",
+        ("BENCH-4",),
+        "Cargo.toml",
+        Replace(
+            'debug = "line-tables-only" # callgrind and perf name functions by it\nstrip = false',
+            'debug = "line-tables-only"',
+        ),
+        "standards::symbols_are_there_to_profile",
+        "profile.bench.strip is true",
+        "cli",
+    ),
+    Fault(
+        "benches without debug information",
+        ("BENCH-4",),
+        "Cargo.toml",
+        Replace('debug = "line-tables-only" # callgrind and perf name functions by it\n', ""),
+        "standards::symbols_are_there_to_profile",
+        "under [profile.bench] and [profile.profiling]",
+    ),
+    Fault(
+        "a build for the build host",
+        ("BUILD-4",),
+        ".cargo/config.toml",
+        Add('[build]\nrustflags = ["-C", "target-cpu=native"]\n'),
+        "standards::no_build_is_for_the_build_host",
+        "name a level that all machines have",
+    ),
+    Fault(
+        "a workflow that builds for its own machine",
+        ("BUILD-4",),
+        ".github/workflows/ship.yml",
+        Add("on: push\njobs:\n  ship:\n    steps:\n      - run: cargo rustc --release -- -Ctarget-cpu=native\n"),
+        "standards::no_build_is_for_the_build_host",
+        ".github/workflows/ship.yml:5",
+        "service",
+    ),
+    Fault(
+        "flags of CI that override the processor level",
+        ("BUILD-4",),
+        ".github/workflows/ci.yml",
+        Replace("  CARGO_TERM_COLOR: always\n", "  CARGO_TERM_COLOR: always\n  RUSTFLAGS: --deny warnings\n"),
+        "standards::ci_leaves_rustflags_alone",
+        "delete the line",
+    ),
+    Fault(
+        "trace events in what ships",
+        ("LOG-3",),
+        "Cargo.toml",
+        Replace('"release_max_level_debug"', '"max_level_trace"'),
+        "standards::trace_is_compiled_out",
+        'add to the features of `tracing` in Cargo.toml of the program: "release_max_level_debug"',
+        "service",
+    ),
+    Fault(
+        "a program in a workspace of somebody else, whose profile is not tuned",
+        ("BUILD-1", "BUILD-5"),
+        "Cargo.toml",
+        Replace('[profile.release]\nlto = "thin"\n', "[profile.release]\n"),
+        "standards::release_profile_is_tuned",
+        PASTE,
+        "foreign",
+    ),
+    Fault(
+        "a formatting file above a member",
+        ("TOOL-2", "TOOL-6"),
+        "rustfmt.toml",
+        Add("max_width = 120\n"),
+        "standards::formatting_has_no_overrides",
+        "delete the file",
+        "foreign",
+    ),
+]
+
+# --- Tools and tables ---
+
+TOOLS = [
+    Fault(
+        "a formatting file",
+        ("TOOL-2", "TOOL-6"),
+        "src/.rustfmt.toml",
+        Add("max_width = 120\n"),
+        "standards::formatting_has_no_overrides",
+        "delete the file, then type `cargo fmt --all`",
+    ),
+    Fault(
+        "a crate that does not inherit the lints",
+        ("TOOL-1",),
+        "bench/Cargo.toml",
+        Replace("[lints]\nworkspace = true\n", ""),
+        "standards::lints_are_inherited",
+        "paste into its Cargo.toml",
+    ),
+    Fault(
+        "a lint that is left out",
+        ("TOOL-1",),
+        "Cargo.toml",
+        Replace("\nunwrap_used = ", "\n# unwrap_used = "),
+        "standards::every_gate_is_there",
+        "clippy::unwrap_used is off",
+    ),
+    Fault(
+        "a group of lints that is lowered",
+        ("TOOL-1",),
+        "Cargo.toml",
+        Replace('\nperf = { level = "warn"', '\nperf = { level = "allow"'),
+        "standards::every_gate_is_there",
+        "clippy::perf is off",
+    ),
+    Fault(
+        "a lint that is allowed without a reason",
+        ("DOOR-1",),
+        "Cargo.toml",
+        Replace('\nrc_mutex = "warn"', '\nrc_mutex = "allow"'),
+        "standards::exceptions_in_tables_have_reasons",
+        "end the line with `# reason: ...`",
+    ),
+    Fault(
+        "an advisory that is ignored without a reason",
+        ("DOOR-1",),
+        "deny.toml",
+        Replace('yanked = "deny"', 'yanked = "deny"\nignore = ["RUSTSEC-2025-0057"]'),
+        "standards::exceptions_in_tables_have_reasons",
+        'write the advisory as { id = "...", reason = "..." }',
+    ),
+    Fault(
+        "a ban without a reason",
+        ("DOOR-1", "TOOL-1"),
+        "clippy.toml",
+        Replace("disallowed-types = [\n", 'disallowed-types = [\n    "std::rc::Rc",\n'),
+        "standards::bans_have_reasons",
+        "write the entry in clippy.toml as",
+    ),
+    Fault(
+        "no list of standards",
+        ("TOOL-1",),
+        "STANDARDS.md",
+        Delete(),
+        "standards::every_gate_is_there",
+        "from git. For a lint, paste into",
+    ),
+    Fault(
+        "a rule of ast-grep that only warns",
+        ("TOOL-1",),
+        "lints/ast-grep.yml",
+        Replace(
+            "id: err-string-result\nlanguage: rust\nseverity: error",
+            "id: err-string-result\nlanguage: rust\nseverity: warning",
+        ),
+        "standards::every_gate_is_there",
+        "ast-grep::err-string-result is off",
+    ),
+    Fault(
+        "a rule of the crate that is not run",
+        ("TOOL-1",),
+        "bench/tests/standards.rs",
+        Replace("#[test]\nfn toolchain_is_pinned", '#[expect(dead_code, reason = "tired")]\nfn toolchain_is_pinned'),
+        "standards::every_gate_is_there",
+        "standards::toolchain_is_pinned is off",
+    ),
+    Fault(
+        "any toolchain",
+        ("TOOL-1",),
+        "rust-toolchain.toml",
+        Replace('channel = "1.95.0"', 'channel = "stable"'),
+        "standards::toolchain_is_pinned",
+        "name a release in rust-toolchain.toml",
+    ),
+    Fault(
+        "CI without the lints",
+        EVERY_GATE_OF_CI,
+        ".github/workflows/ci.yml",
+        Replace("      - run: just lint\n", ""),
+        "standards::ci_runs_every_gate",
+        "ci.yml has no step `run: just lint`",
+    ),
+    Fault(
+        "CI that goes on after a red gate",
+        EVERY_GATE_OF_CI,
+        ".github/workflows/ci.yml",
+        Replace("      - run: just audit\n", "      - run: just audit\n        continue-on-error: true\n"),
+        "standards::ci_runs_every_gate",
+        "take .github/workflows/ci.yml or the justfile back from git",
+    ),
+    Fault(
+        "no CI",
+        EVERY_GATE_OF_CI,
+        ".github/workflows/ci.yml",
+        Delete(),
+        "standards::ci_runs_every_gate",
+        "ci.yml has no step `run: just test`",
+    ),
+    Fault(
+        "an action that its owner can change",
+        EVERY_GATE_OF_CI,
+        ".github/workflows/ship.yml",
+        Add("on: push\njobs:\n  ship:\n    steps:\n      - uses: actions/checkout@v7\n"),
+        "standards::ci_runs_every_gate",
+        "uses: OWNER/NAME@COMMIT",
+    ),
+    Fault(
+        "a recipe that lets warnings pass",
+        EVERY_GATE_OF_CI,
+        "justfile",
+        Replace(" -- --deny warnings || status=1;", " || status=1;"),
+        "standards::ci_runs_every_gate",
+        "recipe `lint` of the justfile has no `cargo clippy",
+    ),
+    Fault(
+        "a recipe that goes on after a failure",
+        EVERY_GATE_OF_CI,
+        "justfile",
+        Replace("cargo fmt --all --check || status=1;", "cargo fmt --all --check || true;"),
+        "standards::ci_runs_every_gate",
+        "recipe `lint` of the justfile has no `cargo fmt --all --check`",
+    ),
+    Fault(
+        "a recipe that checks less than CI",
+        EVERY_GATE_OF_CI,
+        "justfile",
+        Replace("\ncheck: lint test doc audit instructions", "\ncheck: lint test"),
+        "standards::ci_runs_every_gate",
+        "recipe `check` of the justfile has no",
+    ),
+]
+
+FAULTS = [*CODE, *HOT_PATHS, *BUILDS, *TOOLS]
+
+# --- What is let through ---
+
+DOORS = [
+    Door(
+        "a lint that is allowed with a reason",
+        "Cargo.toml",
+        Replace('\nunwrap_used = "warn" #', '\nunwrap_used = "allow" # reason: a proof of concept until summer #'),
+        "standards",
+    ),
+    Door(
+        "a stricter lint",
+        "Cargo.toml",
+        Replace('\nunwrap_used = "warn"', '\nunwrap_used = "deny"'),
+        "standards",
+    ),
+    Door(
+        "an advisory that is ignored with a reason",
+        "deny.toml",
+        Replace(
+            'yanked = "deny"',
+            'yanked = "deny"\nignore = [{ id = "RUSTSEC-2025-0057", reason = "only in a tool of tests" }]',
+        ),
+        "standards",
+    ),
+    Door(
+        "a profile that is loosened with a reason",
+        "Cargo.toml",
+        Replace("codegen-units = 1 # BUILD-1", "codegen-units = 16 # reason: the linker runs out of memory. #"),
+        "standards",
+        "cli",
+    ),
+    Door(
+        "a workflow of the crate's own",
+        ".github/workflows/ship.yml",
+        Add(
+            "on: push\njobs:\n  ship:\n    steps:\n"
+            "      - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1\n"
+        ),
+        "standards",
+    ),
+    Door("an empty formatting file", "rustfmt.toml", Add("# The default.\n"), "standards"),
+    Door(
+        "a map in the tests of a hot path",
+        "src/aggregate/decimal.rs",
+        Replace("mod tests {\n", "mod tests {\n    type _Totals = std::collections::HashMap<u8, u8>;\n"),
+        "standards",
+    ),
+]
