@@ -1,0 +1,256 @@
+"""Counts what each candidate for a lint finds in crates that are well regarded.
+
+A lint blocks a merge only where 19 of 20 hits are right; who judges that reads `hits.json`, and the source around.
+The crates are built as one workspace, so that what they share is built once; their own `#[allow]` counts for nothing.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CHECKOUT = Path(__file__).parents[2]
+SCRATCH = Path(os.environ.get("MEASURE_LINTS", CHECKOUT / "build" / "measure-lints"))
+SEED = 4
+
+# Libraries, programs, and async clients and servers.
+CRATES = {
+    "axum": "0.8.9",
+    "bore-cli": "0.6.0",
+    "csv": "1.4.0",
+    "fd-find": "10.5.0",
+    "grep-searcher": "0.1.17",
+    "hyper-util": "0.1.21",
+    "ignore": "0.4.34",
+    "indexmap": "2.14.2",
+    "jiff": "0.2.46",
+    "just": "1.59.0",
+    "metrics-exporter-prometheus": "0.18.3",
+    "mini-redis": "0.4.1",
+    "nextest-runner": "0.129.0",
+    "reqwest": "0.13.5",
+    "ripgrep": "15.2.0",
+    "rustls": "0.23.46",
+    "static-web-server": "3.0.0-beta.2",
+    "tantivy": "0.27.0",
+    "tokio-util": "0.7.20",
+    "tower-http": "0.7.1",
+    "zizmor": "1.12.0",
+}
+
+# These want a nightly compiler, a flag of rustc, a program that a machine may not have, or another version of a crate.
+SKIPPED_FEATURES = {
+    "metrics-exporter-prometheus": {"_push-gateway-common", "protobuf", "push-gateway", "push-gateway-no-tls-provider"},
+    "reqwest": {"http3"},
+    "rustls": {"fips", "read_buf"},
+    "static-web-server": {"all", "all-fips", "default-fips", "experimental", "tls-fips"},
+    "tantivy": {"unstable"},
+}
+
+CLIPPY = """
+complexity perf style suspicious
+assigning_clones implicit_clone large_types_passed_by_value needless_pass_by_value needless_pass_by_ref_mut
+option_as_ref_cloned rc_buffer redundant_clone ref_option unnecessary_box_returns unnecessary_literal_bound
+clone_on_ref_ptr trivially_copy_pass_by_ref
+cloned_instead_of_copied filter_map_next flat_map_option linkedlist needless_collect set_contains_or_insert
+zero_sized_map_values iter_over_hash_type search_is_some naive_bytecount explicit_iter_loop stable_sort_primitive
+collection_is_never_read clear_with_drain iter_with_drain redundant_iter_cloned same_length_and_capacity
+missing_asserts_for_indexing
+format_collect format_push_string inefficient_to_string manual_string_new single_char_pattern string_add
+string_add_assign string_lit_chars_any str_to_string unnecessary_join
+error_impl_error exit expect_used get_unwrap let_underscore_must_use manual_let_else map_err_ignore or_fun_call panic
+panic_in_result_fn todo unimplemented unnecessary_wraps unused_result_ok unwrap_used
+dbg_macro print_stderr print_stdout unnecessary_debug_formatting
+future_not_send infinite_loop large_futures mutex_atomic mutex_integer rc_mutex significant_drop_in_scrutinee
+significant_drop_tightening unused_async
+create_dir large_include_file lines_filter_map_ok pathbuf_init_then_push read_zero_byte_vec verbose_file_reads
+inline_always large_stack_arrays large_stack_frames mem_forget
+allow_attributes allow_attributes_without_reason ignore_without_reason incompatible_msrv undocumented_unsafe_blocks
+unused_self
+""".split()
+RUSTC = "let_underscore_drop unreachable_pub unused_must_use unused_qualifications".split()
+
+BANNED = {
+    "disallowed-macros": [f"log::{level}" for level in ("trace", "debug", "info", "warn", "error")],
+    "disallowed-methods": [
+        "crossbeam_channel::unbounded",
+        "serde_json::to_string",
+        "serde_json::to_vec",
+        "std::fs::File::create",
+        "std::fs::File::open",
+        "std::fs::OpenOptions::open",
+        "std::sync::mpsc::channel",
+        "std::thread::sleep",
+        "std::thread::spawn",
+        "tokio::sync::mpsc::unbounded_channel",
+    ],
+    "disallowed-types": [
+        "anyhow::Error",
+        "std::collections::HashMap",
+        "std::collections::HashSet",
+        "std::collections::LinkedList",
+        "std::sync::RwLock",
+    ],
+}
+
+
+class Hit(NamedTuple):
+    """A place that a lint complains of."""
+
+    crate: str
+    file: str
+    line: int
+    column: int
+    rendered: str
+
+
+def main() -> int:
+    """Fetch, check, count."""
+    started = time.monotonic()
+    sources = fetch()
+    members = workspace(sources)
+    hits, broken = check(members)
+    lines = {name: sum(map(count_lines, (members / name).rglob("*.rs"))) for name in CRATES}
+    (SCRATCH / "hits.json").write_text(
+        json.dumps(
+            {
+                "crates": [[name, version, lines[name]] for name, version in CRATES.items()],
+                "counts": {lint: len(hits[lint]) for lint in sorted(hits)},
+                "hits": {lint: [hit._asdict() for hit in mixed(hits[lint])] for lint in sorted(hits)},
+            },
+            indent=1,
+        )
+    )
+    for lint in sorted(hits, key=lambda lint: (-len(hits[lint]), lint)):
+        print(f"{len(hits[lint]):6} {lint}")
+    print(f"{sum(lines.values())} lines, {time.monotonic() - started:.0f} s: {SCRATCH / 'hits.json'}")
+    if broken:
+        print(f"Did not build, and so was not counted: {', '.join(sorted(broken))}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def cargo(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run cargo; its progress and errors stay visible."""
+    environment = {
+        "CARGO_TARGET_DIR": str(SCRATCH / "target"),
+        "CARGO_INCREMENTAL": "0",
+        "CARGO_PROFILE_DEV_DEBUG": "0",
+        **os.environ,
+        **variables,
+    }
+    return subprocess.run(["cargo", *arguments], check=False, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def fetch() -> dict[str, Path]:
+    """Download the crates; where cargo has put their sources."""
+    manifest = SCRATCH / "fetch" / "Cargo.toml"
+    (manifest.parent / "src").mkdir(parents=True, exist_ok=True)
+    (manifest.parent / "src" / "lib.rs").touch()
+    wanted = "".join(f'{name} = "={version}"\n' for name, version in CRATES.items())
+    package = '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n\n[dependencies]\n'
+    manifest.write_text(package + wanted)
+    cargo("fetch", "--manifest-path", manifest).check_returncode()
+    registries = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / "registry" / "src"
+    return {name: next(registries.glob(f"*/{name}-{version}")) for name, version in CRATES.items()}
+
+
+def workspace(sources: dict[str, Path]) -> Path:
+    """Copy the sources into one workspace, because cargo shows warnings only of its members."""
+    root = SCRATCH / "workspace"
+    shutil.rmtree(root, ignore_errors=True)
+    for name, source in sources.items():
+        shutil.copytree(source, root / name, ignore=shutil.ignore_patterns(".cargo", "Cargo.lock", "clippy.toml"))
+        all_features(name, root / name / "Cargo.toml")
+    (root / "Cargo.toml").write_text(f'[workspace]\nresolver = "3"\nmembers = {json.dumps(list(sources))}\n')
+    settings = tomllib.loads((CHECKOUT / "template" / "clippy.toml").read_text())
+    settings = {key: value for key, value in settings.items() if not isinstance(value, list)} | BANNED
+    (root / "clippy.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
+    return root
+
+
+def check(root: Path) -> tuple[dict[str, list[Hit]], set[str]]:
+    """Run clippy; the hits of each lint, and the crates that do not compile."""
+    bans = [name.replace("-", "_") for name in BANNED]
+    lints = [*RUSTC, *(f"clippy::{lint}" for lint in [*CLIPPY, *bans])]
+    done = cargo(
+        "clippy",
+        f"--manifest-path={root / 'Cargo.toml'}",
+        "--workspace",
+        "--lib",
+        "--bins",
+        "--keep-going",
+        "--message-format=json",
+        "--",
+        "--cap-lints=warn",
+        *(f"--force-warn={lint}" for lint in lints),
+        CLIPPY_CONF_DIR=str(root),
+    )
+    hits: dict[str, dict[tuple[str, int, int], Hit]] = defaultdict(dict)
+    built = set()
+    for line in done.stdout.splitlines():
+        message = json.loads(line)
+        crate = Path(message.get("manifest_path", "")).parent.name
+        if crate not in CRATES or not message["manifest_path"].startswith(str(root)):
+            continue
+        if message.get("message", {}).get("level") == "error":
+            print(message["message"]["rendered"], file=sys.stderr)
+        elif message["reason"] == "compiler-artifact" and "custom-build" not in message["target"]["kind"]:
+            built.add(crate)
+        elif message["reason"] == "compiler-message" and (found := hit(root, crate, message["message"])):
+            lint, place = found
+            hits[lint].setdefault(place[1:4], place)  # a macro's place is counted once, not at each call
+    return {lint: list(places.values()) for lint, places in hits.items()}, CRATES.keys() - built
+
+
+def all_features(name: str, manifest: Path) -> None:
+    """Make all features that can be built here default: `--all-features` knows no exception."""
+    text = manifest.read_text()
+    features = tomllib.loads(text).get("features", {}).keys() - {"default"} - SKIPPED_FEATURES.get(name, set())
+    default = f"default = {json.dumps(sorted(features))}\n"
+    without = re.sub(r"^default = \[[^\]]*\]\n", "", text, count=1, flags=re.MULTILINE)
+    manifest.write_text(without.replace("[features]\n", f"[features]\n{default}", 1))
+
+
+def hit(root: Path, crate: str, message: dict[str, Any]) -> tuple[str, Hit] | None:
+    """The lint's name and the place, if the message is a lint's."""
+    spans = [span for span in message["spans"] if span["is_primary"]]
+    if message["code"] is None or not spans:
+        return None
+    lint = message["code"]["code"]
+    if lint.startswith("clippy::disallowed_") and (path := re.search(r"`([\w:]+)`", message["message"])):
+        lint = f"{lint} {path[1]}"
+    span = spans[0]
+    file = root / span["file_name"]
+    attribute = span["expansion"] is not None and span["expansion"]["macro_decl_name"].startswith("#[")
+    if attribute or not file.is_relative_to(root):  # written by a derive or a build script, not by a person
+        return None
+    return lint, Hit(crate, str(file.relative_to(root)), span["line_start"], span["column_start"], message["rendered"])
+
+
+def mixed(hits: list[Hit]) -> list[Hit]:
+    """The hits, shuffled, the crates taking turns: the first twenty are a fair sample of all."""
+    order = sorted(hits)
+    random.Random(SEED).shuffle(order)
+    turns: dict[str, int] = defaultdict(int)
+    ranked = []
+    for place in order:
+        ranked.append((turns[place.crate], place))
+        turns[place.crate] += 1
+    return [place for _, place in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def count_lines(file: Path) -> int:
+    """Lines of a source file."""
+    return len(file.read_bytes().splitlines())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
