@@ -1,11 +1,20 @@
-"""The `fast-rust` command."""
+"""The `fast-rust` command.
+
+Exit codes: 0 all is well; 1 something has to be done, which is said; 2 the command was not typed right, or could
+not tell.
+"""
 
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-application = typer.Typer(no_args_is_help=True)
+from fast_rust import hot_command, standards_command
+
+application = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+application.add_typer(standards_command.application, name="standards")
+application.add_typer(hot_command.application, name="hot")
+application.command("explain")(standards_command.explain)
 
 
 def print_version(asked: bool) -> None:  # noqa: FBT001  Typer calls it with the flag alone.
@@ -22,4 +31,8 @@ def main(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Keep a Rust crate made from copier-fast-rust at its standards."""
+    """Keep a Rust crate made from copier-fast-rust at its standards.
+
+    Exit codes: 0 all is well; 1 something has to be done, which is said; 2 the command was not typed right, or
+    could not tell.
+    """

@@ -1,0 +1,161 @@
+"""What is written from the standards: STANDARDS.md of a crate, the errata of the guide, the coverage table."""
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from fast_rust.standards import Directive, Page, Quality, directives
+
+COVERAGE_MARKS = ("<!-- coverage: made by `fast-rust standards render` -->", "<!-- end of coverage -->")
+
+# How each kind of gate lets an exception through.
+DOORS = {
+    "clippy": "expect",
+    "rustc": "expect",
+    "ast-grep": "ignore",
+    "standards": "reason",
+    "cargo-deny": "reason",
+    "cargo-shear": "reason",
+    "instructions": "budget",
+    "allocations": "budget",
+}
+
+INTRODUCTION = """\
+# Standards
+
+What this crate is held to, and by what. `just lint`, `just test`, `just audit` and `just instructions` are the gates;
+CI runs them all. `fast-rust explain OWN-6` tells a directive's reasons, with examples.
+
+Names of gates: those of clippy and rustc are lints, which `Cargo.toml` switches on (with an asterisk: warned of by
+default, or switched on in `src/lib.rs`); those of ast-grep are rules of `lints/ast-grep.yml`; standards are the tests
+of `bench/tests/standards.rs`; `allocations` and `instructions` are the budgets of the hot paths in `bench/`.
+
+Exceptions have a reason, and go when they are not needed any more:
+
+- expect: `#[expect(clippy::lint, reason = "...")]` at the item; `#[allow(lint, reason = "...")]` where it does not
+  occur on every platform.
+- ignore: a comment `// ast-grep-ignore: rule -- reason` on the line above.
+- reason: a comment `# reason: ...` on the line of the key that is loosened.
+- code of others: a crate of its own in `vendor/`, and `exclude = ["vendor"]` under `[workspace]`: no gate looks there.
+- budget: a larger number in the `# Hot path` section and in the bench, with the reason in the pull request.
+"""
+
+
+def crate_standards(pages: Sequence[Page], switched_on: frozenset[str]) -> str:
+    """STANDARDS.md: every directive with its rule, its gates and its door."""
+    sections = [
+        f"## {page.number} · {page.title}\n\n"
+        + _table(
+            ("directive", "rule", "held by", "exception"),
+            ([f"{one.id} {one.level}", one.rule, _held_by(one, switched_on), _door(one)] for one in page.directives),
+        )
+        for page in pages
+        if page.directives
+    ]
+    return "\n".join([INTRODUCTION, *sections])
+
+
+def _held_by(directive: Directive, switched_on: frozenset[str]) -> str:
+    match directive.quality:
+        case Quality.REVIEW:
+            return "review"
+        case Quality.PENDING:
+            return "review, until it is measured"
+        case _:
+            return ", ".join(f"`{gate}`{_star(gate, switched_on)}" for gate in directive.gates)
+
+
+def _star(gate: str, switched_on: frozenset[str]) -> str:
+    is_lint = gate.startswith(("clippy::", "rustc::"))
+    return "*" if is_lint and gate not in switched_on else ""
+
+
+def _door(directive: Directive) -> str:
+    if directive.door:
+        return directive.door
+    doors = dict.fromkeys(DOORS.get(gate.partition("::")[0], "") for gate in directive.gates)
+    return ", ".join(filter(None, doors)) if directive.quality is not Quality.PENDING else ""
+
+
+def switched_on(manifest: str) -> frozenset[str]:
+    """The lints that the template's manifest has for every kind of crate, whatever else of it is Jinja."""
+    tables = re.findall(r"(?ms)^(\[workspace\.lints\.\w+\]\n.*?)(?=^\s*(?:\[|\{%))", manifest)
+    lints: Mapping[str, Mapping[str, object]] = tomllib.loads("\n".join(tables))["workspace"]["lints"]
+    return frozenset(f"{'rustc' if tool == 'rust' else tool}::{lint}" for tool in lints for lint in lints[tool])
+
+
+def errata(pages: Sequence[Page]) -> str:
+    """docs/errata.md: where the guide is wrong, in the order of its lines."""
+    found = sorted(
+        ((erratum, one.id) for one in directives(pages) for erratum in one.errata),
+        key=lambda pair: (pair[0].first_line, pair[1]),
+    )
+    head = (
+        "# Where is the guide wrong?\n\nThe standards follow the guide's intent. Here its text errs, by its lines; the"
+        " directive named is the one that was written in the light of it.\n\n"
+    )
+    return head + _table(("line", "directive", "what is so"), ([e.lines, name, e.text] for e, name in found))
+
+
+def coverage(pages: Sequence[Page]) -> str:
+    """How many directives are held how well, as a table in Markdown."""
+    everything = list(directives(pages))
+    counts = Counter((_row(one), one.quality) for one in everything)
+    rows = list(dict.fromkeys(map(_row, everything)))
+    rows.sort(key=("MUST", "SHOULD", "AVOID", "ours").index)
+
+    def line(name: str, those: Iterable[str]) -> list[str]:
+        of_quality = [sum(counts[row, quality] for row in those) for quality in Quality]
+        return [name, *map(str, of_quality), str(sum(of_quality))]
+
+    table = _table(("", *Quality, "all"), [*(line(row, [row]) for row in rows), line("all", rows)])
+    proven = sum(1 for one in everything if is_proven(one))
+    gated = sum(1 for one in everything if one.quality not in {Quality.REVIEW, Quality.PENDING})
+    return f"{table}\n{proven} of the {gated} directives with a gate have seen each of their gates go red in a test.\n"
+
+
+def _row(directive: Directive) -> str:
+    return "ours" if directive.is_ours else directive.level
+
+
+def is_proven(directive: Directive) -> bool:
+    """Whether an example, or a fault in a file, shows each gate of a directive red."""
+    return bool(directive.gates) and directive.quality is not Quality.PENDING and not unproven(directive)
+
+
+def unproven(directive: Directive) -> list[str]:
+    """The gates of a directive that no bad example shows; with faults in files, only the lints and rules."""
+    shown = {example.gate for example in directive.examples}
+    return [
+        gate
+        for gate in directive.gates
+        if gate not in shown and not (directive.faults and not gate.startswith(("clippy::", "rustc::", "ast-grep::")))
+    ]
+
+
+def with_coverage(readme: str, pages: Sequence[Page]) -> str:
+    """The README with the coverage table of today."""
+    start, end = COVERAGE_MARKS
+    before, _, rest = readme.partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}\n\n{coverage(pages)}\n{end}{after}"
+
+
+def documents(pages: Sequence[Page], checkout: Path) -> Iterator[tuple[Path, str]]:
+    """All files that are written from the standards, as they should be."""
+    manifest = (checkout / "template" / "Cargo.toml.jinja").read_text(encoding="utf-8")
+    readme = checkout / "README.md"
+    yield checkout / "template" / "STANDARDS.md", crate_standards(pages, switched_on(manifest))
+    yield checkout / "docs" / "errata.md", errata(pages)
+    yield readme, with_coverage(readme.read_text(encoding="utf-8"), pages)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("|" + "|".join(f" {_cell(text)} " for text in line) + "|\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,106 @@
+"""`fast-rust explain` and `fast-rust standards`."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+
+from fast_rust import documents
+from fast_rust.standards import Directive, StandardsError, directives, read_standards, standards_folder
+
+application = typer.Typer(no_args_is_help=True, help="Read and render the standards.")
+
+
+def _directives() -> list[Directive]:
+    return list(directives(read_standards(standards_folder())))
+
+
+def explain(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Directives (`OWN-6`), or gates (`clippy::ptr_arg`).")
+    ],
+) -> None:
+    """Tell what a directive or a gate asks for, why, and by examples."""
+    known = _directives()
+    found = [(name, _named(name, known)) for name in names]
+    for name, those in found:
+        if not those:
+            ids = ", ".join(one.id for one in known if one.id.partition("-")[0] == name.upper().partition("-")[0])
+            hint = f"there are {ids}" if ids else "`fast-rust standards list` lists all"
+            message = f"{name} is neither a directive nor a gate of one; {hint}."
+            raise typer.BadParameter(message, param_hint="NAME")
+    for one in dict.fromkeys(one for _, those in found for one in those):
+        _show(one.text)
+
+
+def _named(name: str, known: Sequence[Directive]) -> list[Directive]:
+    by_id = [one for one in known if one.id == name.upper()]
+    return by_id or [one for one in known if any(name in {gate, gate.partition("::")[2]} for gate in one.gates)]
+
+
+def _show(markdown: str) -> None:
+    # Piped or redirected, the source is what people want.
+    if sys.stdout.isatty():
+        Console().print(Markdown(markdown), "")
+    else:
+        typer.echo(markdown + "\n")
+
+
+@application.command("list")
+def list_standards(*, as_json: Annotated[bool, typer.Option("--json", help="With all that is known.")] = False) -> None:
+    """List all directives."""
+    if as_json:
+        typer.echo(json.dumps([_as_json(one) for one in _directives()], indent=2, ensure_ascii=False))
+        return
+    for one in _directives():
+        typer.echo(f"{one.id:8} {one.level:6} {one.quality:15} {one.title}")
+
+
+def _as_json(directive: Directive) -> dict[str, Any]:
+    known = asdict(directive)
+    del known["path"], known["text"]
+    for example in known["examples"]:
+        example["kinds"] = sorted(example["kinds"])
+    return {**known, "page": directive.path.name, "proven": documents.is_proven(directive)}
+
+
+@application.command()
+def coverage() -> None:
+    """Tell how many directives are held how well."""
+    _show(documents.coverage(read_standards(standards_folder())))
+
+
+@application.command()
+def render(
+    *, check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where something is stale.")] = False
+) -> None:
+    """Write what is made from the pages: STANDARDS.md of the template, the errata, the table in the README."""
+    folder = standards_folder()
+    checkout = folder.parent
+    if not (checkout / "template").is_dir():
+        typer.echo("error: only a checkout of copier-fast-rust has the template; type this there.", err=True)
+        raise typer.Exit(2)
+    try:
+        stale = [
+            (path, text) for path, text in documents.documents(read_standards(folder), checkout) if _read(path) != text
+        ]
+    except StandardsError as error:
+        typer.echo(f"error: standards/{error}", err=True)
+        raise typer.Exit(2) from error
+    for path, text in stale:
+        if not check:
+            path.write_text(text, encoding="utf-8")
+        typer.echo(f"{'stale' if check else 'written'}: {path.relative_to(checkout)}")
+    if check and stale:
+        typer.echo("Type: fast-rust standards render", err=True)
+        raise typer.Exit(1)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -1,0 +1,78 @@
+"""`fast-rust explain` and `fast-rust standards`, as people type them."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from fast_rust.standards import directives, read_standards
+from variants import CHECKOUT
+
+IDS = [one.id for one in directives(read_standards(CHECKOUT / "standards"))]
+
+
+def fast_rust(*arguments: str, folder: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    command = [str(Path(sys.executable).with_name("fast-rust")), *arguments]
+    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["OWN-1", "own-1", "clippy::large_types_passed_by_value", "large_types_passed_by_value"]
+)
+def test_it_explains_a_directive_by_its_id_or_a_gate(name: str) -> None:
+    done = fast_rust("explain", name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "### OWN-1 · MUST" in done.stdout
+    assert "```rust bad clippy::large_types_passed_by_value" in done.stdout
+
+
+def test_an_unknown_name_is_refused_with_a_hint(tmp_path: Path) -> None:
+    done = fast_rust("explain", "OWN-99", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "OWN-99" in done.stderr
+    assert "OWN-1, OWN-2" in done.stderr
+
+
+def test_it_lists_all_directives() -> None:
+    assert [line.split()[0] for line in fast_rust("standards", "list").stdout.splitlines()] == IDS
+    listed = json.loads(fast_rust("standards", "list", "--json").stdout)
+    assert [one["id"] for one in listed] == IDS
+    assert listed[IDS.index("OWN-1")]["gates"][1] == "clippy::large_types_passed_by_value"
+
+
+def test_it_prints_the_coverage_that_the_readme_has() -> None:
+    table = fast_rust("standards", "coverage").stdout.strip()
+    assert table
+    assert table in (CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_was_rendered_is_not_stale() -> None:
+    done = fast_rust("standards", "render", "--check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_installed_command_has_the_pages(tmp_path: Path) -> None:
+    """As pre-commit installs it: from a copy, without this checkout."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*command, "--no-build-isolation", f"--wheel-dir={tmp_path}", str(CHECKOUT)], check=True)
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); sys.argv[1:] = ['explain', 'OWN-1']; "
+    code += "from fast_rust.command import application; application()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "### OWN-1 · MUST" in done.stdout
+    assert (
+        str(tmp_path)
+        in subprocess.run(
+            [sys.executable, "-c", code.partition("sys.argv")[0] + "import fast_rust; print(fast_rust.__file__)"],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    )

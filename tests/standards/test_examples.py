@@ -1,0 +1,237 @@
+"""Every bad example of the standards is refused by the gate that it names, every good one by none."""
+
+import json
+import os
+import re
+import subprocess
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tomlkit
+from crates.workshop import Workshop, make_workshop
+from markdown_it import MarkdownIt
+
+from fast_rust.standards import KINDS, Directive, Example, directives, read_standards, standards_folder
+from template import Template
+from variants import CHECKOUT, domain
+
+ONLY = os.environ.get("FAST_RUST_EXAMPLES", "")
+"""Directives to look at, as `OWN-6,PRE-1`, for who writes one."""
+
+# What the examples may use beside the crate's own dependencies.
+DEPENDENCIES: dict[str, str | dict[str, object]] = {
+    "anyhow": "1",
+    "arrayvec": "0.7",
+    "crossbeam-channel": "0.5",
+    "futures-util": "0.3",
+    "log": "0.4",
+    "rayon": "1",
+    "rustc-hash": "2",
+    "serde": {"version": "1", "features": ["derive"]},
+    "serde_json": "1",
+    "smallvec": "1",
+    "thiserror": "2",
+    "tokio": {"version": "1", "features": ["full"]},
+    "tracing": "0.1",
+}
+
+# Said of an example because it is one: nobody documents it, or calls what is in it.
+OF_NO_MATTER = {"missing_docs", "dead_code", "unused_variables", "unused_mut", "unused_assignments"}
+
+HOT = "//! An example.\n//!\n//! # Hot path\n//! Why: runs for each record.\n//! Budget: 100 instructions a record.\n\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """An example, in the kind of crate that judges it."""
+
+    name: str
+    title: str
+    directive: str
+    example: Example
+
+    @property
+    def code(self) -> str:
+        return HOT + self.example.code if self.example.hot else self.example.code
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the gates of a crate say of each example, by its name."""
+
+    lints: Mapping[str, Mapping[str, str]]
+    """Of clippy and rustc: the lint, with the text of its message."""
+    rules: Mapping[str, Mapping[str, str]]
+    """Of ast-grep, likewise."""
+    unformatted: frozenset[str]
+
+
+def cases() -> Iterator[Case]:
+    """All examples: of the pages, and of what we tell people elsewhere."""
+    for directive in directives(read_standards(standards_folder())):
+        if not ONLY or directive.id in ONLY.split(","):
+            yield from _of_directive(directive)
+    if not ONLY:
+        yield from _of_documents()
+
+
+def _of_directive(directive: Directive) -> Iterator[Case]:
+    for example in directive.examples:
+        quality = f"bad-{example.gate}" if example.gate else "good"
+        name = f"{directive.id.lower().replace('-', '_')}_line_{example.line}"
+        yield Case(name, f"{directive.id}-{directive.path.stem}:{example.line}-{quality}", directive.id, example)
+
+
+def _of_documents() -> Iterator[Case]:
+    for path in sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")]):
+        for token in MarkdownIt("commonmark").parse(path.read_text(encoding="utf-8")):
+            if token.type == "fence" and token.info.split()[:1] == ["rust"] and token.map:
+                line = token.map[0] + 1
+                name = re.sub(r"\W", "_", path.stem.lower())
+                example = Example(token.content, line, None, hot=False, kinds=KINDS)
+                yield Case(f"{name}_line_{line}", f"{path.name}:{line}", "", example)
+
+
+CASES = list(cases())
+
+
+def judge(workshop: Workshop, kind: str) -> Verdicts:
+    """Put all examples into a crate, and let its gates see them: by the commands of `just lint`."""
+    crate = workshop.crate(f"judged-{kind}", kind=kind)
+    those = [case for case in CASES if kind in case.example.kinds]
+    manifest = tomlkit.parse((crate / "Cargo.toml").read_text(encoding="utf-8"))
+    _add_dependencies(manifest)
+    # An example is a library of its own, so it begins as the crate's library does.
+    library = re.findall(r"(?m)^#!\[warn\(.*\n", (crate / "src" / "lib.rs").read_text(encoding="utf-8"))
+    for case in those:
+        # As a library, so that what is public is judged as such; below src/, where ast-grep looks.
+        path = crate / "src" / "examples" / f"{case.name}.rs"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(library) + case.code, encoding="utf-8")
+        target = tomlkit.table()
+        target.update({"name": case.name, "path": path.relative_to(crate).as_posix(), "crate-type": ["lib"]})
+        manifest.setdefault("example", tomlkit.aot()).append(target)
+    (crate / "Cargo.toml").write_text(tomlkit.dumps(manifest), encoding="utf-8")
+    lints = _clippy(workshop, crate)
+    rules = _ast_grep(workshop, crate)
+    unformatted = workshop.try_to(
+        crate,
+        "rustfmt",
+        "--check",
+        "--edition",
+        "2024",
+        "--files-with-diff",
+        *(f"src/examples/{c.name}.rs" for c in those),
+    )
+    return Verdicts(lints, rules, frozenset(Path(line).stem for line in unformatted.stdout.splitlines()))
+
+
+def _add_dependencies(manifest: tomlkit.TOMLDocument) -> None:
+    development = manifest.setdefault("dev-dependencies", tomlkit.table())
+    for name, version in DEPENDENCIES.items():
+        if name not in development:
+            development[name] = version
+
+
+def _clippy(workshop: Workshop, crate: Path) -> Mapping[str, Mapping[str, str]]:
+    command = "cargo clippy --quiet --keep-going --workspace --all-targets --all-features --message-format=json"
+    done = _run(workshop, crate, *command.split(), "--", "--deny", "warnings")
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for line in done.splitlines():
+        match json.loads(line):
+            case {
+                "reason": "compiler-message",
+                "target": {"name": name},
+                "message": {"code": {"code": code}} as message,
+            }:
+                found[name][code] = found[name].get(code, "") + message["rendered"]
+            case {"reason": "compiler-message", "target": {"name": name}, "message": {"level": level} as message}:
+                if not re.match("aborting|[0-9]+ (errors|warnings)", message["message"]):
+                    found[name][level] = message["rendered"]
+    return found
+
+
+def _ast_grep(workshop: Workshop, crate: Path) -> Mapping[str, Mapping[str, str]]:
+    [command] = re.findall(
+        r"(?m)^    (ast-grep scan .*) \|\| status=1;", (crate / "justfile").read_text(encoding="utf-8")
+    )
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for match in json.loads(_run(workshop, crate, *command.split(), "--json")):
+        found[Path(match["file"]).stem][match["ruleId"]] = match["message"]
+    return found
+
+
+def _run(workshop: Workshop, crate: Path, *command: str) -> str:
+    """What a command that is bound to fail prints to standard output."""
+    return subprocess.run(
+        command, cwd=crate, env=workshop.environment, capture_output=True, text=True, check=False
+    ).stdout
+
+
+@pytest.fixture(scope="module", params=domain("kind"))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of crate."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def verdicts(kind: str, template: Template, tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
+    """One run of the gates over all examples."""
+    return judge(make_workshop(template, tmp_path_factory.mktemp("standards")), kind)
+
+
+def verdict(verdicts: Verdicts, case: Case) -> dict[str, str]:
+    """What is said of one example, by the names of gates."""
+    lints = verdicts.lints.get(case.name, {})
+    said = {(code if "::" in code else f"rustc::{code}"): text for code, text in lints.items()}
+    said |= {f"ast-grep::{rule}": text for rule, text in verdicts.rules.get(case.name, {}).items()}
+    return {gate: text for gate, text in said.items() if gate.removeprefix("rustc::") not in OF_NO_MATTER}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each example."""
+    if "bad" in metafunc.fixturenames:
+        metafunc.parametrize("bad", [pytest.param(c, id=c.title) for c in CASES if c.example.gate])
+    if "good" in metafunc.fixturenames:
+        metafunc.parametrize("good", [pytest.param(c, id=c.title) for c in CASES if not c.example.gate])
+
+
+def test_a_bad_example_is_refused(kind: str, verdicts: Verdicts, bad: Case) -> None:
+    """By the gate that it names, whose message says where to read on if it is one of ours."""
+    if kind not in bad.example.kinds:
+        pytest.skip(f"{bad.example.gate} is for {' and '.join(sorted(bad.example.kinds))}")
+    said = verdict(verdicts, bad)
+    assert not [text for gate, text in said.items() if re.fullmatch(r"rustc::(E\d+|error)", gate)], said
+    assert bad.example.gate in said, f"not refused by {bad.example.gate}, but by {sorted(said) or 'nothing'}"
+    if re.match("ast-grep::|clippy::disallowed_", bad.example.gate):
+        assert re.search(rf"\b{bad.directive}\b", said[bad.example.gate])
+
+
+def test_a_good_example_is_accepted(verdicts: Verdicts, good: Case) -> None:
+    """By all gates."""
+    said = verdict(verdicts, good)
+    assert not said, "\n".join(said.values())
+
+
+def test_examples_are_formatted(verdicts: Verdicts) -> None:
+    assert verdicts.unformatted == frozenset()
+
+
+def test_the_crate_itself_is_accepted(verdicts: Verdicts) -> None:
+    names = {case.name for case in CASES}
+    assert {name: said for name, said in verdicts.lints.items() if name not in names} == {}
+    assert {name: said for name, said in verdicts.rules.items() if name not in names} == {}
+
+
+def test_every_ban_is_seen(verdicts: Verdicts) -> None:
+    """So a typing error in a path, of which clippy only warns, or says nothing, is found."""
+    if ONLY:
+        pytest.skip("needs all examples; FAST_RUST_EXAMPLES names some")
+    bans = tomllib.loads((CHECKOUT / "template" / "clippy.toml").read_text(encoding="utf-8"))
+    paths = [entry["path"] for name, entries in bans.items() if name.startswith("disallowed-") for entry in entries]
+    said = "\n".join(text for lints in verdicts.lints.values() for lint, text in lints.items() if "disallowed" in lint)
+    assert [path for path in paths if f"`{path}`" not in said] == []
