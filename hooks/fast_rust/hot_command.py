@@ -1,0 +1,60 @@
+"""`fast-rust hot`."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fast_rust import hot
+from fast_rust.rendering import RenderingError
+
+application = typer.Typer(no_args_is_help=True, help="Add a hot path with its measurements, or take one out.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The module's name, as `parse`.")]
+Crate = Annotated[Path, typer.Option("--crate", help="The folder of the crate.", file_okay=False, exists=True)]
+
+
+@application.command()
+def add(name: Name, crate: Crate = Path()) -> None:
+    """Start a hot path: a module, two benches, an allocation test, registered and green."""
+    _apply(crate, lambda: hot.add(crate, name))
+    typer.echo(
+        f"Now write your code in src/{name}.rs, and its budget there and in bench/benches/{name}_instructions.rs."
+    )
+
+
+@application.command()
+def remove(
+    name: Name,
+    crate: Crate = Path(),
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where git could not bring back what is deleted.")
+    ] = False,
+) -> None:
+    """Take a hot path out, with its measurements; of the sample (`aggregate`) all that came with it."""
+    if not force and not _is_committed(crate):
+        typer.echo("error: not everything is committed, so git could not bring it back; commit, or --force.", err=True)
+        raise typer.Exit(1)
+    _apply(crate, lambda: hot.remove(crate, name))
+
+
+def _apply(crate: Path, plan: Callable[[], hot.Changes]) -> None:
+    try:
+        changes = plan()
+    except (hot.HotPathError, RenderingError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    new = {path for path in changes.written if not path.exists()}
+    changes.apply()
+    for path in sorted({*changes.written, *changes.deleted}):
+        what = "new" if path in new else "changed" if path in changes.written else "deleted"
+        typer.echo(f"{what:8} {path.relative_to(crate).as_posix()}")
+
+
+def _is_committed(crate: Path) -> bool:
+    command = ["git", "-C", str(crate), "status", "--porcelain", "--", "."]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return done.returncode == 0 and not done.stdout

@@ -1,0 +1,186 @@
+"""`fast-rust hot` adds a hot path with all that belongs to one, and takes one out."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from crates.workshop import Workshop, make_workshop
+
+from fast_rust import hot
+from template import Template, copy, git, read_tree, release
+from variants import CHECKOUT, domain
+
+
+@pytest.fixture(scope="module")
+def workshop(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Where crates are built."""
+    return make_workshop(template, tmp_path_factory.mktemp("hot"))
+
+
+def make(template: Template, crate: Path, **answers: str | bool) -> Path:
+    """A crate as its user has it: made from a release, and committed."""
+    made = copy(template.repository, crate, {"crate_name": "log-totals", **answers})
+    assert made.exit_code == 0, made.stderr
+    git(crate, "init", "--quiet")
+    release(crate, "made")
+    return crate
+
+
+def fast_rust_hot(crate: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a crate."""
+    command = [str(Path(sys.executable).with_name("fast-rust")), "hot", *arguments]
+    return subprocess.run(command, cwd=crate, check=False, capture_output=True, text=True)
+
+
+def succeed(crate: Path, *arguments: str) -> str:
+    """Run the command, which has to do it, and commit what it did."""
+    done = fast_rust_hot(crate, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    release(crate, "-".join(arguments))
+    return done.stdout
+
+
+def refused(crate: Path, *arguments: str) -> str:
+    """Run the command, which has to say why not, and do nothing."""
+    before = read_tree(crate)
+    done = fast_rust_hot(crate, *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert read_tree(crate) == before
+    return done.stderr
+
+
+def test_a_new_hot_path_is_green_at_once(workshop: Workshop, template: Template, tmp_path: Path) -> None:
+    """Formatted, clean, measured, registered, within its budget."""
+    crate = make(template, tmp_path / "crate", sample=False)
+    said = succeed(crate, "add", "parse_lines")
+    assert "new      bench/benches/parse_lines_instructions.rs" in said
+    for recipe in ("lint", "audit", "instructions"):
+        workshop.run(crate, "just", recipe)
+    tested = workshop.run(crate, "cargo", "nextest", "run", "--workspace")
+    assert "parse_lines_allocations" in tested
+    assert "every_hot_path_is_measured" in tested
+
+
+def test_added_and_removed_leaves_nothing(template: Template, tmp_path: Path) -> None:
+    crate = make(template, tmp_path / "crate", sample=False)
+    before = read_tree(crate)
+    succeed(crate, "add", "parse")
+    succeed(crate, "add", "decode")
+    succeed(crate, "remove", "parse")
+    assert "pub mod decode;\npub mod error;\n" in (crate / "src" / "lib.rs").read_text()
+    succeed(crate, "remove", "decode")
+    assert read_tree(crate) == before
+
+
+@pytest.mark.parametrize("place", domain("place"))
+@pytest.mark.parametrize("kind", domain("kind"))
+def test_without_the_sample_a_crate_is_as_if_it_never_had_it(
+    template: Template, tmp_path: Path, kind: str, place: str
+) -> None:
+    """Byte for byte; that such a crate is green, the tests of variants know."""
+    crate = make(template, tmp_path / "with", kind=kind, place=place, description="Adds")
+    succeed(crate, "remove", "aggregate")
+    never = make(template, tmp_path / "never", kind=kind, place=place, description="Adds", sample=False)
+    assert read_tree(crate) == read_tree(never)
+
+
+def test_what_the_user_added_stays(template: Template, tmp_path: Path) -> None:
+    """A dependency, a module, a paragraph."""
+    crate = make(template, tmp_path / "crate", kind="cli")
+    (crate / "src" / "colours.rs").write_text("//! Colours.\n")
+    readme = (crate / "README.md").read_text()
+    (crate / "README.md").write_text(f"{readme}\n## Thanks\n\nTo all.\n")
+    manifest = (crate / "Cargo.toml").read_text()
+    (crate / "Cargo.toml").write_text(manifest.replace("[dependencies]\n", '[dependencies]\nansi = "1"\n'))
+    release(crate, "edited")
+    succeed(crate, "remove", "aggregate")
+    assert (crate / "src" / "colours.rs").exists()
+    assert "## Thanks\n\nTo all.\n" in (crate / "README.md").read_text()
+    assert tomllib.loads((crate / "Cargo.toml").read_text())["dependencies"]["ansi"] == "1"
+    assert not (crate / "src" / "aggregate.rs").exists()
+
+
+def test_beside_another_hot_path_the_sample_leaves_that(workshop: Workshop, template: Template, tmp_path: Path) -> None:
+    crate = make(template, tmp_path / "crate")
+    succeed(crate, "add", "parse")
+    succeed(crate, "remove", "aggregate")
+    benches = tomllib.loads((crate / "bench" / "Cargo.toml").read_text())["bench"]
+    assert [bench["name"] for bench in benches] == ["parse", "parse_instructions"]
+    workshop.run(crate, "just", "audit")
+    workshop.run(crate, "just", "lint")
+    workshop.run(crate, "cargo", "nextest", "run", "--workspace")
+
+
+def test_it_refuses_where_the_users_lines_touch_the_samples(template: Template, tmp_path: Path) -> None:
+    crate = make(template, tmp_path / "crate", kind="service")
+    routes = (crate / "src" / "routes.rs").read_text()
+    assert "aggregate" in routes
+    (crate / "src" / "routes.rs").write_text(routes.replace("aggregate", "aggregated"))
+    release(crate, "edited")
+    assert "src/routes.rs" in refused(crate, "remove", "aggregate")
+
+
+def test_where_the_user_took_the_sample_out_by_hand_it_does_the_rest(template: Template, tmp_path: Path) -> None:
+    crate = make(template, tmp_path / "crate", kind="service")
+    (crate / "src" / "routes.rs").write_text("//! Nothing.\n")
+    (crate / "src" / "aggregate.rs").unlink()
+    release(crate, "by-hand")
+    succeed(crate, "remove", "aggregate")
+    assert (crate / "src" / "routes.rs").read_text() == "//! Nothing.\n"
+    assert not (crate / "src" / "aggregate").exists()
+    assert "sample: false" in (crate / ".copier-answers.yml").read_text()
+
+
+def test_it_refuses_what_is_still_used(template: Template, tmp_path: Path) -> None:
+    crate = make(template, tmp_path / "crate", sample=False)
+    succeed(crate, "add", "parse")
+    library = crate / "src" / "lib.rs"
+    library.write_text(library.read_text() + '\nfn lines() -> usize {\n    parse::parse(b"a")\n}\n')
+    release(crate, "used")
+    assert 'src/lib.rs:13: parse::parse(b"a")' in refused(crate, "remove", "parse")
+
+
+def test_it_refuses_what_git_could_not_bring_back(template: Template, tmp_path: Path) -> None:
+    crate = make(template, tmp_path / "crate", sample=False)
+    assert fast_rust_hot(crate, "add", "parse").returncode == 0
+    assert "commit, or --force" in refused(crate, "remove", "parse")
+    assert fast_rust_hot(crate, "remove", "parse", "--force").returncode == 0
+    assert git(crate, "status", "--porcelain") == ""
+
+
+def test_without_its_template_it_says_what_is_missing(template: Template, tmp_path: Path) -> None:
+    crate = make(template, tmp_path / "crate")
+    answers = crate / ".copier-answers.yml"
+    answers.write_text(answers.read_text().replace("v0.0.1", "v9.9.9"))
+    release(crate, "another-release")
+    assert "release v9.9.9 of the template cannot be rendered" in refused(crate, "remove", "aggregate")
+
+
+@pytest.mark.parametrize("name", ["Parse", "parse-lines", "1st", "match", "_parse", "a" * 31, "p/q", "lib::x"])
+def test_it_refuses_a_name_that_no_module_can_have(template: Template, tmp_path: Path, name: str) -> None:
+    crate = make(template, tmp_path / "crate", sample=False)
+    assert "cannot name a module" in refused(crate, "add", name)
+
+
+def test_it_refuses_a_name_that_is_taken(template: Template, tmp_path: Path) -> None:
+    crate = make(template, tmp_path / "crate")
+    assert "src/aggregate.rs is there already" in refused(crate, "add", "aggregate")
+    assert "there is no src/parse.rs" in refused(crate, "remove", "parse")
+
+
+def test_elsewhere_it_says_where_to_type_it(tmp_path: Path) -> None:
+    assert "in the folder of a crate" in refused(tmp_path, "add", "parse")
+
+
+def test_its_versions_are_those_of_the_template() -> None:
+    """Since a crate that has the sample already has them."""
+    ours = tomllib.loads((hot.TEMPLATES / "manifest.toml").read_text(encoding="utf-8").replace("$package", "x"))
+    theirs = (CHECKOUT / "template" / "bench" / "Cargo.toml.jinja").read_text(encoding="utf-8")
+    versions = (CHECKOUT / "versions.yml").read_text(encoding="utf-8")
+    for name in ("criterion", "dhat"):
+        [line] = [line for line in theirs.splitlines() if line.startswith(f"{name} = ")]
+        assert tomllib.loads(line)[name] == ours["dev-dependencies"][name]
+    [gungraun] = [table["dev-dependencies"]["gungraun"] for table in ours["target"].values()]
+    assert f"gungraun: {gungraun.removeprefix('=')}\n" in versions
