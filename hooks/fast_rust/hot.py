@@ -189,7 +189,7 @@ def _without_module(library: str, name: str) -> str:
 
 
 def _needed_in_manifest(package: str, name: str) -> tomlkit.TOMLDocument:
-    text = (TEMPLATES / "manifest.toml").read_text(encoding="utf-8")
+    text = (TEMPLATES / "manifest.txt").read_text(encoding="utf-8")
     return tomlkit.parse(Template(text).substitute(package=package, name=name))
 
 

@@ -376,6 +376,14 @@ HOT_PATHS = [
         "no `Budget:` with a number",
     ),
     Fault(
+        "a budget that the bench does not hold",
+        ("OP-3", "BENCH-5"),
+        "src/aggregate.rs",
+        Replace(BUDGET, BUDGET.replace("300", "250")),
+        "standards::every_budget_is_a_limit",
+        "has no limit of 250",
+    ),
+    Fault(
         "a hot path that does not say why",
         ("OP-3", "OP-4"),
         "src/aggregate.rs",
@@ -601,6 +609,14 @@ TOOLS = [
         Replace('yanked = "deny"', 'yanked = "deny"\nignore = ["RUSTSEC-2025-0057"]'),
         "standards::exceptions_in_tables_have_reasons",
         'write the advisory as { id = "...", reason = "..." }',
+    ),
+    Fault(
+        "a file that no rule looks at",
+        ("DOOR-1",),
+        "src/unseen.rs",
+        Add("// ast-grep-ignore\n\n/// Says no.\npub fn f() -> Result<(), String> {\n    Ok(())\n}\n"),
+        "standards::no_file_is_left_out_of_the_rules",
+        "- src/unseen.rs",
     ),
     Fault(
         "a ban without a reason",

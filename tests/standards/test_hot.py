@@ -176,7 +176,7 @@ def test_elsewhere_it_says_where_to_type_it(tmp_path: Path) -> None:
 
 def test_its_versions_are_those_of_the_template() -> None:
     """Since a crate that has the sample already has them."""
-    ours = tomllib.loads((hot.TEMPLATES / "manifest.toml").read_text(encoding="utf-8").replace("$package", "x"))
+    ours = tomllib.loads((hot.TEMPLATES / "manifest.txt").read_text(encoding="utf-8").replace("$package", "x"))
     theirs = (CHECKOUT / "template" / "bench" / "Cargo.toml.jinja").read_text(encoding="utf-8")
     versions = (CHECKOUT / "versions.yml").read_text(encoding="utf-8")
     for name in ("criterion", "dhat"):

@@ -110,6 +110,28 @@ fn every_hot_path_says_why_and_what_it_may_cost() {
 }
 
 #[test]
+fn every_budget_is_a_limit() {
+    let mut faults = Vec::new();
+    for hot in hot_paths() {
+        let file = format!("benches/{}_instructions.rs", hot.name);
+        let bench = code(&read(&folder_of(&WORKSPACE.bench).join(&file)));
+        let limits: BTreeSet<_> = identifiers(&bench).map(without_separators).collect();
+        let budget: Vec<_> = hot.field("Budget").split_whitespace().collect();
+        let pairs = budget.windows(2);
+        for pair in pairs.filter(|pair| pair[1].starts_with("instruction")) {
+            if !limits.contains(&without_separators(pair[0])) {
+                faults.push(format!("{hot}: bench/{file} has no limit of {}", pair[0]));
+            }
+        }
+    }
+    demand(
+        "OP-3, BENCH-5: the budget of a hot path is the limit of its instruction bench",
+        faults,
+        "write the same number into the line `Budget:` and into the limits of the bench",
+    );
+}
+
+#[test]
 fn every_map_on_a_hot_path_names_its_hasher() {
     let is_map = |word: &str| {
         let kinds = [
@@ -403,6 +425,23 @@ fn toolchain_is_pinned() {
 // --- Doors: an exception says why ---
 
 #[test]
+fn no_file_is_left_out_of_the_rules() {
+    let mut files = files_below(&WORKSPACE.folder);
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "rs"));
+    let is_bare = |file: &PathBuf| {
+        let text = read(file);
+        let first = text.lines().next().unwrap_or_default();
+        first.contains("ast-grep-ignore") && !first.contains(" -- ")
+    };
+    files.retain(is_bare);
+    demand(
+        "DOOR-1: an exception is for one place, not for a whole file",
+        files.iter().map(|file| shown(file)),
+        "delete the first line, and write `// ast-grep-ignore: rule -- reason` above the lines that need it",
+    );
+}
+
+#[test]
 fn bans_have_reasons() {
     let clippy = Document::read(&WORKSPACE.root.join("clippy.toml"));
     let mut faults = Vec::new();
@@ -640,6 +679,10 @@ fn code(source: &str) -> String {
         .unwrap_or((source, ""));
     let lines = source.lines().filter_map(|line| line.split("//").next());
     lines.collect::<Vec<_>>().join("\n")
+}
+
+fn without_separators(number: &str) -> String {
+    number.replace([',', '_'], "")
 }
 
 fn identifiers(code: &str) -> impl Iterator<Item = &str> {
