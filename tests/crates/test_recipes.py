@@ -91,7 +91,7 @@ def test_every_recipe_is_run_by_some_test(workshop: Workshop) -> None:
     crate = ready_crate(workshop, "lib")
     recipes = set(workshop.run(crate, "just", "--summary").split())
     in_steps = {match for step in STEPS for match in re.findall(r"^just (\w+)", step.command)}
-    assert recipes == in_steps | {"fmt", "bench", "check"}
+    assert recipes == in_steps | {"fmt", "bench", "check", "quick", "dist", "flame", "asm"}
 
 
 def test_fmt_mends_what_lint_refuses(workshop: Workshop) -> None:
@@ -109,6 +109,47 @@ def test_bench_takes_arguments(workshop: Workshop) -> None:
     crate = ready_crate(workshop, "lib")
     printed = workshop.run(crate, "just", "bench", "--bench", "aggregate", "--", "--test")
     assert "Testing aggregate/read_by_2_threads/200000\nSuccess" in printed
+
+
+def test_dist_ships_a_program_with_its_checksum(workshop: Workshop) -> None:
+    """And a library has none to ship."""
+    crate = ready_crate(workshop, "cli")
+    workshop.run(crate, "cargo", "generate-lockfile")
+    workshop.run(crate, "just", "dist")
+    shipped = crate / "target" / "dist"
+    assert sorted(path.name for path in shipped.iterdir()) == ["SHA256SUMS", crate.name]
+    workshop.run(shipped, "sha256sum", "--check", "--strict", "SHA256SUMS")
+    assert workshop.run(shipped, f"./{crate.name}", "--version").startswith(f"{crate.name} 0.1.0")
+    library = ready_crate(workshop, "lib")
+    workshop.run(library, "cargo", "generate-lockfile")
+    assert "this is a library" in workshop.run(library, "just", "dist")
+
+
+def test_quick_builds_what_runs(workshop: Workshop) -> None:
+    """Optimised, in a folder of its own."""
+    crate = ready_crate(workshop, "cli")
+    workshop.run(crate, "just", "quick")
+    program = Path(workshop.environment["CARGO_TARGET_DIR"]) / "quick" / crate.name
+    assert workshop.run(crate, str(program), "--version").startswith(f"{crate.name} 0.1.0")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("flame", "true"), "Missing: samply (cargo install --locked samply) or perf"),
+        (("asm", "parse"), "Missing: cargo-show-asm (cargo install --locked cargo-show-asm)"),
+    ],
+)
+def test_a_recipe_says_which_tool_it_misses(
+    workshop: Workshop, tmp_path: Path, command: tuple[str, ...], message: str
+) -> None:
+    """And how to get it."""
+    crate = ready_crate(workshop, "lib")
+    for name in ("cargo", "rustc", "just", "sh", "cc", "ld"):
+        (tmp_path / name).symlink_to(workshop.run(crate, "which", name).strip())
+    done = workshop.try_to(crate, "just", *command, PATH=str(tmp_path))
+    assert done.returncode != 0
+    assert message in done.stdout
 
 
 def test_check_runs_what_ci_runs(workshop: Workshop) -> None:
