@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from crates.workshop import Workshop, make_workshop
 from filelock import FileLock
 
 from template import Template, make_template
@@ -63,3 +64,9 @@ def template(shared_folder: Path) -> Template:
         if folder.exists():
             return Template(folder / "files", folder / "repository", folder / "renderings")
         return make_template(folder)
+
+
+@pytest.fixture(scope="session")
+def workshop(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Where crates are built."""
+    return make_workshop(template, tmp_path_factory.mktemp("crates"))

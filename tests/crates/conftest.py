@@ -3,15 +3,7 @@
 from pathlib import Path
 
 import pytest
-from crates.workshop import NAMES, Workshop, make_workshop
-
-from template import Template
-
-
-@pytest.fixture(scope="session")
-def workshop(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """Where crates are built."""
-    return make_workshop(template, tmp_path_factory.mktemp("crates"))
+from crates.workshop import NAMES, Workshop
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-from crates.workshop import Workshop, make_workshop
+from crates.workshop import Workshop
 from markdown_it import MarkdownIt
 
 from fast_rust.standards import KINDS, Directive, Example, directives, read_standards, standards_folder
-from template import Template
 from variants import CHECKOUT, domain
 
 ONLY = os.environ.get("FAST_RUST_EXAMPLES", "")
@@ -179,9 +178,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def verdicts(kind: str, template: Template, tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
+def verdicts(workshop: Workshop, kind: str) -> Verdicts:
     """One run of the gates over all examples."""
-    return judge(make_workshop(template, tmp_path_factory.mktemp("standards")), kind)
+    return judge(workshop, kind)
 
 
 def verdict(verdicts: Verdicts, case: Case) -> dict[str, str]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from crates.workshop import NAMES, Workshop, make_workshop
+from crates.workshop import NAMES, Workshop
 from standards.faults import DOORS, FAULTS, Door, Fault
 
 from template import Template
@@ -48,12 +48,6 @@ strip = false
 inherits = "release"
 debug = true
 """
-
-
-@pytest.fixture(scope="module")
-def workshop(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """Where crates are built."""
-    return make_workshop(template, tmp_path_factory.mktemp("faults"))
 
 
 @pytest.fixture(scope="module")

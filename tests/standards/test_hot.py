@@ -6,17 +6,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop, make_workshop
+from crates.workshop import Workshop
 
 from fast_rust import hot
 from template import Template, copy, git, read_tree, release
 from variants import CHECKOUT, domain
-
-
-@pytest.fixture(scope="module")
-def workshop(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """Where crates are built."""
-    return make_workshop(template, tmp_path_factory.mktemp("hot"))
 
 
 def make(template: Template, crate: Path, **answers: str | bool) -> Path:
