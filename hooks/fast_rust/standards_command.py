@@ -12,13 +12,21 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from fast_rust import documents
-from fast_rust.standards import Directive, StandardsError, directives, read_standards, standards_folder
+from fast_rust.standards import Directive, Page, StandardsError, directives, read_standards, standards_folder
 
 application = typer.Typer(no_args_is_help=True, help="Read and render the standards.")
 
 
+def _pages() -> tuple[Page, ...]:
+    try:
+        return read_standards(standards_folder())
+    except StandardsError as error:
+        typer.echo(f"error: standards/{error}", err=True)
+        raise typer.Exit(2) from error
+
+
 def _directives() -> list[Directive]:
-    return list(directives(read_standards(standards_folder())))
+    return list(directives(_pages()))
 
 
 def explain(
@@ -73,7 +81,7 @@ def _as_json(directive: Directive) -> dict[str, Any]:
 @application.command()
 def coverage() -> None:
     """Tell how many directives are held how well."""
-    _show(documents.coverage(read_standards(standards_folder())))
+    _show(documents.coverage(_pages()))
 
 
 @application.command()
@@ -81,18 +89,11 @@ def render(
     *, check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where something is stale.")] = False
 ) -> None:
     """Write what is made from the pages: STANDARDS.md of the template, the errata, the table in the README."""
-    folder = standards_folder()
-    checkout = folder.parent
+    checkout = standards_folder().parent
     if not (checkout / "template").is_dir():
         typer.echo("error: only a checkout of copier-fast-rust has the template; type this there.", err=True)
         raise typer.Exit(2)
-    try:
-        stale = [
-            (path, text) for path, text in documents.documents(read_standards(folder), checkout) if _read(path) != text
-        ]
-    except StandardsError as error:
-        typer.echo(f"error: standards/{error}", err=True)
-        raise typer.Exit(2) from error
+    stale = [(path, text) for path, text in documents.documents(_pages(), checkout) if _read(path) != text]
     for path, text in stale:
         if not check:
             path.write_text(text, encoding="utf-8")

@@ -7,7 +7,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from fast_rust import standards_command
+from fast_rust.command import application
 from fast_rust.standards import directives, read_standards
 from variants import CHECKOUT
 
@@ -53,6 +56,21 @@ def test_it_prints_the_coverage_that_the_readme_has() -> None:
 def test_what_was_rendered_is_not_stale() -> None:
     done = fast_rust("standards", "render", "--check")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["explain", "OWN-1"], *(["standards", name] for name in ("list", "coverage", "render"))]
+)
+def test_a_malformed_page_is_named_by_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    (tmp_path / "template").mkdir()
+    (tmp_path / "standards").mkdir()
+    (tmp_path / "standards" / "01-ownership.md").write_text("# Ownership\n")
+    monkeypatch.setattr(standards_command, "standards_folder", lambda: tmp_path / "standards")
+    done = CliRunner().invoke(application, arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: standards/01-ownership.md:1: expected a title")
 
 
 def test_the_installed_command_has_the_pages(tmp_path: Path) -> None:
