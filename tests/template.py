@@ -16,8 +16,6 @@ from filelock import FileLock
 
 from variants import CHECKOUT, Answers
 
-ANSWERS_FILE = ".copier-answers.yml"
-
 
 @dataclass(frozen=True)
 class Outcome:

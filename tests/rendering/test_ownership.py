@@ -10,8 +10,9 @@ import pytest
 import yaml
 from pathspec import PathSpec
 
+from fast_rust.rendering import ANSWERS_FILE
 from ownership import ANSWERS_TEMPLATE, holds, owners, ownership, shared_keys, template_paths
-from template import ANSWERS_FILE, Template, copier, copy, git, read_tree, release
+from template import Template, copier, copy, git, read_tree, release
 from variants import CHECKOUT, domain, settings
 
 # --- The table ---

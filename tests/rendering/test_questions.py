@@ -12,7 +12,8 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
 
-from template import ANSWERS_FILE, Template, copier_in_process, copy, copy_in_process, read_tree
+from fast_rust.rendering import ANSWERS_FILE
+from template import Template, copier_in_process, copy, copy_in_process, read_tree
 from variants import CHECKOUT, Answers, domain, is_asked, questions, where_asked
 
 KEYWORDS = """abstract as async await become box break const continue crate do dyn else enum extern false final fn for

@@ -11,8 +11,9 @@ import pytest
 import yaml
 from pytest_copie.plugin import Copie
 
+from fast_rust.rendering import ANSWERS_FILE
 from ownership import owners
-from template import ANSWERS_FILE, Template, copy, copy_in_process, read_tree
+from template import Template, copy, copy_in_process, read_tree
 from variants import CHECKOUT, Variant, is_asked, pairwise_cover, questions
 
 MOST_FILES = {"lib": 34, "cli": 38, "service": 45}

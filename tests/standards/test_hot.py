@@ -9,6 +9,7 @@ import pytest
 from crates.workshop import Workshop
 
 from fast_rust import hot
+from fast_rust.rendering import ANSWERS_FILE
 from template import Template, copy, git, read_tree, release
 from variants import CHECKOUT, domain
 
@@ -124,7 +125,7 @@ def test_where_the_user_took_the_sample_out_by_hand_it_does_the_rest(template: T
     succeed(crate, "remove", "aggregate")
     assert (crate / "src" / "routes.rs").read_text() == "//! Nothing.\n"
     assert not (crate / "src" / "aggregate").exists()
-    assert "sample: false" in (crate / ".copier-answers.yml").read_text()
+    assert "sample: false" in (crate / ANSWERS_FILE).read_text()
 
 
 def test_it_refuses_what_is_still_used(template: Template, tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_it_refuses_what_git_could_not_bring_back(template: Template, tmp_path: 
 
 def test_without_its_template_it_says_what_is_missing(template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate")
-    answers = crate / ".copier-answers.yml"
+    answers = crate / ANSWERS_FILE
     answers.write_text(answers.read_text().replace("v0.0.1", "v9.9.9"))
     release(crate, "another-release")
     assert "release v9.9.9 of the template cannot be rendered" in refused(crate, "remove", "aggregate")
