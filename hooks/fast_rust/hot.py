@@ -3,7 +3,7 @@
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -14,6 +14,9 @@ import tomlkit
 from fast_rust.rendering import Answers, read_answers, render
 
 TEMPLATES = Path(__file__).with_name("hot_path")
+LIBRARY = "src/lib.rs"
+MANIFEST = "bench/Cargo.toml"
+CORPUS = "bench/src/lib.rs"
 SAMPLE = "aggregate"
 # What the module of the templates takes, with room for what a compiler may change.
 BUDGET = 200
@@ -38,6 +41,9 @@ class Changes:
 
     written: dict[Path, bytes] = field(default_factory=dict)
     deleted: set[Path] = field(default_factory=set)
+
+    def edit(self, path: Path, change: Callable[[str], str]) -> None:
+        self.written[path] = change(path.read_text(encoding="utf-8")).encode()
 
     def apply(self) -> None:
         for path, content in self.written.items():
@@ -82,10 +88,8 @@ def add(crate: Path, name: str) -> Changes:
     for source, path in files.items():
         text = (TEMPLATES / source).read_text(encoding="utf-8")
         changes.written[path] = Template(text).substitute(names).encode()
-    library = crate / "src" / "lib.rs"
-    changes.written[library] = _with_module(library.read_text(encoding="utf-8"), name).encode()
-    manifest = crate / "bench" / "Cargo.toml"
-    changes.written[manifest] = _with_benches(manifest.read_text(encoding="utf-8"), package, name).encode()
+    changes.edit(crate / LIBRARY, lambda text: _with_module(text, name))
+    changes.edit(crate / MANIFEST, lambda text: _with_benches(text, package, name))
     return changes
 
 
@@ -103,10 +107,8 @@ def remove(crate: Path, name: str) -> Changes:
     if not files["module.rs"].exists():
         raise HotPathError(f"there is no {_relative(crate, files['module.rs'])}")
     changes = Changes(deleted={*files.values(), *_files_below(crate / "src" / name)})
-    library = crate / "src" / "lib.rs"
-    changes.written[library] = _without_module(library.read_text(encoding="utf-8"), name).encode()
-    manifest = crate / "bench" / "Cargo.toml"
-    changes.written[manifest] = _without_benches(manifest.read_text(encoding="utf-8"), package, name).encode()
+    changes.edit(crate / LIBRARY, lambda text: _without_module(text, name))
+    changes.edit(crate / MANIFEST, lambda text: _without_benches(text, package, name))
     if uses := list(_uses(crate, package, name, changes)):
         raise HotPathError(f"{name} is still used, so take it out there first:\n  " + "\n  ".join(uses))
     return changes
@@ -117,19 +119,15 @@ def _remove_sample(crate: Path, package: str, answers: Answers) -> Changes:
     with TemporaryDirectory() as folder:
         before = render(answers, Path(folder) / "before")
         after = render(answers.with_choice("sample", choice=False), Path(folder) / "after")
-        # The manifest of the benches comes last: what it needs depends on which of them stay.
-        for name in sorted(before.keys() | after.keys(), key=lambda name: (name == "bench/Cargo.toml", name)):
+        # Other hot paths have entries of their own in the manifest, and may use the corpus.
+        has_others = (crate / MANIFEST).read_bytes() != before[MANIFEST]
+        for name in sorted((before.keys() | after.keys()) - ({MANIFEST, CORPUS} if has_others else set())):
             path = crate / name
             match before.get(name), after.get(name):
-                case bytes(), None if not _is_needed(crate, name, before):
+                case bytes(), None:
                     changes.deleted.add(path)
                 case bytes(old), bytes(new) if old != new and path.exists():
-                    if name == "bench/Cargo.toml" and path.read_bytes() != old:
-                        rest = _without_benches(path.read_text(encoding="utf-8"), package, SAMPLE)
-                        changes.written[path] = _without_dependencies(
-                            rest, old.decode(), crate / "bench", changes
-                        ).encode()
-                    elif (merged := _merge(path, old, new, Path(folder))) is not None:
+                    if (merged := _merge(path, old, new, Path(folder))) is not None:
                         changes.written[path] = merged
                     # Else its user may have taken the sample out of it.
                     elif re.search(rf"\b{SAMPLE}\b", path.read_text(encoding="utf-8"), re.IGNORECASE):
@@ -137,15 +135,13 @@ def _remove_sample(crate: Path, package: str, answers: Answers) -> Changes:
     if conflicts:
         message = f"you changed lines next to those of the sample. Take all that names `{SAMPLE}` out of these files, "
         raise HotPathError(message + "commit, and type the same again:\n  " + "\n  ".join(conflicts))
+    if has_others:
+        of_sample = tomllib.loads(before[MANIFEST].decode())["dev-dependencies"]
+        changes.edit(
+            crate / MANIFEST,
+            lambda text: _without_unused(_without_benches(text, package, SAMPLE), of_sample, crate / "bench", changes),
+        )
     return changes
-
-
-def _is_needed(crate: Path, name: str, before: Mapping[str, bytes]) -> bool:
-    """Whether a file of the sample serves other hot paths: the corpus does, where others have benches."""
-    if name != "bench/src/lib.rs":
-        return False
-    manifest = "bench/Cargo.toml"
-    return (crate / manifest).read_bytes() != before[manifest]
 
 
 def _merge(path: Path, old: bytes, new: bytes, folder: Path) -> bytes | None:
@@ -161,7 +157,7 @@ def _merge(path: Path, old: bytes, new: bytes, folder: Path) -> bytes | None:
 
 def _check_crate(crate: Path) -> str:
     """The name of the package, if this is a crate with a library and a bench."""
-    for needed in ("Cargo.toml", "src/lib.rs", "bench/Cargo.toml"):
+    for needed in ("Cargo.toml", LIBRARY, MANIFEST):
         if not (crate / needed).is_file():
             raise HotPathError(f"{needed} is not here: type this in the folder of a crate made from copier-fast-rust")
     package: str = tomllib.loads((crate / "Cargo.toml").read_text(encoding="utf-8"))["package"]["name"]
@@ -229,12 +225,12 @@ def _without_benches(manifest: str, package: str, name: str) -> str:
     return tomlkit.dumps(document).rstrip("\n") + "\n"
 
 
-def _without_dependencies(manifest: str, of_sample: str, bench: Path, changes: Changes) -> str:
-    """The manifest without the dependencies that only the benches of the sample had a use for."""
+def _without_unused(manifest: str, candidates: Iterable[str], bench: Path, changes: Changes) -> str:
+    """The manifest without those dependencies that no file of the benches names any more."""
     document = tomlkit.parse(manifest)
     staying = [path for path in _files_below(bench) if path.suffix == ".rs" and path not in changes.deleted]
     code = "\n".join(path.read_text(encoding="utf-8") for path in staying)
-    for name in tomllib.loads(of_sample)["dev-dependencies"]:
+    for name in candidates:
         if not re.search(rf"\b{name.replace('-', '_')}\b", code):
             document.get("dev-dependencies", {}).pop(name, None)
     return tomlkit.dumps(document)
