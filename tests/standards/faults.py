@@ -619,6 +619,14 @@ TOOLS = [
         "- src/unseen.rs",
     ),
     Fault(
+        "an exception from a rule of ast-grep that nothing needs any more",
+        ("DOOR-1",),
+        "src/lib.rs",
+        Replace("pub mod error;\n", "// ast-grep-ignore: own-clone-in-loop -- it was needed once\npub mod error;\n"),
+        "ast-grep::unused-suppression",
+        "unused-suppression",
+    ),
+    Fault(
         "a ban without a reason",
         ("DOOR-1", "TOOL-1"),
         "clippy.toml",
@@ -761,6 +769,13 @@ DOORS = [
         ),
         "standards",
     ),
+    Door(
+        "code of others that breaks a rule",
+        "vendor/old/src/lib.rs",
+        Add("pub  fn f() -> Result<(), String> {\n    Ok(())\n}\n"),
+        "ast-grep",
+    ),
+    Door("a formatting file of others", "vendor/old/rustfmt.toml", Add("max_width = 80\n"), "standards"),
     Door("an empty formatting file", "rustfmt.toml", Add("# The default.\n"), "standards"),
     Door(
         "a map in the tests of a hot path",

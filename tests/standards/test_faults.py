@@ -15,6 +15,7 @@ from template import Template
 WITH_ALL = ("--workspace", "--all-features")
 # What a gate is run by: the recipe, or the line of it that has the gate.
 COMMANDS = {
+    "ast-grep": ("just", "lint"),
     "allocations": ("cargo", "nextest", "run", *WITH_ALL, "--test", "*_allocations"),
     "cargo-deny": ("just", "audit"),
     "cargo-shear": ("just", "audit"),
