@@ -1,0 +1,97 @@
+"""What the measuring scripts share: crates made from this checkout, commands measured, and pages written."""
+
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[1]
+DOCUMENTS = CHECKOUT / "docs"
+# Big inputs, sources and results of the measurements; never committed.
+SCRATCH = Path(os.environ.get("FAST_RUST_SCRATCH", CHECKOUT / "build" / "measure"))
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one run of a command took."""
+
+    wall: float
+    """Seconds from start to end."""
+    cpu: float
+    """Seconds of all its threads, in user and system mode."""
+    memory: int
+    """Most bytes that were resident at once."""
+    output: bytes
+
+
+def measure(
+    command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Usage:
+    """Run a command that has to succeed, and say what it took; its standard output is kept.
+
+    Raises subprocess.CalledProcessError where it fails.
+    """
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={**os.environ, **(environment or {})}, cwd=folder
+    ) as process:
+        output = process.stdout.read() if process.stdout else b""
+        # Only wait4 tells what this one child used; Popen would not hear of its end otherwise.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    wall = time.perf_counter() - start
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, list(map(str, command)), output)
+    # Linux counts kibibytes, macOS bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Usage(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * unit, output)
+
+
+def median(values: Sequence[float]) -> float:
+    """The median; of an even count the mean of the middle two."""
+    return statistics.median(values)
+
+
+def make_crate(folder: Path, name: str, **answers: str | bool) -> Path:
+    """Make a crate from this checkout as a user does, committed or not; it replaces what was there."""
+    crate = folder / name
+    shutil.rmtree(crate, ignore_errors=True)
+    data = [
+        argument
+        for key, answer in {"crate_name": name, **answers}.items()
+        for argument in ("--data", f"{key}={str(answer).lower() if isinstance(answer, bool) else answer}")
+    ]
+    copier = Path(sys.executable).with_name("copier")
+    options = ["--quiet", "--defaults", "--vcs-ref=HEAD"]
+    subprocess.run([str(copier), "copy", *options, *data, str(CHECKOUT), str(crate)], check=True)
+    return crate
+
+
+def machine() -> str:
+    """The processor, its cores, the system and the compiler, in one line."""
+    model = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        lines = information.read_text(encoding="utf-8").splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    rustc = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
+    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, rustc {rustc}"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are figures."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_page(name: str, target: str, text: str) -> None:
+    """Write docs/NAME, which says how it was made and where it was measured."""
+    note = f"*Written by `make {target}` on {time.strftime('%Y-%m-%d')}: {machine()}. Do not edit.*"
+    title, _, rest = text.strip().partition("\n")
+    (DOCUMENTS / name).write_text(f"{title}\n\n{note}\n{rest}\n", encoding="utf-8")
