@@ -393,13 +393,12 @@ def count(workspace: Workspace, targets: Iterable[Target], home: Path) -> tuple[
     faults: dict[Target, str] = {}
     for target in targets:
         options = ("--package", target.package, "--bench", target.name, "--", "--save-summary=json")
-        own = home / target.package / target.name
-        done = workspace.cargo(workspace.worktree, "bench", *options, GUNGRAUN_HOME=str(own))
+        done = workspace.cargo(workspace.worktree, "bench", *options, GUNGRAUN_HOME=str(home))
         # 3 is a limit that the bench itself has; it counted all the same.
         if done.returncode not in {0, 3}:
             faults[target] = end_of(done.stdout + done.stderr)
-        elif not any(own.rglob("summary.json")):
-            raise NotMeasuredError(f"{target.name} ended well and left no summary in {own}:\n{end_of(done.stdout)}")
+        elif not any((home / target.package / target.name).rglob("summary.json")):
+            raise NotMeasuredError(f"{target.name} ended well and left no summary in {home}\n{end_of(done.stdout)}")
     return read_counts(home, faults), faults
 
 
@@ -499,23 +498,23 @@ def time_pairs(
 def read_times(home: Path, notes: list[str]) -> Iterator[tuple[str, Figures]]:
     """What criterion left of each bench; its files are private to it, so what is not as expected is said, and left."""
     for path in sorted(home.rglob("new/benchmark.json")):
-        try:
-            name = str(json.loads(path.read_text("utf-8"))["full_id"])
-            sample = json.loads(path.with_name("sample.json").read_text("utf-8"))
-            median = json.loads(path.with_name("estimates.json").read_text("utf-8"))["median"]
-            means = sorted(took / rounds for took, rounds in zip(sample["times"], sample["iters"]))
-            interval = median["confidence_interval"]
-            yield (
-                name,
-                {
-                    "median": statistics.median(means),
-                    "p95": means[max(0, -(-95 * len(means) // 100) - 1)],
-                    "lower": float(interval["lower_bound"]),
-                    "upper": float(interval["upper_bound"]),
-                },
-            )
-        except (KeyError, TypeError, ValueError, OSError, ArithmeticError, statistics.StatisticsError) as fault:
-            notes.append(f"times cannot be shown: {path} is not as criterion 0.8 writes it ({fault!r})")
+        if (read := read_time(path, notes)) is not None:
+            yield read
+
+
+def read_time(path: Path, notes: list[str]) -> tuple[str, Figures] | None:
+    """The name and the times of one bench, in nanoseconds, by the files beside a `benchmark.json`."""
+    try:
+        name = str(json.loads(path.read_text("utf-8"))["full_id"])
+        sample = json.loads(path.with_name("sample.json").read_text("utf-8"))
+        interval = json.loads(path.with_name("estimates.json").read_text("utf-8"))["median"]["confidence_interval"]
+        means = sorted(took / rounds for took, rounds in zip(sample["times"], sample["iters"]))
+        figures = {"median": statistics.median(means), "p95": means[-(-95 * len(means) // 100) - 1]}
+        bounds = {"lower": float(interval["lower_bound"]), "upper": float(interval["upper_bound"])}
+    except (KeyError, TypeError, ValueError, OSError, ArithmeticError, IndexError) as fault:
+        notes.append(f"times cannot be shown: {path} is not as criterion 0.8 writes it ({fault!r})")
+        return None
+    return name, {**figures, **bounds}
 
 
 def merged(rounds: Sequence[Figures]) -> Figures:
@@ -728,29 +727,41 @@ def limits_of(metadata: Mapping[str, Any], name: str) -> dict[str, float]:
 def judge(
     comparison: Comparison, counted: Measured, judged: Measured, metadata: Mapping[str, Any], *, cumulative: bool
 ) -> None:
-    """Hold what was counted to the limits; an offence names the directive, and where to look."""
+    """Hold what was counted to the limits; an offence names the directives, and where to look."""
     for name, row in comparison.rows.items():
         limits = limits_of(metadata, name)
-        percent = limits["cumulative-instructions" if cumulative else "instructions"]
-        allowed = {"instructions": (percent, 0.0), "blocks": (0.0, limits["blocks"]), "peak": (limits["peak-bytes"], 0)}
-        for key, (more, few) in allowed.items():
-            base, head = row.base.get(key), row.head.get(key)
-            least = base + PEAK_SLACK if key == "peak" and base is not None else 0.0
-            if base is None or head is None or head <= max(base * (1 + more / 100) + few, least):
-                continue
-            limit = f"+{more:g} %" if more else f"+{few:g}"
-            lines = [f"{DIRECTIVES[key]}: {name}: {COLUMNS[key]} {cell(key, base, head)}, the limit is {limit}"]
-            lines += [f"    {line}" for line in growth(counted.files[name], judged.files[name])]
-            target = counted.targets[name]
-            lines.append(f"    look: callgrind_annotate {os.path.relpath(judged.files[name])}")
-            lines.append(f"    look: just flame cargo bench --bench {target.name.removesuffix('_instructions')}")
-            row.offences.append("\n".join(lines))
-    for row in comparison.rows.values():
+        limits["instructions"] = limits["cumulative-instructions" if cumulative else "instructions"]
+        if beyond := [line for key in GATED if (line := offence(row, key, limits))]:
+            grown = growth(counted.files[name], judged.files[name])
+            target = counted.targets[name].name.removesuffix("_instructions")
+            look = [
+                f"callgrind_annotate {os.path.relpath(judged.files[name])}",
+                f"just flame cargo bench --bench {target}",
+            ]
+            lines = [*(f"grew: {line}" for line in grown), *(f"look: {line}" for line in look)]
+            row.offences = ["\n    ".join([*beyond, *lines])]
         if {"lower", "upper"} <= row.base.keys() & row.head.keys():
             if row.head["upper"] < row.base["lower"]:
                 row.notes.append("faster: the confidence intervals of all pairs lie apart")
             elif row.head["lower"] > row.base["upper"]:
                 row.notes.append("slower (shown, not judged): the confidence intervals of all pairs lie apart")
+
+
+def offence(row: Row, key: str, limits: Mapping[str, float]) -> str:
+    """What is beyond its limit; empty where nothing is."""
+    base, head = row.base.get(key), row.head.get(key)
+    if base is None or head is None:
+        return ""
+    if key == "blocks":
+        most, limit = base + limits["blocks"], f"+{limits['blocks']:g}"
+    else:
+        percent = limits["instructions" if key == "instructions" else "peak-bytes"]
+        most, limit = base * (1 + percent / 100), f"+{percent:g} %"
+    if key == "peak":
+        most = max(most, base + PEAK_SLACK)
+    if head <= most:
+        return ""
+    return f"{DIRECTIVES[key]}: {row.name}: {COLUMNS[key]} {cell(key, base, head)}, the limit is {limit}"
 
 
 def acceptance(argument: str) -> tuple[str, str]:
@@ -828,10 +839,9 @@ def facts(workspace: Workspace, options: argparse.Namespace) -> list[str]:
         " with changes that are not committed" if git(workspace.repository, "status", "--porcelain").strip() else ""
     )
     head = git(workspace.repository, "rev-parse", "HEAD").strip()
-    rustc = workspace.cargo(workspace.repository, "--version").stdout.strip()
     lines = [
         f"base {workspace.base[:12]}, head {head[:12]}{changed}",
-        f"{rustc}, {version('valgrind') or 'no valgrind'}, {processor()}, {os.cpu_count()} cores",
+        f"{version('rustc')}, {version('valgrind') or 'no valgrind'}, {processor()}, {os.cpu_count()} cores",
     ]
     if options.release:
         return [*lines, "against the last release, by the head's script and limits"]

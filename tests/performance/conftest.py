@@ -1,0 +1,12 @@
+"""Crates with a history, made once."""
+
+import pytest
+from crates.workshop import NAMES, Workshop
+from performance.history import History, begin
+
+
+@pytest.fixture(scope="session")
+def lib(workshop: Workshop) -> History:
+    """A library."""
+    crate = workshop.crate(f"{NAMES['lib']}-compared", kind="lib")
+    return begin(workshop, crate, crate)

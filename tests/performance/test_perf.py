@@ -1,0 +1,386 @@
+"""`just perf` is red for what makes a crate slower, green for what does not, and silent about nothing."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from crates.workshop import NAMES, Workshop
+from performance.history import QUICK, History, begin, edit
+
+import perf
+from template import git
+from variants import CHECKOUT
+
+Changes = Mapping[str, tuple[str, str] | str | None]
+
+KNOWN = "aggregate_instructions::records::fed known_keys"
+EMPTY = "aggregate_instructions::records::fed empty_lines"
+HOT_LOOP = "        let (record, rest) = record::split_usual(text)?;\n"
+A_CLONE: Changes = {"src/aggregate.rs": (HOT_LOOP, f"{HOT_LOOP}        std::hint::black_box(record.key.to_vec());\n")}
+BENCH = "bench/benches/aggregate_instructions.rs"
+MANIFEST = "bench/Cargo.toml"
+ENTRY = '\n[[bench]]\nname = "aggregate_instructions"\n'
+
+# --- Red ---
+
+
+RED: dict[str, tuple[str, str, Changes]] = {
+    "a clone a record": (KNOWN, "heap blocks", A_CLONE),
+    "a needless second pass": (
+        KNOWN,
+        "instructions",
+        {
+            "src/aggregate.rs": (
+                HOT_LOOP,
+                f"{HOT_LOOP}        std::hint::black_box(record.key.iter().filter(|byte| **byte == b'x').count());\n",
+            )
+        },
+    ),
+    "an accidental quadratic step": (
+        EMPTY,
+        "instructions",
+        {"src/aggregate/record.rs": ("if matches!(text.first()?, b'\\n' | b'\\r') {", "if text.is_empty() {")},
+    ),
+    "a slower hasher": (
+        KNOWN,
+        "instructions",
+        {
+            "src/aggregate.rs": (
+                "pub type TrustedHasher = rustc_hash::FxBuildHasher;",
+                "pub type TrustedHasher = std::hash::RandomState;",
+            )
+        },
+    ),
+    "a limit loosened by the same change": (
+        KNOWN,
+        "instructions",
+        {**A_CLONE, "Cargo.toml": ("\ninstructions = 2.0", "\ninstructions = 900.0")},
+    ),
+    "the script gutted by the same change": (KNOWN, "instructions", {**A_CLONE, "tools/perf.py": "print('fine')\n"}),
+    "a corpus shrunk to hide it": (
+        KNOWN,
+        "instructions",
+        {**A_CLONE, "bench/src/lib.rs": ("for _ in 0..rows {", "for _ in 0..rows / 10 {")},
+    ),
+    "a bench that does less, to hide it": (
+        KNOWN,
+        "instructions",
+        {**A_CLONE, BENCH: ("const ROWS: u64 = 10_000;", "const ROWS: u64 = 1_000;")},
+    ),
+    "a slower build": (KNOWN, "instructions", {".cargo/config.toml": "[profile.bench]\nopt-level = 1\n"}),
+}
+
+
+@pytest.mark.parametrize("name", RED)
+def test_what_costs_more_is_refused(lib: History, name: str) -> None:
+    """The bench is named, with the directives, what grew, and where to look."""
+    bench, figure, changes = RED[name]
+    with lib.changed(changes):
+        done = lib.perf("--no-times")
+    assert done.returncode == 3, done.stdout
+    assert f": {bench}: {figure} " in done.stdout, done.stdout
+    assert "OP-1, BENCH-2" in done.stdout
+    assert "grew: +" in done.stdout
+    assert "look: callgrind_annotate target/perf/head/" in done.stdout
+    assert "perf-accepted" in done.stdout
+    assert lib.row(bench)["offences"]
+    assert lib.worktrees() == []
+
+
+def test_what_escapes_the_judge_is_said(lib: History) -> None:
+    """A changed bench is judged by the base's text, and its own figures stand beside that."""
+    with lib.changed({"bench/src/lib.rs": ("for _ in 0..rows {", "for _ in 0..rows / 10 {")}):
+        done = lib.perf("--no-times")
+    assert done.returncode == 0, done.stdout
+    row = lib.row(KNOWN)
+    assert row["base"]["instructions"] == row["head"]["instructions"] > 5 * row["own"]["instructions"]
+    assert "bench changed: by its own text not comparable; judged by the base's text" in row["notes"]
+
+
+# --- Green ---
+
+
+GREEN: dict[str, tuple[str, Changes]] = {
+    "a comment": ("=", {"src/aggregate.rs": (HOT_LOOP, f"        // The usual.\n{HOT_LOOP}")}),
+    "a refactoring to the same code": (
+        "=",
+        {
+            "src/aggregate.rs": (
+                HOT_LOOP,
+                "        let split = record::split_usual(text);\n        let (record, rest) = split?;\n",
+            )
+        },
+    ),
+    "a faster version": (
+        "<",
+        {"src/aggregate/record.rs": ("if end == 8 || key_len > MAX_LINE_BYTES - 9 {", "if end == 8 {")},
+    ),
+    "one more allocation for set-up": (
+        ">",
+        {
+            "src/aggregate.rs": (
+                "        self.take_lines(lines)?;\n",
+                "        std::hint::black_box(Box::new(lines.len()));\n        self.take_lines(lines)?;\n",
+            )
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GREEN)
+def test_what_costs_no_more_is_let_through(lib: History, name: str) -> None:
+    """And is shown as what it is: the same to the last instruction, fewer, or a few more."""
+    relation, changes = GREEN[name]
+    with lib.changed(changes):
+        done = lib.perf("--no-times")
+    assert done.returncode == 0, done.stdout
+    base, head = (lib.row(KNOWN)[side]["instructions"] for side in ("base", "head"))
+    assert relation == ("=" if head == base else "<" if head < base else ">"), (base, head)
+
+
+# --- Benches that come, go and change ---
+
+
+def test_benches_that_are_new_or_deleted_are_named(lib: History) -> None:
+    """What was deleted is judged by the base's text all the same."""
+    text = (lib.crate / BENCH).read_text(encoding="utf-8")
+    added = text.replace("known_keys", "all_keys").replace("fed_keyed", "taken")
+    with lib.changed({**A_CLONE, BENCH: None, "bench/benches/other_instructions.rs": added}):
+        edit(lib.crate / MANIFEST, (ENTRY, ENTRY.replace("aggregate_", "other_")))
+        done = lib.perf("--no-times")
+    assert done.returncode == 3, done.stdout
+    assert "bench `aggregate_instructions`: deleted" in done.stdout
+    assert "bench `other_instructions`: new" in done.stdout
+    assert lib.row(KNOWN)["notes"] == ["deleted"]
+    assert lib.row("other_instructions::records::taken all_keys")["own"]["instructions"] > 0
+
+
+def test_a_renamed_bench_is_named_and_judged(lib: History) -> None:
+    """Its text is the same, so the base's name is what judges."""
+    text = (lib.crate / BENCH).read_text(encoding="utf-8")
+    with lib.changed({**A_CLONE, BENCH: None, "bench/benches/sums_instructions.rs": text}):
+        edit(lib.crate / MANIFEST, (ENTRY, ENTRY.replace("aggregate_", "sums_")))
+        done = lib.perf("--no-times")
+    assert done.returncode == 3, done.stdout
+    assert "bench `aggregate_instructions`: renamed to sums_instructions" in done.stdout
+    assert lib.row(KNOWN)["offences"]
+
+
+def test_a_bench_that_the_head_cannot_build_is_said_loudly(lib: History) -> None:
+    """The interface changed, so only people can judge; that is never a pass in silence."""
+    with lib.changed({"src/aggregate.rs": ("pub fn feed(&mut self, chunk", "pub fn take(&mut self, chunk")}):
+        for path in (BENCH, "bench/benches/aggregate.rs", "bench/tests/aggregate_allocations.rs"):
+            source = lib.crate / path
+            source.write_text(source.read_text().replace("aggregator.feed(", "aggregator.take("))
+        for path in ("src/aggregate/read.rs", "examples/totals.rs", "src/lib.rs"):
+            source = lib.crate / path
+            source.write_text(source.read_text().replace(".feed(", ".take("))
+        done = lib.perf("--no-times")
+    assert done.returncode == 0, done.stdout
+    assert "**NOT JUDGED**: `aggregate_instructions` of the base does not run on the head: `error[E0599]" in done.stdout
+    assert "NOT COMPARABLE" in done.stdout
+    row = lib.row(KNOWN)
+    assert (row["head"], row["own"]["instructions"]) == ({}, row["base"]["instructions"])
+
+
+# --- What cannot be measured is an error, never "no regression" ---
+
+
+def test_a_base_that_does_not_build_is_an_error(lib: History) -> None:
+    """Which names the base."""
+    fault = f"{HOT_LOOP}        nothing;\n"
+    try:
+        edit(lib.crate / "src" / "aggregate.rs", (HOT_LOOP, fault))
+        git(lib.repository, "commit", "--quiet", "--all", "--message", "Broken")
+        edit(lib.crate / "src" / "aggregate.rs", (fault, HOT_LOOP))
+        with_fault = git(lib.repository, "rev-parse", "HEAD").strip()
+        done = lib.perf("HEAD", "--no-times")
+    finally:
+        git(lib.repository, "reset", "--quiet", "--hard", "HEAD~1")
+    assert done.returncode == 2, done.stdout
+    assert f"the base {with_fault[:12]} does not build or run, so there is nothing to compare" in done.stdout
+    assert "error[E0425]" in done.stdout
+    assert lib.worktrees() == []
+
+
+def test_a_shallow_clone_is_an_error(lib: History, tmp_path: Path) -> None:
+    """Which says how to deepen it."""
+    with lib.changed({}):
+        git(lib.repository, "commit", "--quiet", "--allow-empty", "--message", "More")
+        git(tmp_path, "clone", "--quiet", "--depth=1", lib.repository.as_uri(), "shallow")
+        git(lib.repository, "reset", "--quiet", "--hard", "HEAD~1")
+    start = git(lib.repository, "rev-parse", "HEAD").strip()
+    done = lib.workshop.try_to(tmp_path / "shallow", "just", "perf", start)
+    assert done.returncode == 2, done.stdout
+    assert "this clone is shallow; type: git fetch --unshallow origin" in done.stdout
+
+
+def test_a_base_that_is_none_is_an_error_even_of_a_gutted_script(lib: History) -> None:
+    """Since without a base there is no other script to ask."""
+    assert "there is no commit no-such-branch; type: git fetch origin" in lib.perf("no-such-branch").stdout
+    with lib.changed({"tools/perf.py": "print('fine')\n"}):
+        assert lib.perf("no-such-branch").returncode == 2
+
+
+def test_a_missing_tool_is_an_error(lib: History, tmp_path: Path) -> None:
+    """It is named, with what installs it."""
+    for name in ("cargo", "rustc", "just", "sh", "git", "python3", "mkdir", "cp", "gungraun-runner"):
+        found = shutil.which(name)
+        assert found
+        (tmp_path / name).symlink_to(found)
+    done = lib.perf("--no-times", PATH=str(tmp_path))
+    assert done.returncode == 2, done.stdout
+    assert "missing: valgrind; type: just setup" in done.stdout
+    (tmp_path / "gungraun-runner").unlink()
+    edit(tmp_path / "gungraun-runner", "#!/bin/sh\necho gungraun-runner 0.19.4\n")
+    (tmp_path / "gungraun-runner").chmod(0o755)
+    done = lib.perf("--no-times", PATH=str(tmp_path))
+    assert done.returncode == 2, done.stdout
+    assert "gungraun-runner 0.20.0 (there is 0.19.4)" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_no_worktree(lib: History, number: signal.Signals) -> None:
+    """Nor a process that works on."""
+    with lib.changed(A_CLONE):
+        command = ["python3", "tools/perf.py", "HEAD", "--no-times"]
+        process = subprocess.Popen(command, cwd=lib.crate, env={**lib.workshop.environment, **QUICK})
+        deadline = time.monotonic() + 60
+        while not (lib.crate / "target/perf/worktree/Cargo.toml").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert lib.worktrees()
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+    assert lib.worktrees() == []
+
+
+def test_what_a_killed_run_left_is_in_nobodys_way(lib: History) -> None:
+    """The next one clears it."""
+    with lib.changed({"src/aggregate.rs": (HOT_LOOP, f"        // The usual.\n{HOT_LOOP}")}):
+        place = lib.crate / "target" / "perf" / "worktree"
+        git(lib.repository, "worktree", "add", "--quiet", "--detach", str(place), "HEAD")
+        (place / "src" / "lib.rs").write_text("broken")
+        done = lib.perf("--no-times")
+    assert done.returncode == 0, done.stdout
+    assert lib.worktrees() == []
+
+
+def test_another_format_of_summaries_is_an_error(tmp_path: Path) -> None:
+    """Whatever is in it."""
+    edit(tmp_path / "summary.json", json.dumps({"version": "6", "profiles": []}))
+    with pytest.raises(perf.NotMeasuredError, match="has version 6 of the format, and version 7 is understood"):
+        perf.read_summary(tmp_path / "summary.json")
+    edit(tmp_path / "summary.json", json.dumps({"version": "7", "profiles": [{}]}))
+    with pytest.raises(perf.NotMeasuredError, match="cannot be read"):
+        perf.read_summary(tmp_path / "summary.json")
+
+
+def test_another_format_of_times_is_said(tmp_path: Path) -> None:
+    """And is no error, since times judge nothing."""
+    edit(tmp_path / "x" / "new" / "benchmark.json", json.dumps({"full_id": "x"}))
+    edit(tmp_path / "x" / "new" / "sample.json", json.dumps({"times": [], "iters": []}))
+    notes: list[str] = []
+    assert list(perf.read_times(tmp_path, notes)) == []
+    assert notes
+    assert "times cannot be shown" in notes[0]
+
+
+# --- Acceptance ---
+
+
+@pytest.mark.parametrize(
+    ("labels", "body", "accepted", "hint"),
+    [
+        (["perf-accepted"], "Why.\r\nperf: accepted because it is safer\r\n", "it is safer", ""),
+        (["perf-accepted"], "It is safer.", "", "no line `perf: accepted because"),
+        ([], "perf: accepted because it is safer", "", "has not set the label"),
+        ([], "", "", "a maintainer's label"),
+        (["perf-accepted-not"], "perf: accepted because it is safer", "", "has not set the label"),
+        (["perf-accepted"], "perf: accepted because \n", "", "no line"),
+    ],
+)
+def test_acceptance_takes_a_label_and_a_reason(
+    monkeypatch: pytest.MonkeyPatch, labels: list[str], body: str, accepted: str, hint: str
+) -> None:
+    monkeypatch.setenv("PERF_LABELS", json.dumps(labels))
+    monkeypatch.setenv("PERF_BODY", body)
+    reason, said = perf.acceptance("")
+    assert reason == accepted
+    assert hint in said
+
+
+def test_the_workflow_refuses_and_accepts(lib: History, tmp_path: Path) -> None:
+    """By its own line, in the shell that GitHub runs it with, built as users build."""
+    workflow = yaml.safe_load((CHECKOUT / "template/.github/workflows/perf.yml").read_text(encoding="utf-8"))
+    [step] = [step for step in workflow["jobs"]["change"]["steps"] if str(step.get("run")).startswith("just perf")]
+    values = {"github.event.pull_request.base.sha": git(lib.repository, "rev-parse", "main").strip()}
+    values["github.event.pull_request.body"] = "$(touch owned) `touch owned`\nperf: accepted because x | <b>y</b>\n"
+    name = "toJSON(github.event.pull_request.labels.*.name)"
+    summary = tmp_path / "summary.md"
+    with lib.changed(A_CLONE):
+        git(lib.repository, "checkout", "--quiet", "-b", "slower")
+        git(lib.repository, "commit", "--quiet", "--all", "--message", "Slower")
+        codes = []
+        for labels in ("[]", '["perf-accepted"]'):
+            own = {key: {**values, name: labels}[text[3:-2].strip()] for key, text in step["env"].items()}
+            shell = ("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", f"{step['run']} --no-times")
+            done = lib.workshop.try_to(lib.crate, *shell, GITHUB_STEP_SUMMARY=str(summary), **own, **QUICK)
+            codes.append(done.returncode)
+        git(lib.repository, "checkout", "--quiet", "main")
+        git(lib.repository, "branch", "--quiet", "-D", "slower")
+    assert codes == [3, 0], done.stdout
+    assert "- accepted because x | &lt;b>y&lt;/b>".replace("|", "\\|") in summary.read_text()
+    assert "**beyond its limit**" in summary.read_text()
+    assert not (lib.crate / "owned").exists()
+
+
+# --- Other crates ---
+
+
+def test_a_program_is_compared_with_its_own_flags(workshop: Workshop) -> None:
+    """Those of .cargo/config.toml are each side's own; the times of both are shown, and never judged."""
+    crate = workshop.crate(f"{NAMES['cli']}-compared", kind="cli", cpu_level="x86-64-v2")
+    cli = begin(workshop, crate, crate)
+    with cli.changed(A_CLONE):
+        done = cli.perf("--accept=a test")
+    assert done.returncode == 0, done.stdout
+    assert "accepted because a test" in done.stdout
+    assert cli.row(KNOWN)["offences"]
+    times = cli.row("aggregate/fed/1000")
+    assert times["offences"] == []
+    assert 0 < times["base"]["median"] <= times["base"]["p95"]
+    assert 0 < times["head"]["median"] <= times["head"]["p95"]
+
+
+def test_a_service_below_the_root_of_its_repository_is_compared(workshop: Workshop) -> None:
+    """With a second package of benches, whose names say which it is; and against the last release."""
+    crate = workshop.crate(f"compared/{NAMES['service']}", kind="service")
+    shutil.copytree(crate / "bench", crate / "more" / "bench", ignore=shutil.ignore_patterns("tests"))
+    edit(crate / "more" / MANIFEST, (f'name = "{crate.name}-bench"', 'name = "more-bench"'))
+    edit(crate / "more" / MANIFEST, ('path = ".."', 'path = "../.."'))
+    for path in sorted((crate / "more" / "bench" / "benches").iterdir()):
+        path.write_text(path.read_text().replace("totals_service_bench::", "more_bench::"))
+    edit(crate / "Cargo.toml", ('members = ["bench"]', 'members = ["bench", "more/bench"]'))
+    service = begin(workshop, crate, crate.parent)
+    git(service.repository, "tag", "v0.1.0")
+    with service.changed(A_CLONE):
+        git(service.repository, "commit", "--quiet", "--all", "--message", "Slower")
+        done = service.perf("--release", "--no-times")
+        git(service.repository, "reset", "--quiet", "--hard", "v0.1.0")
+    assert done.returncode == 3, done.stdout
+    assert "the limit is +5 %" in done.stdout
+    assert service.row(f"{crate.name}-bench: {KNOWN}")["offences"]
+    assert service.row(f"more-bench: {KNOWN}")["offences"]
+    assert service.worktrees() == []
+
+
+def test_a_crate_without_a_hot_path_has_nothing_to_compare(workshop: Workshop) -> None:
+    crate = workshop.crate("compared-empty", kind="lib", sample=False)
+    done = begin(workshop, crate, crate).perf()
+    assert (done.returncode, done.stdout) == (0, "No hot path, so nothing to compare.\n")
