@@ -27,7 +27,7 @@ setup: check-machine .venv/.installed runner packages ## Install what the tests 
 
 .PHONY: test
 test: setup lint ## Check the code, and run all tests but the exhaustive ones
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-rendering test-crates-and-standards
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-rendering test-building
 
 .PHONY: test-all
 test-all: ## Run all tests, with every combination of answers
@@ -49,10 +49,18 @@ test-standards: setup ## Run the tests that show what each gate refuses, and wha
 measure-lints: setup ## Count what each candidate for a lint finds in well-regarded crates, into build/measure-lints
 	.venv/bin/python tests/standards/measure_lints.py
 
-# Both call cargo, so they are one process.
-.PHONY: test-crates-and-standards
-test-crates-and-standards: setup
-	$(PYTEST) tests/crates tests/standards
+.PHONY: measure-perf
+measure-perf: setup ## Measure one commit ten times, and print how far apart its figures are
+	.venv/bin/python measure/perf_spread.py
+
+.PHONY: test-performance
+test-performance: setup ## Run the tests that compare the speed of changes
+	$(PYTEST) tests/performance
+
+# All of them call cargo, so they are one process.
+.PHONY: test-building
+test-building: setup
+	$(PYTEST) tests/crates tests/standards tests/performance
 
 .PHONY: demo
 demo: check-machine .venv/.installed ## Make a service, build it, use it, watch it and stop it

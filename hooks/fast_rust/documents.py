@@ -20,13 +20,15 @@ DOORS = {
     "cargo-shear": "reason",
     "instructions": "budget",
     "allocations": "budget",
+    "just perf": "accepted",
 }
 
 INTRODUCTION = """\
 # Standards
 
-What this crate is held to, and by what. `just lint`, `just test`, `just audit` and `just instructions` are the gates;
-CI runs them all. `fast-rust explain OWN-6` tells a directive's reasons, with examples.
+What this crate is held to, and by what. `just lint`, `just test`, `just audit` and `just instructions` are the gates,
+and for a pull request `just perf`; CI runs them all. `fast-rust explain OWN-6` tells a directive's reasons, with
+examples.
 
 Names of gates: those of clippy and rustc are lints, which `Cargo.toml` switches on (with an asterisk: warned of by
 default, or switched on in `src/lib.rs`); those of ast-grep are rules of `lints/ast-grep.yml`; standards are the tests
@@ -40,6 +42,7 @@ Exceptions have a reason, and go when they are not needed any more:
 - reason: a comment `# reason: ...` on the line of the key that is loosened.
 - code of others: a crate of its own in `vendor/`, and `exclude = ["vendor"]` under `[workspace]`: no gate looks there.
 - budget: a larger number in the `# Hot path` section and in the bench, with the reason in the pull request.
+- accepted: a maintainer's label `perf-accepted` on the pull request, and in its text `perf: accepted because ...`.
 """
 
 

@@ -80,6 +80,10 @@ class Target:
         """Whether it counts instructions; the others take the time."""
         return self.name.endswith("_instructions")
 
+    def named(self, bench: str, *, many: bool) -> str:
+        """The name of a bench of this target in the table, where there are many packages of benches or one."""
+        return f"{self.package}: {bench}" if many else bench
+
 
 @dataclass
 class Row:
@@ -189,6 +193,8 @@ class Workspace:
     inside: Path
     target: Path
     base: str
+    many: bool = False
+    """Whether the benches are in several packages."""
 
     def __post_init__(self) -> None:
         self.root = self.repository / self.inside
@@ -399,20 +405,19 @@ def count(workspace: Workspace, targets: Iterable[Target], home: Path) -> tuple[
             faults[target] = end_of(done.stdout + done.stderr)
         elif not any((home / target.package / target.name).rglob("summary.json")):
             raise NotMeasuredError(f"{target.name} ended well and left no summary in {home}\n{end_of(done.stdout)}")
-    return read_counts(home, faults), faults
+    return read_counts(home, faults, many=workspace.many), faults
 
 
-def read_counts(home: Path, faults: Iterable[Target] = ()) -> Measured:
+def read_counts(home: Path, faults: Iterable[Target], *, many: bool) -> Measured:
     """Read what gungraun saved below a folder, by the names of the benches."""
     figures: dict[str, Figures] = {}
     files: dict[str, Path] = {}
     targets: dict[str, Target] = {}
-    packages = [path for path in home.iterdir() if path.is_dir()] if home.is_dir() else []
     for path in sorted(home.rglob("summary.json")):
         target = Target(*path.relative_to(home).parts[:2])
         if target not in set(faults):
             name, found = read_summary(path)
-            name = f"{target.package}: {name}" if len(packages) > 1 else name
+            name = target.named(name, many=many)
             figures[name] = found
             targets[name] = target
             files[name] = next(iter(sorted(path.parent.glob("callgrind.*.out"))), path)
@@ -490,7 +495,7 @@ def time_pairs(
                 if done.returncode:
                     notes.append(f"{target.name} takes no time on the {side}: {end_of(done.stderr, 3)}")
                 for name, figures in read_times(home, notes):
-                    found.setdefault(name, []).append(figures)
+                    found.setdefault(target.named(name, many=workspace.many), []).append(figures)
     times = {side: {name: merged(rounds) for name, rounds in found.items()} for side, found in samples.items()}
     return times, list(dict.fromkeys(notes))
 
@@ -549,6 +554,7 @@ def compare(workspace: Workspace, head: Benches, options: argparse.Namespace) ->
             base = read_benches(workspace, workspace.worktree)
         except DoesNotRunError as fault:
             raise base_fault(workspace, str(fault)) from fault
+        workspace.many = len({target.package for side in (base, head) for target in side.targets()}) > 1
         changes = changes_of(workspace, base, head)
         share_gungraun(workspace, head)
         timed: dict[str, dict[Target, Path]] = {}
@@ -613,7 +619,7 @@ def count_base(workspace: Workspace, targets: Sequence[Target]) -> Measured:
             shutil.rmtree(old.with_suffix(""), ignore_errors=True)
             old.unlink()
         done.touch()
-    return read_counts(home)
+    return read_counts(home, [], many=workspace.many)
 
 
 def base_key(workspace: Workspace) -> str:
@@ -623,6 +629,7 @@ def base_key(workspace: Workspace) -> str:
     manifests = [path for path in workspace.base_files if path.endswith("Cargo.toml")]
     texts = [lock, Path(__file__), workspace.root / ".cargo/local.toml", settings / "config.toml"]
     texts += [workspace.worktree / path for path in sorted(manifests)]
+    texts += [folder / ".cargo/config.toml" for folder in workspace.repository.parents]
     parts = [workspace.base, str(workspace.worktree), str(workspace.target), workspace.toolchain(), processor()]
     parts += [version("rustc", "-vV"), version("valgrind"), version("gungraun-runner"), "".join(platform.libc_ver())]
     parts += [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in texts]
@@ -714,6 +721,7 @@ def limits_of(metadata: Mapping[str, Any], name: str) -> dict[str, float]:
     """The limits of a bench: those of all, and what is said of the bench, its function or its file."""
     table = (metadata.get("metadata") or {}).get("perf") or {}
     limits: dict[str, float] = {**DEFAULTS, **{key: value for key, value in table.items() if key != "benches"}}
+    name = name.rpartition(": ")[2]
     for bench, own in sorted(table.get("benches", {}).items()):
         if name == bench or name.startswith((f"{bench} ", f"{bench}::")):
             limits.update(own)

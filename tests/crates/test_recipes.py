@@ -87,11 +87,11 @@ def commit(crate: Path) -> None:
 
 
 def test_every_recipe_is_run_by_some_test(workshop: Workshop) -> None:
-    """By the steps above, by `test_variants`, or below."""
+    """By the steps above, by `test_variants`, by those of `tests/performance`, or below."""
     crate = ready_crate(workshop, "lib")
     recipes = set(workshop.run(crate, "just", "--summary").split())
     in_steps = {match for step in STEPS for match in re.findall(r"^just (\w+)", step.command)}
-    assert recipes == in_steps | {"fmt", "bench", "check", "quick", "dist", "flame", "asm"}
+    assert recipes == in_steps | {"fmt", "bench", "check", "quick", "dist", "flame", "asm", "perf"}
 
 
 def test_fmt_mends_what_lint_refuses(workshop: Workshop) -> None:

@@ -727,7 +727,49 @@ TOOLS = [
     ),
 ]
 
-FAULTS = [*CODE, *HOT_PATHS, *BUILDS, *TOOLS]
+# --- What a change costs, compared with its base ---
+
+COMPARED = [
+    Fault(
+        "a hasher that takes longer",
+        ("OP-1", "BENCH-2"),
+        "src/aggregate.rs",
+        Replace(
+            "pub type TrustedHasher = rustc_hash::FxBuildHasher;", "pub type TrustedHasher = std::hash::RandomState;"
+        ),
+        "just perf",
+        "OP-1, BENCH-2: aggregate_instructions::records::fed known_keys: instructions",
+    ),
+    Fault(
+        "a second pass that gains nothing",
+        ("OP-1", "BENCH-2", "BENCH-9"),
+        "src/aggregate.rs",
+        Replace(
+            HOT_LOOP,
+            HOT_LOOP + "        std::hint::black_box(record.key.iter().filter(|byte| **byte == b'x').count());\n",
+        ),
+        "just perf",
+        "the limit is +2 %",
+    ),
+    Fault(
+        "CI that compares no speed",
+        ("OP-1", "BENCH-2"),
+        ".github/workflows/perf.yml",
+        Replace("      - run: just perf\n", "      - run: just bench\n"),
+        "standards::ci_runs_every_gate",
+        "perf.yml has no step `run: just perf`",
+    ),
+    Fault(
+        "a comparison that may fail",
+        ("OP-1", "BENCH-2"),
+        ".github/workflows/perf.yml",
+        Replace("      - run: just perf\n", "      - run: just perf\n        continue-on-error: true\n"),
+        "standards::ci_runs_every_gate",
+        "perf.yml:",
+    ),
+]
+
+FAULTS = [*CODE, *HOT_PATHS, *BUILDS, *TOOLS, *COMPARED]
 
 # --- What is let through ---
 

@@ -10,7 +10,7 @@ import pytest
 from crates.workshop import NAMES, Workshop
 from standards.faults import DOORS, FAULTS, Door, Fault
 
-from template import Template
+from template import Template, git, release
 
 WITH_ALL = ("--workspace", "--all-features")
 # What a gate is run by: the recipe, or the line of it that has the gate.
@@ -22,6 +22,11 @@ COMMANDS = {
     "clippy": ("just", "lint"),
     "doctests": ("cargo", "test", *WITH_ALL, "--doc"),
     "instructions": ("just", "instructions"),
+    # Both sides are built alike, so this does without what makes linking slow.
+    "just perf": (
+        *("env", "CARGO_PROFILE_BENCH_LTO=off", "CARGO_PROFILE_BENCH_CODEGEN_UNITS=16"),
+        *("just", "perf", "HEAD", "--no-times"),
+    ),
     "rustc": ("just", "lint"),
     "rustdoc": ("just", "doc"),
     "rustfmt": ("cargo", "fmt", "--all", "--check"),
@@ -55,6 +60,9 @@ debug = true
 def crates(workshop: Workshop) -> dict[str, Path]:
     """Crates to break and mend: one of each kind, and somebody else's workspace with a member of ours."""
     made = {kind: workshop.crate(f"{name}-broken", kind=kind) for kind, name in NAMES.items()}
+    # What is compared with its base needs one.
+    git(made["lib"], "init", "--quiet")
+    release(made["lib"], "base")
     return {**made, "foreign": foreign_workspace(workshop)}
 
 

@@ -355,16 +355,23 @@ fn ci_runs_every_gate() {
         return;
     }
     let ci = WORKSPACE.root.join(".github/workflows/ci.yml");
-    let mut faults = lines_with(std::slice::from_ref(&ci), |line| {
+    let perf = WORKSPACE.root.join(".github/workflows/perf.yml");
+    let mut faults = lines_with(&[ci.clone(), perf.clone()], |line| {
         ["continue-on-error", "|| true", "if: false"]
             .iter()
             .any(|words| line.contains(words))
     });
     faults.extend(lines_with(&workflows(), is_unpinned_action));
-    for step in ["lint", "test", "audit", "instructions"] {
+    for (workflow, step) in [
+        (&ci, "lint"),
+        (&ci, "test"),
+        (&ci, "audit"),
+        (&ci, "instructions"),
+        (&perf, "perf"),
+    ] {
         let is_step = |line: &str| line.trim_start_matches("- ") == format!("run: just {step}");
-        if !read(&ci).lines().map(without_comment).any(is_step) {
-            faults.push(format!("ci.yml has no step `run: just {step}`"));
+        if !read(workflow).lines().map(without_comment).any(is_step) {
+            faults.push(format!("{} has no step `run: just {step}`", shown(workflow)));
         }
     }
     for (recipe, command) in [
@@ -387,9 +394,9 @@ fn ci_runs_every_gate() {
         }
     }
     demand(
-        "TOOL-1, TOOL-2, TOOL-4, TOOL-5, BENCH-5: CI runs every gate, and nothing lets it pass",
+        "TOOL-1, TOOL-2, TOOL-4, TOOL-5, OP-1, BENCH-2, BENCH-5: CI runs every gate, and nothing lets it pass",
         faults,
-        "take .github/workflows/ci.yml or the justfile back from git; jobs of your own go to a workflow beside it.
+        "take ci.yml and perf.yml of .github/workflows or the justfile back from git; jobs of your own go to a workflow beside it.
 Write an action as `uses: OWNER/NAME@COMMIT # VERSION`, with all 40 digits of the commit",
     );
 }
