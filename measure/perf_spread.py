@@ -15,7 +15,9 @@ def main() -> None:
     """Print the spread of each figure: the difference of the greatest and the least, in percent of the least."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10)
-    runs = parser.parse_args().runs
+    parser.add_argument("--no-times", action="store_true", help="count only, which needs no quiet machine")
+    arguments = parser.parse_args()
+    runs, options = arguments.runs, ["--no-times"] if arguments.no_times else []
     crate = make_crate(SCRATCH, "totals-measured", kind="lib")
     for command in (["cargo", "generate-lockfile"], ["git", "init", "-qb", "main"], ["git", "add", "-A"]):
         subprocess.run(command, cwd=crate, check=True)
@@ -25,7 +27,7 @@ def main() -> None:
     for run in range(1, runs + 1):
         # Else the base would be counted once.
         shutil.rmtree(crate / "target" / "perf", ignore_errors=True)
-        subprocess.run(["just", "perf", "HEAD"], cwd=crate, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["just", "perf", "HEAD", *options], cwd=crate, check=True, stdout=subprocess.DEVNULL)
         for row in json.loads((crate / "target" / "perf.json").read_text(encoding="utf-8"))["rows"]:
             for figure in FIGURES:
                 seen[row["name"], figure] += [row[side][figure] for side in ("base", "head") if figure in row[side]]

@@ -191,6 +191,21 @@ def test_a_bench_that_the_head_cannot_build_is_said_loudly(lib: History) -> None
     assert (row["head"], row["own"]["instructions"]) == ({}, row["base"]["instructions"])
 
 
+def test_a_base_with_another_gungraun_is_counted_by_the_heads(lib: History) -> None:
+    """Since the runner that is installed fits only that one."""
+    other = ('gungraun = "=0.20.0"', 'gungraun = "=0.19.4"')
+    try:
+        edit(lib.crate / MANIFEST, other)
+        git(lib.repository, "commit", "--quiet", "--all", "--message", "Older")
+        edit(lib.crate / MANIFEST, (other[1], other[0]))
+        done = lib.perf("HEAD", "--no-times")
+    finally:
+        git(lib.repository, "reset", "--quiet", "--hard", "HEAD~1")
+    assert done.returncode == 0, done.stdout
+    row = lib.row(KNOWN)
+    assert row["base"]["instructions"] == row["head"]["instructions"] == row["own"]["instructions"]
+
+
 # --- What cannot be measured is an error, never "no regression" ---
 
 

@@ -371,7 +371,10 @@ fn ci_runs_every_gate() {
     ] {
         let is_step = |line: &str| line.trim_start_matches("- ") == format!("run: just {step}");
         if !read(workflow).lines().map(without_comment).any(is_step) {
-            faults.push(format!("{} has no step `run: just {step}`", shown(workflow)));
+            faults.push(format!(
+                "{} has no step `run: just {step}`",
+                shown(workflow)
+            ));
         }
     }
     for (recipe, command) in [
