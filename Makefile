@@ -49,6 +49,14 @@ test-standards: setup ## Run the tests that show what each gate refuses, and wha
 measure-lints: setup ## Count what each candidate for a lint finds in well-regarded crates, into build/measure-lints
 	.venv/bin/python tests/standards/measure_lints.py
 
+.PHONY: evidence
+evidence: .venv/.installed ## Measure the figures of the guide, and write docs/evidence.md
+	.venv/bin/python measure/evidence.py
+
+.PHONY: compare-generator
+compare-generator: .venv/.installed ## Measure copying and updating beside other generators, into docs/compare-generator.md
+	.venv/bin/python measure/generator.py
+
 .PHONY: measure-perf
 measure-perf: setup ## Measure one commit ten times, and print how far apart its figures are
 	.venv/bin/python measure/perf_spread.py

@@ -1,0 +1,292 @@
+"""Measures the figures of the guide by pairs of functions, and writes docs/evidence.md: `make evidence`.
+
+The claims stand in evidence/claims.toml, the functions in the crate around it. What a claim is worth is computed here,
+from both.
+"""
+
+import argparse
+import os
+import subprocess
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from workbench import SCRATCH, median, table, write_page
+
+CRATE = Path(__file__).with_suffix("")
+
+
+class Figure(StrEnum):
+    """What of a pair a claim is about."""
+
+    RATIO = "ratio"
+    SLOW = "slow"
+    FAST = "fast"
+    DIFFERENCE = "difference"
+    COUNT = "count"
+    PROPORTION = "proportion"
+    SLOW_BLOCKS = "slow blocks"
+    FAST_BLOCKS = "fast blocks"
+
+    @property
+    def tolerance(self) -> float:
+        """By what factor a measured figure may miss the claimed one on another machine."""
+        match self:
+            case Figure.SLOW | Figure.FAST | Figure.DIFFERENCE:
+                return 2
+            case Figure.RATIO:
+                return 1.25
+            case _:
+                return 1.1
+
+    def text(self, value: float) -> str:
+        """A value as people read it, with three digits at most where it was timed."""
+        match self:
+            case Figure.SLOW | Figure.FAST | Figure.DIFFERENCE if value >= 1000:
+                return f"{_digits(value / 1000)} µs"
+            case Figure.SLOW | Figure.FAST | Figure.DIFFERENCE:
+                return f"{_digits(value)} ns"
+            case Figure.RATIO | Figure.PROPORTION:
+                return f"{_digits(value)}x"
+            case _:
+                return _digits(value)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the crate measured of one pair, with one input."""
+
+    bench: str
+    name: str
+    slow: float
+    fast: float
+    ratio: float
+    lower: float
+    upper: float
+    slow_blocks: float
+    fast_blocks: float
+
+    def value(self, figure: Figure) -> float:
+        """The part of it that a claim is about: nanoseconds, a factor, or a number."""
+        match figure:
+            case Figure.RATIO | Figure.PROPORTION:
+                return self.ratio
+            case Figure.SLOW | Figure.COUNT:
+                return self.slow
+            case Figure.FAST:
+                return self.fast
+            case Figure.DIFFERENCE:
+                return self.slow - self.fast
+            case Figure.SLOW_BLOCKS:
+                return self.slow_blocks
+            case Figure.FAST_BLOCKS:
+                return self.fast_blocks
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A figure of the guide."""
+
+    directive: str
+    text: str
+    bench: Sequence[str]
+    figure: Figure
+    lines: str = "ours"
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def claimed(self) -> str:
+        """The figure, as a range."""
+        low, high = (None if end is None else self.figure.text(end) for end in (self.low, self.high))
+        match low, high:
+            case str(), None:
+                return f"at least {low}"
+            case None, str():
+                return f"at most {high}"
+            case _:
+                return f"{low}" if low == high else f"{low} to {high}"
+
+    def side(self, value: float) -> int:
+        """Where a measured value is: below the claim (-1), within (0) or above (1), with the tolerance."""
+        if self.low is not None and value < self.low / self.figure.tolerance:
+            return -1
+        return int(self.high is not None and value > self.high * self.figure.tolerance)
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """A claim that no pair can show, and why."""
+
+    directive: str
+    lines: str
+    text: str
+    reason: str
+
+
+def verdict(claim: Claim, values: Mapping[str, float]) -> str:
+    """What the measured values, by the names of their cases, make of a claim."""
+    sides = {name: claim.side(value) for name, value in values.items()}
+    holding = [name for name, side in sides.items() if side == 0]
+    match set(sides.values()):
+        case found if found == {0}:
+            return "holds"
+        case found if 0 in found:
+            return f"holds for {'; '.join(holding)}"
+        case found if found == {-1}:
+            return "false: less"
+        case found if found == {1}:
+            return "false: more"
+        case _:
+            return "depends"
+
+
+def read_claims() -> tuple[list[Claim], list[Unmeasured]]:
+    """What claims.toml lists."""
+    document = tomllib.loads((CRATE / "claims.toml").read_text(encoding="utf-8"))
+    claims = [Claim(**{**entry, "figure": Figure(entry["figure"])}) for entry in document["claim"]]
+    return claims, [Unmeasured(**entry) for entry in document["unmeasured"]]
+
+
+def measure_pairs(target: Path, *options: str) -> list[Case]:
+    """Build the crate into a target folder, and run it."""
+    manifest = str(CRATE / "Cargo.toml")
+    command = ["cargo", "run", "--release", "--quiet", "--manifest-path", manifest, "--target-dir", str(target)]
+    output = subprocess.run([*command, "--", *options], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return [_case(line) for line in output.splitlines()]
+
+
+def _case(line: str) -> Case:
+    bench, name, *figures = line.split("\t")
+    return Case(bench, name, *map(float, figures))
+
+
+def rows(claims: Sequence[Claim], cases: Sequence[Case]) -> list[list[str]]:
+    """The lines of the table, one for each claim.
+
+    Raises ValueError where nothing was measured for one.
+    """
+    lines = []
+    for claim in claims:
+        values = {case.name: case.value(claim.figure) for case in cases if case.bench in claim.bench}
+        if not values:
+            raise ValueError(f"nothing measures {', '.join(claim.bench)}, of which evidence/claims.toml speaks")
+        measured = "; ".join(f"{name}: {claim.figure.text(value)}" for name, value in values.items())
+        lines.append([claim.directive, claim.lines, claim.text, claim.claimed, measured, verdict(claim, values)])
+    return lines
+
+
+PAGE = """\
+# Do the guide's figures hold?
+
+Each figure of the guide, by its lines, beside what a pair of functions in [measure/evidence](../measure/evidence/)
+comes to: the way to avoid, and the way to prefer. A factor says how many times as long the first takes.
+
+{table}
+
+Of {count} claims, {holds} hold in all cases measured, {partly} in some, and {fails} in none.
+
+## What the verdict means
+
+It is computed from the claimed range and the measured figures. A case agrees where its figure is within the range, or
+misses it by no more than a factor: {times:g} for a time, which differs most from machine to machine, {ratio:g} for a
+ratio of times, and {counts:g} for what is counted.
+
+- **holds**: each case agrees.
+- **holds for** some: these agree, the others do not.
+- **false**: none agrees, and all are less than what is claimed, or all are more.
+- **depends**: none agrees, some are less and some are more.
+
+## How it is measured
+
+- Both functions of a pair run by turns in one process; [bench.rs](../measure/evidence/src/bench.rs) says for how many
+  rounds, and for how long. A time here is the median of its rounds, a ratio the median of the ratios of the rounds. The
+  middle half of the rounds lies within {usual:.0%} of that for half of the {timed} timed pairs, and within {most:.0%}
+  for all but a tenth.
+- The input comes through `black_box`, the result goes into it, and nothing within a function does.
+- It is built like a program of this template: fat link-time optimisation, one codegen unit.
+- Allocations are counted by the allocator, and the growing of a block is one. Reads and writes are counted by a
+  reader and a writer that stand for a file.
+
+## Traps
+
+- `black_box` within the loop hides the difference: the gain of collecting {trap} falls from {right:.1f}x to
+  {wrong:.1f}x.
+- One size is no evidence: most factors here shrink as the input grows, since growing a collection, or a call, costs
+  less and less beside the work that both sides do.
+- A ratio of nothing to something is no factor. What a borrow "gains" over a clone is the work of the clone, which grows
+  with the elements; beside what the caller does anyway it is the figure of the summed cases.
+- The processor learns input that repeats. The loop by hand of ITER-2, with a branch that depends on the data, takes
+  {learnt:.1f} ns an element for a thousand that it sees again and again, and {new:.1f} ns for a million.
+
+## Not measured here
+
+{unmeasured}
+"""
+TRAP = "1,000 `u64`"
+
+
+def page(claims: Sequence[Claim], unmeasured: Sequence[Unmeasured], cases: Sequence[Case]) -> str:
+    """The whole page."""
+    lines = rows(claims, cases)
+    verdicts = [line[-1] for line in lines]
+    holds, partly = verdicts.count("holds"), sum(verdict.startswith("holds for") for verdict in verdicts)
+    # Where both quartiles are the median, nothing was timed.
+    spreads = sorted(_spread(case) for case in cases if case.upper > case.lower)
+    ratios = {case.bench: case.ratio for case in cases if case.name == TRAP}
+    loops = {case.name: case.slow for case in cases if case.bench == "loop"}
+    return PAGE.format(
+        table=table(("directive", "line", "what", "claimed", "measured", "verdict"), lines, texts=6),
+        count=len(lines),
+        holds=holds,
+        partly=partly,
+        fails=len(lines) - holds - partly,
+        times=Figure.SLOW.tolerance,
+        ratio=Figure.RATIO.tolerance,
+        counts=Figure.COUNT.tolerance,
+        timed=len(spreads),
+        usual=median(spreads),
+        most=spreads[len(spreads) * 9 // 10],
+        trap=TRAP,
+        right=ratios["collect"],
+        wrong=ratios["black-box-within"],
+        learnt=loops["1,000"],
+        new=loops["1,000,000"],
+        unmeasured="\n".join(
+            f"- {one.directive} ({one.lines}): {one.text}. Why not: {one.reason}." for one in unmeasured
+        ),
+    )
+
+
+def _spread(case: Case) -> float:
+    return max(case.upper - case.ratio, case.ratio - case.lower) / case.ratio
+
+
+def _digits(value: float) -> str:
+    """Two or three digits below a thousand, and groups of three above."""
+    if value == int(value) or value >= 100:
+        return f"{value:,.0f}"
+    if value >= 2:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def main() -> None:
+    """Measure all, and write the page; with --quick, print what a first look gives."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="measure so briefly that times mean nothing, and only print"
+    )
+    quick = parser.parse_args().quick
+    target = Path(os.environ.get("CARGO_TARGET_DIR", SCRATCH / "target"))
+    text = page(*read_claims(), measure_pairs(target, *(["--quick"] if quick else [])))
+    if quick:
+        print(text)
+    else:
+        write_page("evidence.md", "evidence", text)
+
+
+if __name__ == "__main__":
+    main()
