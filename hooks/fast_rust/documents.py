@@ -99,8 +99,7 @@ def errata(pages: Sequence[Page]) -> str:
         "# Where is the guide wrong?\n\n"
         "The standards follow the guide's intent. Here its text errs, by its lines; the directive named is the one that"
         " was written in the light of it.\n\n"
-        "Figures were measured once, on one machine with two cores, and no command here repeats them: read them as"
-        " orders of magnitude.\n\n"
+        "What the guide's figures come to is [measured](evidence.md).\n\n"
     )
     return head + _table(("line", "directive", "what is so"), ([e.lines, name, e.text] for e, name in found))
 
