@@ -1,8 +1,7 @@
 //! Measures the claims of the guide, each as a pair of functions: the way to avoid, and the way to prefer.
 //!
 //! Prints a line for each case, with tabs between: bench, case, nanoseconds an operation of both, how many times as long
-//! the first takes (median, first and third quartile), allocations an operation of both. With `--quick` it measures so
-//! briefly that the times mean nothing.
+//! the first takes, allocations an operation of both. With `--quick` it measures so briefly that the times mean nothing.
 
 mod bench;
 mod collections;
