@@ -1,0 +1,72 @@
+"""docs/compare-generator.md times what users type, and says where the time goes."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from generator import (
+    AIMS,
+    NAME,
+    PARTS,
+    Contestant,
+    Releases,
+    contestants,
+    look_inside,
+    make_liquid_template,
+    make_releases,
+    page,
+    time_all,
+)
+from template import git
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
+    """The last two releases, of which the files here are the newer."""
+    return make_releases(tmp_path_factory.mktemp("releases") / "template")
+
+
+@pytest.fixture(scope="module")
+def found(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> list[Contestant]:
+    """What is timed, but for cargo-generate, which would have to be built."""
+    return contestants(tmp_path_factory.mktemp("generator"), releases, cargo_generate=None)
+
+
+def test_the_page_times_each_command(releases: Releases, found: list[Contestant]) -> None:
+    text = page(releases, found, time_all(found, runs=1), runs=1)
+    assert [one.name for one in found if f"| `{one.name}` |" not in text] == []
+    assert [part for part in PARTS.values() if f"| {part} |" not in text] == []
+    assert [aim for aim in AIMS if f"The aim for `{aim}` is less than" not in text] == []
+
+
+def test_the_update_reaches_the_newer_release(releases: Releases, found: list[Contestant]) -> None:
+    [update] = [one for one in found if one.name == "copier update"]
+    update.prepare()
+    before = (update.folder / ".copier-answers.yml").read_text(encoding="utf-8")
+    subprocess.run(update.command, cwd=update.inside, check=True, capture_output=True)
+    after = (update.folder / ".copier-answers.yml").read_text(encoding="utf-8")
+    assert [yaml.safe_load(text)["_commit"] for text in (before, after)] == [releases.old, releases.new]
+    assert git(update.folder, "ls-files", "--unmerged") == ""
+
+
+def test_the_parts_are_the_whole_of_a_copy(found: list[Contestant]) -> None:
+    """Git is started, and no part is left out, or takes no time at all."""
+    spent = look_inside(found[0], runs=1)
+    assert spent.keys() == {*PARTS, "processes"}
+    assert min(spent.values()) > 0
+
+
+def test_the_template_of_cargo_generate_has_the_same_files(found: list[Contestant], tmp_path: Path) -> None:
+    copy = found[0]
+    copy.prepare()
+    subprocess.run(copy.command, check=True)
+    make_liquid_template(copy.folder, tmp_path / "liquid")
+    made = {path.relative_to(copy.folder) for path in copy.folder.rglob("*") if path.is_file()}
+    assert set(git(tmp_path / "liquid", "ls-files").splitlines()) == {str(path) for path in made} | {
+        "cargo-generate.toml"
+    }
+    manifest = (tmp_path / "liquid" / "Cargo.toml").read_text(encoding="utf-8")
+    assert "{{project-name}}" in manifest
+    assert NAME not in manifest
