@@ -108,7 +108,11 @@ def remove(crate: Path, name: str) -> Changes:
         raise HotPathError(f"there is no {_relative(crate, files['module.rs'])}")
     changes = Changes(deleted={*files.values(), *_files_below(crate / "src" / name)})
     changes.edit(crate / LIBRARY, lambda text: _without_module(text, name))
-    changes.edit(crate / MANIFEST, lambda text: _without_benches(text, package, name))
+    needed = _needed_in_manifest(package, name)["dev-dependencies"]
+    changes.edit(
+        crate / MANIFEST,
+        lambda text: _without_unused(_without_benches(text, package, name), needed, crate / "bench", changes),
+    )
     if uses := list(_uses(crate, package, name, changes)):
         raise HotPathError(f"{name} is still used, so take it out there first:\n  " + "\n  ".join(uses))
     return changes
@@ -226,12 +230,12 @@ def _without_benches(manifest: str, package: str, name: str) -> str:
 
 
 def _without_unused(manifest: str, candidates: Iterable[str], bench: Path, changes: Changes) -> str:
-    """The manifest without those dependencies that no file of the benches names any more."""
+    """The manifest without those dependencies that no code of the benches uses any more; messages may name them."""
     document = tomlkit.parse(manifest)
     staying = [path for path in _files_below(bench) if path.suffix == ".rs" and path not in changes.deleted]
     code = "\n".join(path.read_text(encoding="utf-8") for path in staying)
     for name in candidates:
-        if not re.search(rf"\b{name.replace('-', '_')}\b", code):
+        if not re.search(rf"\b{name.replace('-', '_')}::", code):
             document.get("dev-dependencies", {}).pop(name, None)
     return tomlkit.dumps(document)
 

@@ -2,10 +2,12 @@
 
 use super::Rejection;
 use super::metrics::Metrics;
+use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::Route;
 use futures_util::stream;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
@@ -13,8 +15,10 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tower::layer::layer_fn;
+use tower::{Service, service_fn};
 
 /// What one request may take, and all that run at once.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +42,7 @@ pub struct Gate(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     limits: RequestLimits,
-    running: Semaphore,
+    running: Arc<Semaphore>,
     free_bytes: AtomicU64,
     metrics: Arc<Metrics>,
 }
@@ -49,10 +53,28 @@ impl Gate {
     pub fn new(limits: RequestLimits, metrics: Arc<Metrics>) -> Self {
         Self(Arc::new(Shared {
             limits,
-            running: Semaphore::new(limits.concurrency as usize),
+            running: Arc::new(Semaphore::new(limits.concurrency as usize)),
             free_bytes: AtomicU64::new(limits.in_flight_bytes),
             metrics,
         }))
+    }
+
+    /// Takes a request in as long as what it gives is held, or names the limit it ran into.
+    fn enter(&self, request: Request) -> Result<(OwnedSemaphorePermit, Request), Rejection> {
+        let Ok(running) = self.0.running.clone().try_acquire_owned() else {
+            return Err(self.shed("concurrency", Rejection::Busy));
+        };
+        if request.body().is_end_stream() {
+            return Ok((running, request));
+        }
+        // A declared length is refused or reserved before the client sends any of it.
+        let mut share = Share {
+            gate: self.clone(),
+            received: 0,
+            reserved: 0,
+        };
+        share.reserve(request.body().size_hint().lower())?;
+        Ok((running, request.map(|body| limited(body, share))))
     }
 
     fn shed(&self, reason: &'static str, rejection: Rejection) -> Rejection {
@@ -61,7 +83,29 @@ impl Gate {
     }
 }
 
-/// The middleware that holds a request to the limits of its [`Gate`].
+/// Holds the requests to the routes so far to the limits of the [`Gate`].
+pub fn admitted<S: Clone + Send + Sync + 'static>(router: Router<S>, gate: &Gate) -> Router<S> {
+    let gate = gate.clone();
+    router.route_layer(layer_fn(move |mut inner: Route| {
+        let gate = gate.clone();
+        // A function of axum's would cost three more blocks of the heap for each request.
+        service_fn(move |request| {
+            let total_time = gate.0.limits.total_time;
+            let entered = gate.enter(request);
+            let running = entered.map(|(running, request)| (running, inner.call(request)));
+            async move {
+                match running {
+                    Ok((_running, answer)) => timeout(total_time, answer)
+                        .await
+                        .unwrap_or_else(|_| Ok(Rejection::TooSlow.into_response())),
+                    Err(rejection) => Ok(rejection.into_response()),
+                }
+            }
+        })
+    }))
+}
+
+/// The same for `axum::middleware::from_fn_with_state`, as crates of earlier releases have it.
 ///
 /// # Errors
 /// The limit that the request ran into.
@@ -70,19 +114,8 @@ pub async fn admit(
     request: Request,
     next: Next,
 ) -> Result<Response, Rejection> {
-    let limits = &gate.0.limits;
-    let Ok(_running) = gate.0.running.try_acquire() else {
-        return Err(gate.shed("concurrency", Rejection::Busy));
-    };
-    // A declared length is refused or reserved before the client sends any of it.
-    let mut share = Share {
-        gate: gate.clone(),
-        received: 0,
-        reserved: 0,
-    };
-    share.reserve(request.body().size_hint().lower())?;
-    let request = request.map(|body| limited(body, share));
-    timeout(limits.total_time, next.run(request))
+    let (_running, request) = gate.enter(request)?;
+    timeout(gate.0.limits.total_time, next.run(request))
         .await
         .map_err(|_| Rejection::TooSlow)
 }

@@ -12,7 +12,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Upper bounds of the duration buckets, in seconds.
@@ -43,6 +44,8 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    /// What the families hold, found without making the labels again for each request.
+    routes: RwLock<HashMap<String, Arc<RouteMetrics>>>,
     shed: Family<ShedLabels, Counter>,
     bytes_in: Counter,
     /// Requests that are being handled.
@@ -51,12 +54,21 @@ pub struct Metrics {
     pub panics: Counter,
 }
 
+/// The part of the families that is one route's.
+#[derive(Debug)]
+struct RouteMetrics {
+    durations: Histogram,
+    /// By method and status: few, so a scan finds one sooner than a hash would.
+    requests: RwLock<Vec<(&'static str, u16, Counter)>>,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            routes: RwLock::default(),
             shed: Family::default(),
             bytes_in: Counter::default(),
             in_flight: Gauge::default(),
@@ -73,6 +85,7 @@ impl Metrics {
             registry,
             requests,
             durations,
+            routes: _,
             shed,
             bytes_in,
             in_flight,
@@ -111,25 +124,63 @@ impl Metrics {
         time: Duration,
         bytes: u64,
     ) {
-        let route = route.to_owned();
-        self.durations
-            .get_or_create(&RouteLabels {
-                route: route.clone(),
-            })
-            .observe(time.as_secs_f64());
-        self.requests
-            .get_or_create(&RequestLabels {
-                route,
-                method,
-                status,
-            })
-            .inc();
+        let of_route = self.of_route(route);
+        of_route.durations.observe(time.as_secs_f64());
+        let counter = of_route.requests(method, status);
+        let counter =
+            counter.unwrap_or_else(|| self.add_requests(&of_route, route, method, status));
+        counter.inc();
         self.bytes_in.inc_by(bytes);
+    }
+
+    fn of_route(&self, route: &str) -> Arc<RouteMetrics> {
+        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(route) {
+            return known.clone();
+        }
+        drop(known);
+        let labels = RouteLabels {
+            route: route.to_owned(),
+        };
+        let new = Arc::new(RouteMetrics {
+            durations: self.durations.get_or_create_owned(&labels),
+            requests: RwLock::default(),
+        });
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        routes.entry(labels.route).or_insert(new).clone()
+    }
+
+    fn add_requests(
+        &self,
+        of_route: &RouteMetrics,
+        route: &str,
+        method: &'static str,
+        status: u16,
+    ) -> Counter {
+        let counter = self.requests.get_or_create_owned(&RequestLabels {
+            route: route.to_owned(),
+            method,
+            status,
+        });
+        let requests = of_route.requests.write();
+        let mut requests = requests.unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have added the same meanwhile; the first one found is as good.
+        requests.push((method, status, counter.clone()));
+        counter
     }
 
     /// Counts a request that is refused because of load.
     pub fn record_shed(&self, reason: &'static str) {
         self.shed.get_or_create(&ShedLabels { reason }).inc();
+    }
+}
+
+impl RouteMetrics {
+    fn requests(&self, method: &str, status: u16) -> Option<Counter> {
+        let requests = self.requests.read().unwrap_or_else(PoisonError::into_inner);
+        let mut known = requests.iter();
+        let found = known.find(|known| (known.0, known.1) == (method, status));
+        found.map(|(_, _, counter)| counter.clone())
     }
 }
 

@@ -5,22 +5,32 @@ use super::metrics::Metrics;
 use super::server::BodyUnread;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::Route;
 use hyper::body::{Frame, SizeHint};
-use std::any::Any;
+use std::convert::Infallible;
+use std::fmt::{self, Write as _};
+use std::future::poll_fn;
 use std::io::IsTerminal;
-use std::pin::Pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use tower_http::catch_panic::CatchPanicLayer;
-use tracing::{Instrument, Span, field};
+use tower::layer::layer_fn;
+use tower::{Service, service_fn};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Instrument, Span, Subscriber, field};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -52,20 +62,13 @@ pub struct InitError(#[from] Box<dyn std::error::Error + Send + Sync>);
 /// The filter is malformed, or the process has a log already.
 pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, InitError> {
     let terminal = std::io::stderr().is_terminal();
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
-    let filter = EnvFilter::try_new(filter).map_err(|error| InitError(error.into()))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(terminal);
-    if format.map_or(terminal, |format| format == LogFormat::Pretty) {
-        log.try_init()?;
+    let by_terminal = if terminal {
+        LogFormat::Pretty
     } else {
-        log.json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .try_init()?;
-    }
+        LogFormat::Json
+    };
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    init_to(writer, filter, format.unwrap_or(by_terminal), terminal)?;
     // The default hook writes text for people between the lines for machines.
     std::panic::set_hook(Box::new(|panic| {
         let message = panic
@@ -77,34 +80,166 @@ pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, Init
     Ok(guard)
 }
 
-/// Records the requests to the routes so far, and makes an answer of a panic in them.
-pub fn observed(router: Router, metrics: &Arc<Metrics>) -> Router {
-    let counted = metrics.clone();
-    let on_panic = move |_: Box<dyn Any + Send>| {
-        // The hook has logged it, with the place.
-        counted.panics.inc();
-        Rejection::Fault.into_response()
-    };
-    router
-        .layer(CatchPanicLayer::custom(on_panic))
-        .layer(from_fn_with_state(metrics.clone(), observe))
+/// Sends events to any writer, for benches: what [`init`] writes, without its thread.
+///
+/// # Errors
+/// The filter is malformed, or the process has a log already.
+pub fn init_to<W>(writer: W, filter: &str, format: LogFormat, ansi: bool) -> Result<(), InitError>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(filter).map_err(|error| InitError(error.into()))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(ansi);
+    match format {
+        LogFormat::Pretty => log.try_init()?,
+        LogFormat::Json => log.fmt_fields(Json).event_format(Json).try_init()?,
+    }
+    Ok(())
 }
 
-async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
-    let id = request_id(request.headers());
-    let trace_id = request.headers().get(TRACE_PARENT).and_then(trace_id);
-    // At the level of errors, so that an error has its request at every filter.
-    let span = tracing::error_span!("request", request_id = id.to_str().ok(), trace_id);
-    let progress = Arc::new(Progress::default());
-    let mut record = Record::begin(&request, metrics, span.clone(), progress.clone());
-    let request = request.map(|body| Body::new(Watched::new(body, progress.clone())));
-    let mut response = next.run(request).instrument(span).await;
-    record.status = response.status().as_u16();
-    response.headers_mut().insert(REQUEST_ID, id);
-    if !progress.ended.load(Ordering::Relaxed) {
-        response.extensions_mut().insert(BodyUnread);
+/// An event as one object a line, with its span as an object in that.
+///
+/// The library's own format parses the text of the span again for each event, which takes longer
+/// than all else that the plumbing does for a request.
+struct Json;
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let (level, target) = (event.metadata().level(), event.metadata().target());
+        writer.write_str(r#"{"timestamp":""#)?;
+        SystemTime.format_time(&mut writer)?;
+        write!(writer, r#"","level":"{level}","target":"{target}""#)?;
+        Json.format_fields(writer.by_ref(), event)?;
+        let parent = event.parent().and_then(|id| context.span(id));
+        if let Some(span) = parent.or_else(|| context.lookup_current()) {
+            write!(writer, r#","span":{{"name":"{}""#, span.name())?;
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+                writer.write_str(fields)?;
+            }
+            writer.write_char('}')?;
+        }
+        writer.write_str("}\n")
     }
-    response
+}
+
+impl<'writer> FormatFields<'writer> for Json {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let result = Ok(());
+        let mut members = Members { writer, result };
+        fields.record(&mut members);
+        members.result
+    }
+}
+
+/// Writes fields as further members of an object.
+struct Members<'writer> {
+    writer: Writer<'writer>,
+    result: fmt::Result,
+}
+
+impl Members<'_> {
+    /// Adds a member whose value is written by `value`.
+    ///
+    /// Piece by piece, since the formatting of the standard library costs as much as all the rest.
+    fn add(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+        let mut write = || {
+            // Names of fields, spans and targets are the program's own, so they need no escapes.
+            self.writer.write_str(",\"")?;
+            self.writer.write_str(field.name())?;
+            self.writer.write_str("\":")
+        };
+        let written = write().and_then(|()| value(&mut self.writer));
+        self.result = self.result.and(written);
+    }
+
+    fn add_text(&mut self, field: &Field, text: impl FnOnce(&mut Escaping<'_, '_>) -> fmt::Result) {
+        self.add(field, |writer| {
+            writer.write_char('"')?;
+            text(&mut Escaping(writer))?;
+            writer.write_char('"')
+        });
+    }
+}
+
+impl Visit for Members<'_> {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, |writer| write!(writer, "{value}"));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, |writer| write!(writer, "{value}"));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, |writer| write!(writer, "{value}"));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, |writer| match value.is_finite() {
+            true => write!(writer, "{value}"),
+            false => writer.write_str("null"),
+        });
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add_text(field, |text| text.write_str(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add_text(field, |text| write!(text, "{value:?}"));
+    }
+}
+
+/// Writes what may stand in a string of JSON.
+struct Escaping<'a, 'writer>(&'a mut Writer<'writer>);
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, mut text: &str) -> fmt::Result {
+        let is_special = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
+        while let Some(at) = text.as_bytes().iter().position(is_special) {
+            self.0.write_str(&text[..at])?;
+            write!(self.0, "\\u{:04x}", text.as_bytes()[at])?;
+            text = &text[at + 1..];
+        }
+        self.0.write_str(text)
+    }
+}
+
+/// Records the requests to the routes so far, and makes an answer of a panic in them.
+pub fn observed(router: Router, metrics: &Arc<Metrics>) -> Router {
+    let metrics = metrics.clone();
+    router.layer(layer_fn(move |mut inner: Route| {
+        let metrics = metrics.clone();
+        // One layer for all, since each one costs blocks of the heap for each request.
+        service_fn(move |request: Request| {
+            let id = request_id(request.headers());
+            let (record, request) = Record::begin(request, &id, metrics.clone());
+            record.finish(id, inner.call(request))
+        })
+    }))
+}
+
+/// What `answer` gives, or nothing if it panics.
+async fn unless_it_panics<T>(answer: impl Future<Output = T>) -> Option<T> {
+    let mut answer = pin!(answer);
+    poll_fn(|context| {
+        // An answer that panicked is not polled again, so nobody sees a state that it left broken.
+        let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context)));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    })
+    .await
 }
 
 /// The client's own id if it is sane, else a new one.
@@ -152,22 +287,41 @@ struct Record {
 }
 
 impl Record {
-    fn begin(
-        request: &Request,
-        metrics: Arc<Metrics>,
-        span: Span,
-        progress: Arc<Progress>,
-    ) -> Self {
+    fn begin(request: Request, id: &HeaderValue, metrics: Arc<Metrics>) -> (Self, Request) {
+        let trace_id = request.headers().get(TRACE_PARENT).and_then(trace_id);
+        // At the level of errors, so that an error has its request at every filter.
+        let span = tracing::error_span!("request", request_id = id.to_str().ok(), trace_id);
         metrics.in_flight.inc();
-        Self {
+        let record = Self {
             metrics,
             span,
             route: request.extensions().get().cloned(),
             method: method_label(request.method()),
             started: Instant::now(),
-            progress,
+            progress: Arc::default(),
             status: CLIENT_LEFT,
+        };
+        let request = request.map(|body| Watched::watch(body, &record.progress));
+        (record, request)
+    }
+
+    async fn finish(
+        mut self,
+        id: HeaderValue,
+        answer: impl Future<Output = Result<Response, Infallible>>,
+    ) -> Result<Response, Infallible> {
+        let answer = unless_it_panics(answer).instrument(self.span.clone()).await;
+        let mut response = answer.unwrap_or_else(|| {
+            // The hook has logged it, with the place.
+            self.metrics.panics.inc();
+            Ok(Rejection::Fault.into_response())
+        })?;
+        self.status = response.status().as_u16();
+        response.headers_mut().insert(REQUEST_ID, id);
+        if !self.progress.ended.load(Ordering::Relaxed) {
+            response.extensions_mut().insert(BodyUnread);
         }
+        Ok(response)
     }
 }
 
@@ -212,11 +366,14 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(inner: Body, progress: Arc<Progress>) -> Self {
-        progress
-            .ended
-            .store(inner.is_end_stream(), Ordering::Relaxed);
-        Self { inner, progress }
+    fn watch(inner: Body, progress: &Arc<Progress>) -> Body {
+        let ended = inner.is_end_stream();
+        progress.ended.store(ended, Ordering::Relaxed);
+        if ended {
+            return inner;
+        }
+        let progress = progress.clone();
+        Body::new(Self { inner, progress })
     }
 }
 
