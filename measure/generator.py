@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ AIMS = {"copier copy": 1.0, "copier update": 2.0}
 COPIER = Path(sys.executable).with_name("copier")
 INSIDE = Path(__file__).with_name("inside_copier.py")
 PARTS = {
-    "import": "starting Python, and importing Copier",
+    "python": "starting and ending Python",
+    "import": "importing Copier",
     "git": "git, and waiting for it",
     "templates": "compiling and rendering templates",
     "folders": "removing temporary folders",
@@ -202,8 +204,12 @@ def look_inside(one: Contestant, runs: int) -> dict[str, float]:
     for _ in range(runs):
         one.prepare()
         command = [sys.executable, str(INSIDE), *map(str, one.command[1:])]
+        start = time.perf_counter()
         done = subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=one.inside)
-        for part, seconds in json.loads(done.stderr.splitlines()[-1]).items():
+        wall = time.perf_counter() - start
+        parts = json.loads(done.stderr.splitlines()[-1])
+        parts["python"] = wall - sum(seconds for part, seconds in parts.items() if part in PARTS)
+        for part, seconds in parts.items():
             spent[part].append(seconds)
     return {part: median(seconds) for part, seconds in spent.items()}
 
