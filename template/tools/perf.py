@@ -618,6 +618,7 @@ def count_base(workspace: Workspace, targets: Sequence[Target]) -> Measured:
         for old in sorted(home.parent.glob("*.done"), key=lambda path: path.stat().st_mtime)[:-3]:
             shutil.rmtree(old.with_suffix(""), ignore_errors=True)
             old.unlink()
+        home.mkdir(parents=True, exist_ok=True)
         done.touch()
     return read_counts(home, [], many=workspace.many)
 

@@ -402,6 +402,24 @@ def test_a_service_below_the_root_of_its_repository_is_compared(workshop: Worksh
     assert service.worktrees() == []
 
 
+def test_a_crate_that_counts_nothing_has_its_benches_named(lib: History) -> None:
+    """The base has a bench of time alone, the head one that counts, too."""
+    text = (lib.crate / BENCH).read_text(encoding="utf-8")
+    entry = f"{ENTRY}harness = false\n"
+    try:
+        edit(lib.crate / BENCH, None)
+        edit(lib.crate / MANIFEST, (entry, ""))
+        git(lib.repository, "commit", "--quiet", "--all", "--message", "Times alone")
+        edit(lib.crate / BENCH, text)
+        edit(lib.crate / MANIFEST, ('\n[[bench]]\nname = "aggregate"\n', f'{entry}\n[[bench]]\nname = "aggregate"\n'))
+        done = lib.perf("HEAD", "--no-times")
+    finally:
+        git(lib.repository, "reset", "--quiet", "--hard", "HEAD~1")
+    assert done.returncode == 0, done.stdout
+    assert "bench `aggregate_instructions`: new" in done.stdout
+    assert "new, nothing to compare with" in lib.row(KNOWN)["notes"]
+
+
 def test_a_crate_without_a_hot_path_has_nothing_to_compare(workshop: Workshop) -> None:
     crate = workshop.crate("compared-empty", kind="lib", sample=False)
     done = begin(workshop, crate, crate).perf()
