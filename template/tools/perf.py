@@ -64,6 +64,10 @@ class NotMeasuredError(Exception):
     """Nothing can be said; the message says why, and what to type."""
 
 
+class NothingToCompare(Exception):  # noqa: N818  It is no error.
+    """There is nothing that could be faster or slower; the message says why."""
+
+
 class DoesNotRunError(Exception):
     """Benches that do not build or run; the message is the end of what was printed."""
 
@@ -170,8 +174,12 @@ def base_commit(repository: Path, base: str | None, *, release: bool) -> str:
     """The commit to compare with: where HEAD left `base`, or the last release before HEAD."""
     if release:
         tag = try_git(repository, "describe", "--tags", "--abbrev=0", "--match=v*", "HEAD^")
+        if tag is None and git(repository, "rev-parse", "--is-shallow-repository").strip() == "true":
+            raise NotMeasuredError(
+                "this clone is shallow and has no release; type: git fetch --tags --unshallow origin"
+            )
         if tag is None:
-            raise NotMeasuredError("there is no release before HEAD; type: git fetch --tags --unshallow origin")
+            raise NothingToCompare("No release yet, so nothing to compare.")
         return git(repository, "rev-parse", f"{tag.strip()}^{{commit}}").strip()
     names = [base] if base else ["origin/HEAD", "origin/main", "main"]
     known = [name for name in names if try_git(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")]
@@ -906,8 +914,8 @@ def check_tools(benches: Iterable[Target], wanted: str) -> None:
         raise NotMeasuredError(f"missing: {', '.join(missing)}; type: just setup")
 
 
-def open_workspace(options: argparse.Namespace) -> Workspace | None:
-    """The workspace that we are in; none where neither side has a bench."""
+def open_workspace(options: argparse.Namespace) -> Workspace:
+    """The workspace that we are in."""
     done = run(["cargo", "metadata", "--no-deps", "--format-version=1"], Path.cwd(), environment())
     if done.returncode:
         raise NotMeasuredError(f"cargo metadata fails here; go to the folder of the crate\n{done.stderr.strip()}")
@@ -921,7 +929,9 @@ def open_workspace(options: argparse.Namespace) -> Workspace | None:
     workspace = Workspace(top, root.relative_to(top), Path(metadata["target_directory"]), base)
     has_benches = any(map(is_bench, (target for package in metadata["packages"] for target in package["targets"])))
     has_had = any("[[bench]]" in workspace.base_text(path) for path in manifests_of(workspace))
-    return workspace if has_benches or has_had else None
+    if not has_benches and not has_had:
+        raise NothingToCompare("No hot path, so nothing to compare.")
+    return workspace
 
 
 def manifests_of(workspace: Workspace) -> list[str]:
@@ -934,9 +944,6 @@ def manifests_of(workspace: Workspace) -> list[str]:
 def perf(options: argparse.Namespace) -> int:
     """Measure, judge and report; returns the exit code."""
     workspace = open_workspace(options)
-    if workspace is None:
-        print("No hot path, so nothing to compare.")
-        return 0
     workspace.folder.mkdir(parents=True, exist_ok=True)
     with (workspace.folder / "lock").open("w") as lock:
         try:
@@ -968,6 +975,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, end)
     try:
         return perf(read_arguments(arguments))
+    except NothingToCompare as reason:
+        print(reason)
+        return 0
     except NotMeasuredError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2

@@ -236,6 +236,14 @@ def test_a_shallow_clone_is_an_error(lib: History, tmp_path: Path) -> None:
     done = lib.workshop.try_to(tmp_path / "shallow", "just", "perf", start)
     assert done.returncode == 2, done.stdout
     assert "this clone is shallow; type: git fetch --unshallow origin" in done.stdout
+    done = lib.workshop.try_to(tmp_path / "shallow", "just", "perf", "--release")
+    assert done.returncode == 2, done.stdout
+    assert "this clone is shallow and has no release" in done.stdout
+
+
+def test_before_the_first_release_there_is_nothing_to_compare(lib: History) -> None:
+    done = lib.perf("--release", "--no-times")
+    assert (done.returncode, done.stdout) == (0, "No release yet, so nothing to compare.\n")
 
 
 def test_a_base_that_is_none_is_an_error_even_of_a_gutted_script(lib: History) -> None:
