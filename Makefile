@@ -49,6 +49,14 @@ test-standards: setup ## Run the tests that show what each gate refuses, and wha
 measure-lints: setup ## Count what each candidate for a lint finds in well-regarded crates, into build/measure-lints
 	.venv/bin/python tests/standards/measure_lints.py
 
+.PHONY: profiles
+profiles: setup ## Measure what each build setting costs and brings, and write docs/profiles.md; a quarter of an hour
+	.venv/bin/python measure/profiles.py
+
+# Both call cargo, so they are one process.
+.PHONY: test-crates-and-standards
+test-crates-and-standards: setup
+	$(PYTEST) tests/crates tests/standards
 .PHONY: evidence
 evidence: .venv/.installed ## Measure the figures of the guide, and write docs/evidence.md
 	.venv/bin/python measure/evidence.py

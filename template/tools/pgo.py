@@ -32,6 +32,10 @@ class PgoError(Exception):
     """It cannot go on; the message says why, and what to type."""
 
 
+class MergerMissingError(PgoError):
+    """There is no llvm-profdata that reads what the compiler writes."""
+
+
 @dataclass(frozen=True)
 class Program:
     """A program that ships, and the example that puts it under load."""
@@ -65,7 +69,7 @@ def main() -> int:
     """Do all steps for each program."""
     try:
         refuse_flags_in_environment()
-        workspace = inspect()
+        workspace = inspect(Path.cwd())
         if not workspace.programs:
             print("Nothing to ship: no program of this workspace has a bench/examples/load.rs to be trained by.")
             return 0
@@ -86,9 +90,10 @@ def refuse_flags_in_environment() -> None:
             raise PgoError(message)
 
 
-def inspect() -> Workspace:
-    """Ask cargo for the programs, and rustc for its version."""
-    metadata = json.loads(output("cargo", "metadata", "--no-deps", "--format-version=1"))
+def inspect(crate: Path, target: Path | None = None) -> Workspace:
+    """Ask cargo for the programs and its target folder, unless that is given, and rustc for its version."""
+    manifest = crate / "Cargo.toml"
+    metadata = json.loads(output("cargo", "metadata", "--no-deps", "--format-version=1", f"--manifest-path={manifest}"))
     packages = {package["name"]: package for package in metadata["packages"]}
     programs = [
         Program(name, target["name"], f"{name}-bench")
@@ -102,7 +107,7 @@ def inspect() -> Workspace:
         message = f"rustc does not say which LLVM it has, so nothing can read its profiles:\n{version}"
         raise PgoError(message)
     llvm = int(facts["LLVM version"].partition(".")[0])
-    return Workspace(programs, Path(metadata["target_directory"], "pgo"), facts["host"], llvm)
+    return Workspace(programs, Path(target or metadata["target_directory"], "pgo"), facts["host"], llvm)
 
 
 def has_load(bench: dict[str, Any] | None) -> bool:
@@ -131,7 +136,7 @@ def find_merger(workspace: Workspace) -> str:
         f"PGO needs an llvm-profdata of LLVM {workspace.llvm}, as rustc is, or newer: {seen}. "
         "Type: rustup component add llvm-tools"
     )
-    raise PgoError(message)
+    raise MergerMissingError(message)
 
 
 def optimise(workspace: Workspace, program: Program, merger: str) -> None:
@@ -182,6 +187,7 @@ def train(workspace: Workspace, load: Path, instrumented: Path, merger: str) -> 
 
     Cargo looks at flags, not into files: by a name that stayed, it would not build the dependencies anew.
     """
+    workspace.folder.mkdir(parents=True, exist_ok=True)
     raw = workspace.folder / "raw"
     shutil.rmtree(raw, ignore_errors=True)
     for old in workspace.folder.glob("*.profdata"):
@@ -214,7 +220,7 @@ def compare(workspace: Workspace, load: Path, plain: Path, optimised: Path) -> C
             raise PgoError(message)
     if not shutil.which("valgrind"):
         return Comparison(None, seconds)
-    counts = [count(workspace, load, program) for program in (plain, optimised)]
+    counts = [count(workspace.folder, load, program) for program in (plain, optimised)]
     return Comparison((counts[0], counts[1]), seconds)
 
 
@@ -224,9 +230,9 @@ def run_load(load: Path, rounds: int, *command: str | Path) -> tuple[float, str]
     return float(seconds), answer
 
 
-def count(workspace: Workspace, load: Path, program: Path) -> int:
-    """Instructions of a run from start to end, by callgrind."""
-    counted = workspace.folder / "callgrind.out"
+def count(folder: Path, load: Path, program: Path) -> int:
+    """Instructions of a run from start to end, by callgrind, whose file is left in the folder."""
+    counted = folder / "callgrind.out"
     run_load(load, COUNTED, "valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={counted}", program)
     [total] = re.findall(r"(?m)^(?:summary|totals): (\d+)", counted.read_text("utf-8"))[-1:]
     return int(total)

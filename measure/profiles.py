@@ -1,0 +1,307 @@
+"""What each setting of a build costs and brings: one at a time is changed from what ships, and measured.
+
+`make profiles` writes docs/profiles.md; `--quick` measures little of it, to see that it works.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workbench import CHECKOUT, SCRATCH, make_crate, measure, median, table, write_page
+
+sys.path.insert(0, str(CHECKOUT / "template" / "tools"))
+import pgo
+
+FOLDER = SCRATCH / "profiles"
+HEADS = ("build", "clean build", "after a change", "size", "instructions", "throughput", "lowest to highest", "memory")
+SHIPPED = "as it ships"
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One setting, and how it is changed without an edit."""
+
+    name: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    flag: str = ""
+    """For the compiler; it joins what .cargo/config.toml has."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """Of the template, where the setting is part of the code."""
+    trained: bool = False
+    """Whether the build has a profile of the load, as by `just pgo`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    knobs: Mapping[str, Sequence[Knob]]
+    """For each kind of crate."""
+    rounds: int
+    """Of work in a timed run."""
+    repeats: int
+    """Of the timed run of each build."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """A program that was built, and what that took."""
+
+    name: str
+    program: Path
+    clean: float
+    """Seconds to build the crate and its dependencies."""
+    again: float | None
+    """Seconds to build it after a change of one file; None where that makes no sense."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a program takes for the load."""
+
+    instructions: int
+    memory: int
+    """Most bytes that were resident at once."""
+    seconds: list[float]
+
+
+LTO = [Knob(f"LTO {lto}", {"CARGO_PROFILE_RELEASE_LTO": lto}) for lto in ("thin", "off")]
+ALLOCATORS = [Knob(allocator, answers={"allocator": allocator}) for allocator in ("mimalloc", "jemalloc")]
+WHOLE = Plan(
+    {
+        "cli": [
+            Knob(SHIPPED),
+            *LTO,
+            Knob("16 codegen units", {"CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"}),
+            Knob("panic unwind", {"CARGO_PROFILE_RELEASE_PANIC": "unwind"}),
+            Knob("opt-level 2", {"CARGO_PROFILE_RELEASE_OPT_LEVEL": "2"}),
+            Knob("opt-level s", {"CARGO_PROFILE_RELEASE_OPT_LEVEL": "s"}),
+            Knob("x86-64-v2", flag="-Ctarget-cpu=x86-64-v2"),
+            Knob("x86-64-v3", flag="-Ctarget-cpu=x86-64-v3"),
+            *ALLOCATORS,
+            Knob("PGO", trained=True),
+        ],
+        "service": [
+            Knob(SHIPPED),
+            LTO[0],
+            Knob("panic abort", {"CARGO_PROFILE_RELEASE_PANIC": "abort"}),
+            *ALLOCATORS,
+        ],
+    },
+    rounds=40,
+    repeats=9,
+)
+QUICK = Plan({"cli": [Knob(SHIPPED), LTO[1]]}, rounds=2, repeats=3)
+
+PAGE = """\
+# What does each build setting cost and bring?
+
+Each row changes one setting of what the template ships: for a program fat LTO, one codegen unit, `panic = "abort"`,
+`opt-level` 3, a portable processor level and the system's allocator; for a service the same with `panic = "unwind"`.
+
+The load is `bench/examples/load.rs` of the sample. *Clean build* is that of the crate and all its dependencies; *after
+a change* is the same command once one file of the library was touched. *Instructions* are callgrind's, for one round of
+the load, from the start of the program to its end. *Throughput* is that of the build divided by that of what ships,
+timed in turns: the median of {repeats} runs, with the lowest and the highest. Where these lie on both sides of 1.00, no
+difference was seen. *Memory* is the most that was resident in a run.
+
+{tables}
+
+## What to choose
+
+- **LTO**: `fat` for what ships, where it is built seldom; `thin` where its build is what people wait for; `off` for
+  trying things, which is `just quick`.
+- **Codegen units**: 1 for what ships. More of them let cores share the work, so they pay while you edit, and on many
+  cores.
+- **Panic**: `abort` for a program, which ends anyway. `unwind` for a service: the price of its landing pads buys that
+  a fault costs one request.
+- **Optimisation**: 3. Take `s` only where the size of the file is what counts, and measure the hot path again.
+- **Processor level**: `portable`, unless you know the machines, and see a gain here that you want: the hot path of the
+  sample searches with memchr, which looks for itself what the processor can do. The rows set the level alone.
+- **Allocator**: the system's, where the hot path does not allocate, as here. Try another one where your program
+  allocates in many threads, and look at the memory, too.
+- **PGO**: `just pgo`, for a program that people wait for, once its load is true to what they do. It has to be trained
+  again for each release. {trained}
+"""
+
+
+def main() -> int:
+    """Measure all kinds, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two builds and little work")
+    parser.add_argument("--output", type=Path, help="write the page there instead of to docs/profiles.md")
+    options = parser.parse_args()
+    text = page(QUICK if options.quick else WHOLE)
+    if options.output:
+        options.output.write_text(text, encoding="utf-8")
+    else:
+        write_page("profiles.md", "profiles", text)
+    return 0
+
+
+def page(plan: Plan) -> str:
+    """The page, with a table for each kind."""
+    tables = []
+    missing = ""
+    for kind, knobs in plan.knobs.items():
+        lines, left_out = rows(kind, knobs, plan)
+        missing = missing or left_out
+        tables.append(f"## A {'program' if kind == 'cli' else kind}\n\n{table(HEADS, lines)}")
+    return PAGE.format(tables="\n\n".join(tables), repeats=plan.repeats, trained=missing).replace(" \n", "\n")
+
+
+def rows(kind: str, knobs: Sequence[Knob], plan: Plan) -> tuple[list[list[str]], str]:
+    """Measure the builds of one kind: the rows of the table, and why one is left out, if one is."""
+    crate = crate_of(kind, {})
+    load = build_load(crate)
+    why_not = ""
+    builds = []
+    for knob in knobs:
+        print(f"{kind}: building {knob.name}", flush=True)
+        try:
+            builds.append(build(crate_of(kind, knob.answers), knob, load))
+        except pgo.MergerMissingError as error:
+            # Only this is foreseen. Whatever else does not build ends it all.
+            why_not = f"It was not measured: {error}."
+    print(f"{kind}: running {len(builds)} builds", flush=True)
+    measured = run(load, builds, plan)
+    shipped = measured[SHIPPED]
+    lines = [row(build, measured[build.name], shipped) for build in builds]
+    if why_not:
+        lines.append(["PGO: not measured, see below", *["-"] * (len(HEADS) - 1)])
+    return lines, why_not
+
+
+def crate_of(kind: str, answers: Mapping[str, str]) -> Path:
+    """A crate of the sample, with all that its build needs at hand."""
+    name = "-".join(["totals", kind, *answers.values()])
+    crate = make_crate(FOLDER / "crates", name, kind=kind, **answers)
+    measure(["cargo", "fetch", "--quiet"], folder=crate)
+    return crate
+
+
+def build_load(crate: Path) -> Path:
+    """Build what puts the program under load. It is never timed, so it may use what tests have built."""
+    target = os.environ.get("FAST_RUST_TARGET", str(FOLDER / "target"))
+    command = ["cargo", "build", "--quiet", "--package", f"{crate.name}-bench", "--example", "load"]
+    measure(command, folder=crate, environment={"CARGO_TARGET_DIR": target, "CARGO_PROFILE_DEV_DEBUG": "0"})
+    kept = FOLDER / f"{crate.name}-load"
+    shutil.copy2(Path(target, "debug", "examples", "load"), kept)
+    return kept
+
+
+def build(crate: Path, knob: Knob, load: Path) -> Build:
+    """Build a crate from nothing, then again after a change.
+
+    Raises subprocess.CalledProcessError where that fails, pgo.MergerMissingError where it cannot be trained.
+    """
+    target = FOLDER / "builds"
+    shutil.rmtree(target, ignore_errors=True)
+    workspace = pgo.inspect(crate, target)
+    environment = {**knob.environment, "CARGO_TARGET_DIR": str(target), "CARGO_INCREMENTAL": "0"}
+    if knob.trained:
+        merger = pgo.find_merger(workspace)
+        start = time.perf_counter()
+        instrumented = compile_trained(crate, workspace.host, "-Cprofile-generate", environment)
+        profile = pgo.train(workspace, load, keep(instrumented, "instrumented"), merger)
+        program = compile_trained(crate, workspace.host, f"-Cprofile-use={profile}", environment)
+        return Build(knob.name, keep(program, knob.name), time.perf_counter() - start, None)
+    start = time.perf_counter()
+    compile_crate(crate, workspace.host, knob.flag, environment)
+    clean = time.perf_counter() - start
+    (crate / "src" / "aggregate.rs").touch()
+    start = time.perf_counter()
+    program = compile_crate(crate, workspace.host, knob.flag, environment)
+    return Build(knob.name, keep(program, f"{crate.name} {knob.name}"), clean, time.perf_counter() - start)
+
+
+def compile_crate(crate: Path, host: str, flag: str, environment: Mapping[str, str]) -> Path:
+    """Build a program as it ships but for a flag and the environment, and return it."""
+    flags = ["--config", f"target.{host}.rustflags=[{json.dumps(flag)}]"] if flag else []
+    measure(["cargo", "build", "--quiet", "--release", *flags], folder=crate, environment=environment)
+    return Path(environment["CARGO_TARGET_DIR"], "release", crate.name)
+
+
+def compile_trained(crate: Path, host: str, flag: str, environment: Mapping[str, str]) -> Path:
+    """The same for a named target, as `just pgo` does, so that build scripts are not instrumented."""
+    compile_crate(crate, host, flag, {**environment, "CARGO_BUILD_TARGET": host})
+    return Path(environment["CARGO_TARGET_DIR"], host, "release", crate.name)
+
+
+def keep(program: Path, name: str) -> Path:
+    """Copy a program away from where the next build replaces it."""
+    kept = FOLDER / "programs" / name.replace(" ", "-")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy2(program, kept))
+
+
+def run(load: Path, builds: Sequence[Build], plan: Plan) -> dict[str, Figures]:
+    """Run all builds on the same load; all have to answer the same.
+
+    They take turns, so that a machine that slows down does so for all of them.
+    """
+    answers = set()
+    seconds: dict[str, list[float]] = {build.name: [] for build in builds}
+    for _ in range(plan.repeats):
+        for build in builds:
+            took, answer = pgo.run_load(load, plan.rounds, build.program)
+            seconds[build.name].append(took)
+            answers.add(answer)
+    if len(answers) != 1:
+        raise AssertionError("two builds answer differently")
+    return {
+        build.name: Figures(
+            pgo.count(FOLDER, load, build.program), peak(load, plan.rounds, build.program), seconds[build.name]
+        )
+        for build in builds
+    }
+
+
+def peak(load: Path, rounds: int, program: Path) -> int:
+    """Most bytes that a program had resident under load.
+
+    Read while it runs: what `wait4` says afterwards is never less than this interpreter had when it started it.
+    """
+    highest = 0
+    with subprocess.Popen([load, str(rounds), program], stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            try:
+                child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+                status = Path(f"/proc/{child}/status").read_text()
+            except (OSError, IndexError):
+                continue
+            found = re.search(r"VmHWM:\s*(\d+) kB", status)
+            # Between fork and exec it is still the load.
+            if found and status.startswith(f"Name:\t{program.name[:15]}\n"):
+                highest = max(highest, int(found[1]) * 1024)
+            time.sleep(0.001)
+    if process.returncode or not highest:
+        raise subprocess.CalledProcessError(process.returncode, [str(load), str(rounds), str(program)])
+    return highest
+
+
+def row(build: Build, figures: Figures, shipped: Figures) -> list[str]:
+    """A row of the table."""
+    ratios = [before / after for before, after in zip(shipped.seconds, figures.seconds, strict=True)]
+    return [
+        build.name,
+        f"{build.clean:.1f} s",
+        "-" if build.again is None else f"{build.again:.1f} s",
+        f"{build.program.stat().st_size / 1024:,.0f} KiB",
+        f"{figures.instructions / 1e6:,.1f} M",
+        f"{median(ratios):.2f}",
+        f"{min(ratios):.2f} to {max(ratios):.2f}",
+        f"{figures.memory / 2**20:.1f} MiB",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
