@@ -91,7 +91,7 @@ def test_every_recipe_is_run_by_some_test(workshop: Workshop) -> None:
     crate = ready_crate(workshop, "lib")
     recipes = set(workshop.run(crate, "just", "--summary").split())
     in_steps = {match for step in STEPS for match in re.findall(r"^just (\w+)", step.command)}
-    assert recipes == in_steps | {"fmt", "bench", "check", "quick", "dist", "flame", "asm", "perf"}
+    assert recipes == in_steps | {"fmt", "bench", "check", "quick", "dist", "pgo", "flame", "asm", "perf"}
 
 
 def test_fmt_mends_what_lint_refuses(workshop: Workshop) -> None:

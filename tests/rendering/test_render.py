@@ -146,7 +146,9 @@ def test_no_line_has_trailing_blanks(texts: dict[str, str]) -> None:
 
 
 def test_no_file_has_two_blank_lines_in_a_row(texts: dict[str, str]) -> None:
-    assert failures(texts, r"\n\n\n+") == []
+    """But in Python, whose formatter asks for them between functions."""
+    others = {path: text for path, text in texts.items() if not path.endswith(".py")}
+    assert failures(others, r"\n\n\n+") == []
 
 
 def test_a_folder_is_never_empty(template: Template, variant: Variant) -> None:

@@ -1,0 +1,34 @@
+"""The page of build settings has a row for each build, and hides none that fails."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import profiles
+from variants import CHECKOUT
+
+
+def test_the_page_has_a_row_for_each_build(tmp_path: Path) -> None:
+    """By the script as `make profiles` runs it, with two builds and little work."""
+    written = tmp_path / "profiles.md"
+    command = [sys.executable, str(CHECKOUT / "measure" / "profiles.py"), "--quick", "--output", str(written)]
+    subprocess.run(command, check=True)
+    lines = [line for line in written.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert tuple(cells[0]) == profiles.HEADS
+    assert [row[0] for row in cells[2:]] == [knob.name for knob in profiles.QUICK.knobs["cli"]]
+    shipped, other = cells[2:]
+    assert shipped[5:7] == ["1.00", "1.00 to 1.00"]
+    # Both are built for real: what is not optimised across crates is another program.
+    assert shipped[3:5] != other[3:5]
+
+
+def test_a_build_that_fails_ends_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that is silently missing would read as if nobody had asked."""
+    monkeypatch.setattr(profiles, "FOLDER", tmp_path)
+    broken = profiles.Knob("broken", {"CARGO_PROFILE_RELEASE_LTO": "no such"})
+    crate = profiles.crate_of("cli", {})
+    with pytest.raises(subprocess.CalledProcessError, match="cargo"):
+        profiles.build(crate, broken, tmp_path / "load")
