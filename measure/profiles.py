@@ -49,6 +49,8 @@ class Plan:
     """Of work in a timed run."""
     repeats: int
     """Of the timed run of each build."""
+    note: str = ""
+    """What a reader of the page has to know of the plan."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,12 @@ WHOLE = Plan(
     rounds=40,
     repeats=9,
 )
-QUICK = Plan({"cli": [Knob(SHIPPED), LTO[1]]}, rounds=2, repeats=3)
+QUICK = Plan(
+    {"cli": [Knob(SHIPPED), LTO[1]]},
+    rounds=2,
+    repeats=3,
+    note="**Two builds and little work, to see that it can be measured: `make profiles` measures all of them.**\n\n",
+)
 
 PAGE = """\
 # What does each build setting cost and bring?
@@ -113,7 +120,7 @@ the load, from the start of the program to its end. *Throughput* is that of the 
 timed in turns: the median of {repeats} runs, with the lowest and the highest. Where these lie on both sides of 1.00, no
 difference was seen. *Memory* is the most that was resident in a run.
 
-{tables}
+{note}{tables}
 
 ## What to choose
 
@@ -155,7 +162,9 @@ def page(plan: Plan) -> str:
         lines, left_out = rows(kind, knobs, plan)
         missing = missing or left_out
         tables.append(f"## A {'program' if kind == 'cli' else kind}\n\n{table(HEADS, lines)}")
-    return PAGE.format(tables="\n\n".join(tables), repeats=plan.repeats, trained=missing).replace(" \n", "\n")
+    return PAGE.format(tables="\n\n".join(tables), repeats=plan.repeats, trained=missing, note=plan.note).replace(
+        " \n", "\n"
+    )
 
 
 def rows(kind: str, knobs: Sequence[Knob], plan: Plan) -> tuple[list[list[str]], str]:

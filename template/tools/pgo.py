@@ -43,6 +43,7 @@ class Program:
     package: str
     name: str
     bench: str
+    has_load: bool
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def main() -> int:
         refuse_flags_in_environment()
         workspace = inspect(Path.cwd())
         if not workspace.programs:
-            print("Nothing to ship: no program of this workspace has a bench/examples/load.rs to be trained by.")
+            print("Nothing to ship: this is a library.")
             return 0
+        refuse_without_load(workspace)
         merger = find_merger(workspace)
         for program in workspace.programs:
             optimise(workspace, program, merger)
@@ -90,16 +92,28 @@ def refuse_flags_in_environment() -> None:
             raise PgoError(message)
 
 
+def refuse_without_load(workspace: Workspace) -> None:
+    """What has no load cannot be trained."""
+    for program in workspace.programs:
+        if not program.has_load:
+            message = (
+                f"{program.name} has nothing to be trained on. Write the example `load` of {program.bench}: "
+                "`load ROUNDS COMMAND...` starts the program by the command, gives it so many rounds of work, and "
+                "prints the seconds that the work took, and then the answers"
+            )
+            raise PgoError(message)
+
+
 def inspect(crate: Path, target: Path | None = None) -> Workspace:
     """Ask cargo for the programs and its target folder, unless that is given, and rustc for its version."""
     manifest = crate / "Cargo.toml"
     metadata = json.loads(output("cargo", "metadata", "--no-deps", "--format-version=1", f"--manifest-path={manifest}"))
     packages = {package["name"]: package for package in metadata["packages"]}
     programs = [
-        Program(name, target["name"], f"{name}-bench")
+        Program(name, target["name"], f"{name}-bench", has_load(packages.get(f"{name}-bench")))
         for name, package in packages.items()
         for target in package["targets"]
-        if target["kind"] == ["bin"] and has_load(packages.get(f"{name}-bench"))
+        if target["kind"] == ["bin"]
     ]
     version = output("rustc", "--version", "--verbose")
     facts = dict(re.findall(r"(?m)^(host|LLVM version): (\S+)", version))

@@ -110,8 +110,15 @@ def test_pgo_says_when_it_is_not_better(after: float, better: bool) -> None:
 
 def test_pgo_has_nothing_to_ship_of_a_library(workshop: Workshop) -> None:
     """And says so."""
-    crate = workshop.crate("untrained", kind="lib")
+    crate = workshop.crate("nothing-to-train", kind="lib")
     assert "Nothing to ship" in workshop.run(crate, "just", "pgo")
+
+
+def test_pgo_says_how_to_write_a_load(workshop: Workshop) -> None:
+    """A program without the sample has none yet."""
+    done = workshop.try_to(workshop.crate("untrained", kind="cli", sample=False), "just", "pgo")
+    assert done.returncode != 0
+    assert "untrained has nothing to be trained on. Write the example `load` of untrained-bench" in done.stdout
 
 
 def test_pgo_refuses_flags_that_would_override_its_own(workshop: Workshop, program: Path) -> None:
