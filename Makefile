@@ -49,6 +49,14 @@ test-standards: setup ## Run the tests that show what each gate refuses, and wha
 measure-lints: setup ## Count what each candidate for a lint finds in well-regarded crates, into build/measure-lints
 	.venv/bin/python tests/standards/measure_lints.py
 
+.PHONY: compare-service
+compare-service: setup ## Measure the service by layer and beside axum alone, into docs/compare-service.md; needs wrk
+	.venv/bin/python measure/service.py
+
+.PHONY: test-performance
+test-performance: setup ## Run the tests of what is held about speed
+	$(PYTEST) tests/performance
+
 .PHONY: profiles
 profiles: setup ## Measure what each build setting costs and brings, and write docs/profiles.md; a quarter of an hour
 	.venv/bin/python measure/profiles.py

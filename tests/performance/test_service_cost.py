@@ -1,0 +1,52 @@
+"""What a request costs in a service is held: the bench is green as it is made, and red where a layer grows."""
+
+import re
+from pathlib import Path
+
+import pytest
+from crates.workshop import Workshop
+
+# The faults stand where every request passes, and are of the kind that a review overlooks.
+FAULTS = {
+    "all headers are cloned": (
+        "src/plumbing/telemetry.rs",
+        "            let id = request_id(request.headers());\n",
+        "            std::hint::black_box(request.headers().clone());\n",
+    ),
+    "a text is made that nobody reads": (
+        "src/plumbing/limits.rs",
+        "        let Ok(running) = self.0.running.clone().try_acquire_owned() else {\n",
+        '        std::hint::black_box((0..3).map(|_| format!("{:?}", request.uri())).count());\n',
+    ),
+}
+BENCH = ("cargo", "bench", "--workspace", "--bench", "request_instructions")
+
+
+@pytest.fixture(scope="module")
+def crate(workshop: Workshop) -> Path:
+    """Without the sample, so that this bench is the only one."""
+    return workshop.crate("cost-service", kind="service", sample=False)
+
+
+def test_a_service_keeps_to_its_limits(workshop: Workshop, crate: Path) -> None:
+    """By the recipe that CI runs, with every layer, and without each."""
+    printed = workshop.run(crate, "just", "instructions")
+    measured = set(re.findall(r"requests::(\w+ \w+):", printed))
+    layers = {f"{bench} without_{layer}" for bench in ("empty", "of_64_kib") for layer in ("limits", "log", "record")}
+    assert {"empty all_layers", "empty service", "of_64_kib all_layers", "counted metrics"} | layers <= measured
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_layer_that_grows_is_refused(workshop: Workshop, crate: Path, fault: str) -> None:
+    """With the exit code of gungraun for a regression, not that of a failure to build."""
+    name, line, planted = FAULTS[fault]
+    path = crate / name
+    text = path.read_text(encoding="utf-8")
+    assert text.count(line) == 1
+    path.write_text(text.replace(line, planted + line), encoding="utf-8")
+    try:
+        done = workshop.try_to(crate, *BENCH, "--", "all_layers")
+    finally:
+        path.write_text(text, encoding="utf-8")
+    assert done.returncode != 0
+    assert re.search(r"(Instructions|Total blocks) \(\d+\): \d+ exceeds limit", done.stdout), done.stdout[-5_000:]
