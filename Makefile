@@ -49,6 +49,9 @@ test-standards: setup ## Run the tests that show what each gate refuses, and wha
 measure-lints: setup ## Count what each candidate for a lint finds in well-regarded crates, into build/measure-lints
 	.venv/bin/python tests/standards/measure_lints.py
 
+.PHONY: compare
+compare: check-machine .venv/.installed ## Compare the sample with its peers on 50 million lines, and write docs/compare.md
+	.venv/bin/python measure/compare.py
 .PHONY: compare-service
 compare-service: setup ## Measure the service by layer and beside axum alone, into docs/compare-service.md; needs wrk
 	.venv/bin/python measure/service.py
