@@ -316,14 +316,6 @@ impl Summary {
     }
 }
 
-/// For each byte of `word`, its highest bit is set where the byte is `wanted`; above the first such
-/// byte, bits may be set by mistake.
-#[inline]
-const fn bytes_equal_to(word: u64, wanted: u8) -> u64 {
-    let zero_where_equal = word ^ (wanted as u64 * decimal::LOW_BITS);
-    zero_where_equal.wrapping_sub(decimal::LOW_BITS) & !zero_where_equal & decimal::HIGH_BITS
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -60,30 +60,47 @@ impl Decimal {
         Ok(Self(if negative { -magnitude } else { magnitude }))
     }
 
-    /// Reads the decimal that fills the low `len` bytes of `word`, `len` being at most 7: what
-    /// [`Decimal::parse`] reads a byte at a time, here eight at a time.
+    /// Reads the decimal at the low end of `word`, and gives how many bytes it has, seven at the
+    /// most: what [`Decimal::parse`] reads a byte at a time, here eight at a time.
     ///
-    /// `None` says that the bytes are no decimal, or one that wants the long way (a `+`).
+    /// `None` says that the bytes before the first control character are no decimal, or one that
+    /// wants the long way (a `+`), or that there is no such character.
     #[inline]
-    pub(super) fn from_word(word: u64, len: u32) -> Option<Self> {
-        let negative = word as u8 == b'-';
-        let sign_bits = u32::from(negative) * 8;
-        let text = word >> sign_bits;
-        let bits = (len * 8).checked_sub(sign_bits)?;
-
-        // Close the gap that the point leaves, so that whole and fraction are one run of digits.
-        let point = super::bytes_equal_to(text, b'.').trailing_zeros() & !7;
-        let (digits, digit_bits, fraction_digits) = if point < bits {
-            let whole = text & !(u64::MAX << point);
-            let fraction = (text >> point >> 8) << point;
-            (whole | fraction, bits - 8, (bits - point) / 8 - 1)
-        } else {
-            (text, bits, 0)
-        };
-        let faulty_point = point == 0 || (point < bits && fraction_digits == 0);
-        if digit_bits == 0 || faulty_point || fraction_digits > FRACTION_DIGITS as u32 {
+    pub(super) fn from_word(word: u64) -> Option<(Self, usize)> {
+        // All that a decimal is written with has this bit, no control character has it.
+        let ends = !word & (0x20 * LOW_BITS);
+        if ends == 0 {
             return None;
         }
+        let bits = ends.trailing_zeros() - 5;
+        let len = bits as usize / 8;
+
+        // A zero in the place of the sign changes nothing.
+        let negative = word as u8 == b'-';
+        let sign_bits = u32::from(negative) * 8;
+        let text = if negative {
+            word ^ u64::from(b'-' ^ b'0')
+        } else {
+            word
+        };
+
+        // Of the characters of a decimal only digits have this bit. The one that ends it has not.
+        let point = (!text & (0x10 * LOW_BITS) | 1 << 63).trailing_zeros() & !7;
+        if point <= sign_bits {
+            return None;
+        }
+        let (digits, digit_bits, scale) = if point < bits {
+            // Close the gap that the point leaves, so that whole and fraction are one run of digits.
+            if (text >> point) as u8 != b'.' {
+                return None;
+            }
+            let fraction_digits = (bits - point) as usize / 8 - 1;
+            let scale = *SCALE_OF_FRACTION.get(fraction_digits.wrapping_sub(1))?;
+            let after = u64::MAX << point;
+            (text & !after | text >> 8 & after, bits - 8, scale)
+        } else {
+            (text, bits, SCALE)
+        };
 
         // The first digit is the low byte; shifting left puts zeros before it, and what is no text
         // out.
@@ -93,9 +110,8 @@ impl Decimal {
         if above_nine & HIGH_BITS != 0 {
             return None;
         }
-        let scale = SCALE_OF_FRACTION[fraction_digits as usize];
         let magnitude = (number_of_digits(values) * scale).cast_signed();
-        Some(Self(if negative { -magnitude } else { magnitude }))
+        Some((Self(if negative { -magnitude } else { magnitude }), len))
     }
 }
 
@@ -103,16 +119,18 @@ impl Decimal {
 pub(super) const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 pub(super) const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// What a number read without its point has to be multiplied with, by its fraction digits.
-const SCALE_OF_FRACTION: [u64; 5] = [SCALE, 1_000, 100, 10, 1];
+/// What a number read without its point has to be multiplied with, for one to four fraction digits.
+const SCALE_OF_FRACTION: [u64; FRACTION_DIGITS] = [1_000, 100, 10, 1];
 
 /// The number whose eight digits, the first in the low byte, are the bytes of `values`: digits are
-/// joined to pairs, pairs to fours, fours to the whole, each step for all of them at once.
+/// joined to pairs, pairs to fours and to the whole, each step for all of them at once.
 #[inline]
 const fn number_of_digits(values: u64) -> u64 {
-    let pairs = (values * 10 + (values >> 8)) & 0x00ff_00ff_00ff_00ff;
-    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    (fours * 10_000 + (fours >> 32)) & 0xffff_ffff
+    const PAIRS: u64 = 0x0000_00ff_0000_00ff;
+    let pairs = values * 10 + (values >> 8);
+    let first_and_third = (pairs & PAIRS).wrapping_mul(100 + (1_000_000 << 32));
+    let second_and_fourth = (pairs >> 16 & PAIRS).wrapping_mul(1 + (10_000 << 32));
+    first_and_third.wrapping_add(second_and_fourth) >> 32
 }
 
 impl fmt::Display for Decimal {
@@ -140,7 +158,9 @@ mod tests {
     fn short_way(text: &[u8]) -> Option<Decimal> {
         let mut word = [b'\n'; 8];
         word[..text.len()].copy_from_slice(text);
-        Decimal::from_word(u64::from_le_bytes(word), u32::try_from(text.len()).ok()?)
+        let (value, len) = Decimal::from_word(u64::from_le_bytes(word))?;
+        assert_eq!(len, text.len());
+        Some(value)
     }
 
     #[test]

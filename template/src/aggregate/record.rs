@@ -3,8 +3,8 @@
 //! # Hot path
 //! Part of: aggregate
 
-use super::decimal::Decimal;
-use super::{MAX_LINE_BYTES, bytes_equal_to};
+use super::MAX_LINE_BYTES;
+use super::decimal::{Decimal, HIGH_BITS, LOW_BITS};
 use crate::error::Expected;
 
 pub(super) struct Record<'a> {
@@ -22,42 +22,36 @@ pub(super) fn split_usual(text: &[u8]) -> Option<(Record<'_>, &[u8])> {
         return None;
     }
     let key_len = position_of_separator(text)?;
-    let (key, value) = (&text[..key_len], &text[key_len + 1..]);
-    let word = u64::from_le_bytes(*value.first_chunk()?);
-    let end = first_byte(bytes_equal_to(word, b'\n'));
-    if end == 8 || key_len > MAX_LINE_BYTES - 9 {
+    if key_len > MAX_LINE_BYTES - 9 {
         return None;
     }
-    let before_end = (word << 8) >> (8 * end) as u32 & 0xff;
-    let value_len = if before_end == u64::from(b'\r') {
-        end - 1
-    } else {
-        end
-    };
-    let record = Record {
-        key,
-        value: Decimal::from_word(word, value_len as u32)?,
-    };
-    Some((record, &value[end + 1..]))
+    let (key, after) = (&text[..key_len], &text[key_len + 1..]);
+    let (value, len) = Decimal::from_word(u64::from_le_bytes(*after.first_chunk()?))?;
+    match &after[len..] {
+        [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] => Some((Record { key, value }, rest)),
+        _ => None,
+    }
 }
 
 #[inline]
 fn position_of_separator(text: &[u8]) -> Option<usize> {
     let mut rest = text;
     while let Some((word, after)) = rest.split_first_chunk() {
-        let found = bytes_equal_to(u64::from_le_bytes(*word), b';');
+        let found = separators(u64::from_le_bytes(*word));
         if found != 0 {
-            return Some(text.len() - rest.len() + first_byte(found));
+            return Some(text.len() - rest.len() + found.trailing_zeros() as usize / 8);
         }
         rest = after;
     }
     None
 }
 
-/// Where the first byte is whose highest bit is set; 8 if none is.
+/// For each byte of `word`, its highest bit is set where the byte is `;`; above the first such byte,
+/// bits may be set by mistake.
 #[inline]
-const fn first_byte(bits: u64) -> usize {
-    bits.trailing_zeros() as usize / 8
+const fn separators(word: u64) -> u64 {
+    let zero_where_equal = word ^ (b';' as u64 * LOW_BITS);
+    zero_where_equal.wrapping_sub(LOW_BITS) & !zero_where_equal & HIGH_BITS
 }
 
 /// Splits the first line off `text`, which ends with `\n`; an empty line gives no record. Faults are
