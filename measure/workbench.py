@@ -2,10 +2,12 @@
 
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,20 +39,52 @@ def measure(
 
     Raises subprocess.CalledProcessError where it fails.
     """
+    own_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={**os.environ, **(environment or {})}, cwd=folder
     ) as process:
+        watch = _MemoryWatch(process.pid)
         output = process.stdout.read() if process.stdout else b""
         # Only wait4 tells what this one child used; Popen would not hear of its end otherwise.
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.perf_counter() - start
+    watch.stop()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, list(map(str, command)), output)
     # Linux counts kibibytes, macOS bytes.
     unit = 1 if sys.platform == "darwin" else 1024
-    return Usage(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * unit, output)
+    memory = used.ru_maxrss * unit
+    # Linux counts to a child what its parent held when it was started; up to that, only the watch tells.
+    if used.ru_maxrss <= 1.05 * own_memory:
+        memory = watch.peak or memory
+    return Usage(wall, used.ru_utime + used.ru_stime, memory, output)
+
+
+class _MemoryWatch(threading.Thread):
+    """Asks Linux for the peak of a process a hundred times a second, since it is gone when the process is."""
+
+    def __init__(self, process: int) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0
+        self._status = Path(f"/proc/{process}/status")
+        self._ended = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.01):
+            try:
+                lines = self._status.read_text(encoding="utf-8").splitlines()
+            except OSError:
+                return
+            peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
+            self.peak = max(self.peak, *peaks, 0)
+
+    def stop(self) -> None:
+        """Ends with the process."""
+        self._ended.set()
+        self.join()
 
 
 def median(values: Sequence[float]) -> float:
