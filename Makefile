@@ -20,7 +20,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: help
 help: ## List the targets
 	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/\1	\2/p' Makefile | while IFS='	' read -r target text; do \
-		printf '  make %-15s %s\n' "$$target" "$$text"; done
+		printf '  make %-18s %s\n' "$$target" "$$text"; done
 
 .PHONY: setup
 setup: check-machine .venv/.installed runner packages ## Install what the tests need; quick when it is there
@@ -45,43 +45,8 @@ test-crates: setup ## Run the tests that build crates
 test-standards: setup ## Run the tests that show what each gate refuses, and what it lets through
 	$(PYTEST) tests/standards
 
-.PHONY: measure-lints
-measure-lints: setup ## Count what each candidate for a lint finds in well-regarded crates, into build/measure-lints
-	.venv/bin/python tests/standards/measure_lints.py
-
-.PHONY: compare
-compare: check-machine .venv/.installed ## Compare the sample with its peers on 50 million lines, and write docs/compare.md
-	.venv/bin/python measure/compare.py
-.PHONY: compare-service
-compare-service: setup ## Measure the service by layer and beside axum alone, into docs/compare-service.md; needs wrk
-	.venv/bin/python measure/service.py
-
 .PHONY: test-performance
 test-performance: setup ## Run the tests of what is held about speed
-	$(PYTEST) tests/performance
-
-.PHONY: profiles
-profiles: setup ## Measure what each build setting costs and brings, and write docs/profiles.md; a quarter of an hour
-	.venv/bin/python measure/profiles.py
-
-# Both call cargo, so they are one process.
-.PHONY: test-crates-and-standards
-test-crates-and-standards: setup
-	$(PYTEST) tests/crates tests/standards
-.PHONY: evidence
-evidence: .venv/.installed ## Measure the figures of the guide, and write docs/evidence.md
-	.venv/bin/python measure/evidence.py
-
-.PHONY: compare-generator
-compare-generator: .venv/.installed ## Measure copying and updating beside other generators, into docs/compare-generator.md
-	.venv/bin/python measure/generator.py
-
-.PHONY: measure-perf
-measure-perf: setup ## Measure one commit ten times, and print how far apart its figures are
-	.venv/bin/python measure/perf_spread.py
-
-.PHONY: test-performance
-test-performance: setup ## Run the tests that compare the speed of changes
 	$(PYTEST) tests/performance
 
 # All of them call cargo, so they are one process.
@@ -99,6 +64,36 @@ lint: .venv/.installed ## Check the Python code, the configuration and the workf
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	SKIP=ruff-check,ruff-format,mypy .venv/bin/pre-commit run --all-files
+
+# --- Documents with figures, to be written on a quiet machine ---
+
+.PHONY: compare
+compare: check-machine .venv/.installed ## Compare the sample with its peers on 50 million lines, into docs/compare.md
+	.venv/bin/python measure/compare.py
+
+.PHONY: compare-service
+compare-service: setup ## Measure the service by layer and beside axum alone, into docs/compare-service.md; needs wrk
+	.venv/bin/python measure/service.py
+
+.PHONY: compare-generator
+compare-generator: .venv/.installed ## Measure copying and updating beside other generators, into docs/compare-generator.md
+	.venv/bin/python measure/generator.py
+
+.PHONY: profiles
+profiles: setup ## Measure what each build setting costs and brings, into docs/profiles.md; a quarter of an hour
+	.venv/bin/python measure/profiles.py
+
+.PHONY: evidence
+evidence: .venv/.installed ## Measure the figures of the guide, into docs/evidence.md
+	.venv/bin/python measure/evidence.py
+
+.PHONY: measure-perf
+measure-perf: setup ## Measure one commit ten times, and print how far apart its figures are
+	.venv/bin/python measure/perf_spread.py
+
+.PHONY: measure-lints
+measure-lints: setup ## Count what each candidate for a lint finds in well-regarded crates, into build/measure-lints
+	.venv/bin/python tests/standards/measure_lints.py
 
 # --- The parts of setup ---
 
