@@ -252,6 +252,11 @@ def count(folder: Path, load: Path, program: Path) -> int:
     return int(total)
 
 
+def percent(ratio: float) -> str:
+    """How much more or less a ratio is than one."""
+    return f"{(ratio - 1) * 100:+.1f} %"
+
+
 def report(comparison: Comparison) -> list[str]:
     """The figures, and whether it is worth its while."""
     ratios = sorted(after / before for before, after in zip(*comparison.seconds))
@@ -260,11 +265,11 @@ def report(comparison: Comparison) -> list[str]:
     lines = ["the answers are the same"]
     if comparison.instructions:
         before, after = comparison.instructions
-        lines.append(f"instructions {before:,} -> {after:,} ({after / before - 1:+.1%})")
+        lines.append(f"instructions {before:,} -> {after:,} ({percent(after / before)})")
     else:
         lines.append("instructions not counted: valgrind is not there")
-    spread = f"{PAIRS} pairs from {ratios[0] - 1:+.1%} to {ratios[-1] - 1:+.1%}"
-    lines.append(f"time {plain:.3f} s -> {optimised:.3f} s ({time - 1:+.1%}; {spread})")
+    spread = f"{PAIRS} pairs from {percent(ratios[0])} to {percent(ratios[-1])}"
+    lines.append(f"time {plain:.3f} s -> {optimised:.3f} s ({percent(time)}; {spread})")
     if time > 1 - NOTICEABLE or ratios[-1] > 1:
         lines.append("NOT better for certain: ship it only if you see more on your machines")
     return lines

@@ -47,7 +47,7 @@ def test_pgo_builds_compares_and_says_what_it_brought(workshop: Workshop, progra
     assert "trained: the answers are the same" in done.stdout
     counted = re.search(r"instructions ([\d,]+) -> ([\d,]+) \(-", done.stdout)
     assert counted, done.stdout
-    assert re.search(r"time [\d.]+ s -> [\d.]+ s \([+-][\d.]+%; 7 pairs from", done.stdout)
+    assert re.search(r"time [\d.]+ s -> [\d.]+ s \([+-][\d.]+ %; 7 pairs from", done.stdout)
     built = done.stdout.rstrip().rpartition("it is ")[2]
     assert workshop.run(program, built, "--version").startswith("trained 0.1.0")
 

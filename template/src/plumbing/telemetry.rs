@@ -9,13 +9,13 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
+use futures_util::FutureExt as _;
 use hyper::body::{Frame, SizeHint};
 use std::convert::Infallible;
 use std::fmt::{self, Write as _};
-use std::future::poll_fn;
 use std::io::IsTerminal;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -231,17 +231,6 @@ pub fn observed(router: Router, metrics: &Arc<Metrics>) -> Router {
     }))
 }
 
-/// What `answer` gives, or nothing if it panics.
-async fn unless_it_panics<T>(answer: impl Future<Output = T>) -> Option<T> {
-    let mut answer = pin!(answer);
-    poll_fn(|context| {
-        // An answer that panicked is not polled again, so nobody sees a state that it left broken.
-        let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context)));
-        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
-    })
-    .await
-}
-
 /// The client's own id if it is sane, else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let sane = |id: &&HeaderValue| {
@@ -310,8 +299,10 @@ impl Record {
         id: HeaderValue,
         answer: impl Future<Output = Result<Response, Infallible>>,
     ) -> Result<Response, Infallible> {
-        let answer = unless_it_panics(answer).instrument(self.span.clone()).await;
-        let mut response = answer.unwrap_or_else(|| {
+        // An answer that panicked is not polled again, so nobody sees a state that it left broken.
+        let answer = AssertUnwindSafe(answer).catch_unwind();
+        let answer = answer.instrument(self.span.clone()).await;
+        let mut response = answer.unwrap_or_else(|_| {
             // The hook has logged it, with the place.
             self.metrics.panics.inc();
             Ok(Rejection::Fault.into_response())
