@@ -358,6 +358,9 @@ def compare(entered: Field, rows: int, rounds: int) -> None:
     path, one_row, small, large = (
         make_input(entered.ladder, count) for count in (rows, 1, COUNTED_ROWS, 2 * COUNTED_ROWS)
     )
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        say(f"The machine is busy (load {load:.1f}): wall times and the gain of a second thread will say little.")
     climb = steps(entered.ladder)
     idiomatic, *_ = climb
     ours, *variants = entered.ours
@@ -375,6 +378,7 @@ def compare(entered: Field, rows: int, rounds: int) -> None:
             "rows": f"{rows:,}",
             "bytes": f"{path.stat().st_size / 1e6:,.0f}",
             "rounds": str(rounds),
+            "load": f"{load:.1f} on {os.cpu_count()} cores",
             "one": comparison(shown, 1, starts),
             "two": comparison(shown, 2, starts),
             "best_one": best_peer(shown, 1, names),

@@ -73,13 +73,16 @@ class _MemoryWatch(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        while not self._ended.wait(0.01):
+        while True:
             try:
                 lines = self._status.read_text(encoding="utf-8").splitlines()
-            except OSError:
+            except OSError:  # another system, or the process is gone
                 return
+            # A process that ended, but was not waited for, has no such line.
             peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
-            self.peak = max(self.peak, *peaks, 0)
+            self.peak = max([self.peak, *peaks])
+            if self._ended.wait(0.01):
+                return
 
     def stop(self) -> None:
         """Ends with the process."""
