@@ -28,7 +28,7 @@ class Usage:
     cpu: float
     """Seconds of all its threads, in user and system mode."""
     memory: int
-    """Most bytes that were resident at once."""
+    """Most bytes that were resident at once; says little of what ends within hundredths of a second."""
     output: bytes
 
 
