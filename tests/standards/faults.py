@@ -683,7 +683,7 @@ TOOLS = [
         ".github/workflows/ci.yml",
         Replace("      - run: just audit\n", "      - run: just audit\n        continue-on-error: true\n"),
         "standards::ci_runs_every_gate",
-        "take .github/workflows/ci.yml or the justfile back from git",
+        "take ci.yml and perf.yml of .github/workflows or the justfile back from git",
     ),
     Fault(
         "no CI",
