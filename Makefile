@@ -27,7 +27,7 @@ setup: check-machine .venv/.installed runner packages ## Install what the tests 
 
 .PHONY: test
 test: setup lint ## Check the code, and run all tests but the exhaustive ones
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-rendering test-building
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-rendering-and-updates test-building
 
 .PHONY: test-all
 test-all: ## Run all tests, with every combination of answers
@@ -45,9 +45,21 @@ test-crates: setup ## Run the tests that build crates
 test-standards: setup ## Run the tests that show what each gate refuses, and what it lets through
 	$(PYTEST) tests/standards
 
+.PHONY: test-updates
+test-updates: setup ## Run the tests of updates, of drift and of adoption
+	$(PYTEST) --numprocesses=$(PROCESSES) tests/updates
+
+.PHONY: test-fleet
+test-fleet: .venv/.installed ## Run the tests of fleets
+	$(PYTEST) --numprocesses=$(PROCESSES) tests/fleet
+
 .PHONY: test-performance
 test-performance: setup ## Run the tests of what is held about speed
 	$(PYTEST) tests/performance
+
+.PHONY: test-rendering-and-updates
+test-rendering-and-updates: setup
+	$(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py tests/updates
 
 # All of them call cargo, so they are one process.
 .PHONY: test-building
@@ -94,6 +106,11 @@ measure-perf: setup ## Measure one commit ten times, and print how far apart its
 .PHONY: measure-lints
 measure-lints: setup ## Count what each candidate for a lint finds in well-regarded crates, into build/measure-lints
 	.venv/bin/python tests/standards/measure_lints.py
+
+N ?= 100
+.PHONY: fleet-bench
+fleet-bench: .venv/.installed ## Measure fleets of up to N crates, and kill runs, into docs/fleet-figures.md
+	PYTHONPATH=tests .venv/bin/python measure/fleet_bench.py $(N)
 
 # --- The parts of setup ---
 

@@ -47,6 +47,7 @@ def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name)
         patch.setenv("COPIER_SETTINGS_PATH", str(home / "settings.yml"))
         patch.setenv("COPIER_CACHE_DIR", str(home / "cache"))
+        patch.setenv("FAST_RUST_CACHE_DIR", str(home / "fast-rust"))
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         # Nothing here may need a remote repository.

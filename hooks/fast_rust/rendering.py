@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from copier import run_copy
-from copier.errors import CopierError
-from plumbum.commands.processes import ProcessExecutionError
 
 ANSWERS_FILE = ".copier-answers.yml"
 
 
 class RenderingError(Exception):
     """The template could not be had, or not be rendered."""
+
+
+class AnswersError(Exception):
+    """A crate's answers are not there, or cannot be read; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,40 @@ def read_answers(crate: Path) -> Answers | None:
             return None
 
 
+def require_answers(crate: Path) -> Answers:
+    """The answers that a crate has recorded.
+
+    Raises AnswersError where it has none, or they cannot be read.
+    """
+    path = crate / ANSWERS_FILE
+    try:
+        answers = read_answers(crate)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        message = f"{path} is damaged ({str(error).splitlines()[0]}): take it from git, `git checkout -- {path}`"
+        raise AnswersError(message) from error
+    if answers is None:
+        what = "lacks `_src_path` or `_commit`" if path.is_file() else "is not there"
+        raise AnswersError(
+            f"{path} {what}, so it is not known what this crate was made from: `fast-rust adopt` makes one"
+        )
+    return answers
+
+
 def render(answers: Answers, folder: Path) -> dict[str, bytes]:
     """Make a crate in an empty folder, without trust, and return its files by their paths.
 
     Raises RenderingError where the template or its release is not there, or refuses the answers.
     """
+    # Copier takes a third of a second to import, and a hook that finds a rendering in the cache needs none.
+    from copier import run_copy  # noqa: PLC0415
+    from copier.errors import CopierError  # noqa: PLC0415
+    from jinja2 import TemplateError as JinjaError  # noqa: PLC0415
+    from plumbum.commands.processes import ProcessExecutionError  # noqa: PLC0415
+
     choices = dict(answers.choices)
     try:
         run_copy(answers.source, folder, data=choices, vcs_ref=answers.release, defaults=True, quiet=True)
-    except (CopierError, ProcessExecutionError, ValueError) as error:
+    except (CopierError, JinjaError, ProcessExecutionError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1].strip("| ")
         message = f"release {answers.release} of the template cannot be rendered from {answers.source}: {reason}"
         raise RenderingError(message) from error
