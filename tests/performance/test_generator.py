@@ -25,7 +25,10 @@ from template import git
 @pytest.fixture(scope="module")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
     """The last two releases, of which the files here are the newer."""
-    return make_releases(tmp_path_factory.mktemp("releases") / "template")
+    try:
+        return make_releases(tmp_path_factory.mktemp("releases") / "template")
+    except ValueError as error:
+        pytest.skip(f"NOT TESTED: {error}")
 
 
 @pytest.fixture(scope="module")
