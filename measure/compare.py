@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from statistics import median
 
-from workbench import SCRATCH, Usage, make_crate, measure, median, table, write_page
+from workbench import SCRATCH, Usage, make_crate, measure, table, write_page
 
 FILES = Path(__file__).with_suffix("")
 PLACE = SCRATCH / "compare"

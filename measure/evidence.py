@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from enum import StrEnum
 from pathlib import Path
+from statistics import median
 
-from workbench import SCRATCH, median, table, write_page
+from workbench import SCRATCH, table, write_page
 
 CRATE = Path(__file__).with_suffix("")
 # Where a process finds its memory and code is chance, which no number of rounds within it evens out.

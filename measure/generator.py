@@ -14,8 +14,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
-from workbench import CHECKOUT, SCRATCH, measure, median, table, write_page
+from workbench import CHECKOUT, SCRATCH, measure, table, write_page
 
 RUNS = 11
 # The newest that the Rust of versions.yml builds with what its lock file names.

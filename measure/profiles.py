@@ -14,8 +14,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
-from workbench import CHECKOUT, SCRATCH, make_crate, measure, median, table, write_page
+from workbench import CHECKOUT, SCRATCH, make_crate, measure, table, write_page
 
 sys.path.insert(0, str(CHECKOUT / "template" / "tools"))
 import pgo
@@ -131,8 +132,8 @@ difference was seen. *Memory* is the most that was resident in a run.
 - **Panic**: `abort` for a program, which ends anyway. `unwind` for a service: the price of its landing pads buys that
   a fault costs one request.
 - **Optimisation**: 3. Take `s` only where the size of the file is what counts, and measure the hot path again.
-- **Processor level**: `portable`, unless you know the machines, and see a gain here that you want: the hot path of the
-  sample searches with memchr, which looks for itself what the processor can do. The rows set the level alone.
+- **Processor level**: `portable`, unless you know the machines, and see a gain here that you want. The rows set the
+  level alone.
 - **Allocator**: the system's, where the hot path does not allocate, as here. Try another one where your program
   allocates in many threads, and look at the memory, too.
 - **PGO**: `just pgo`, for a program that people wait for, once its load is true to what they do. It has to be trained

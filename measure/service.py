@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from statistics import median
 
 import tomlkit
 
-from workbench import SCRATCH, make_crate, median, table, write_page
+from workbench import SCRATCH, make_crate, table, write_page
 
 SOURCES = Path(__file__).with_name("service")
 NAME = "measured-service"

@@ -4,7 +4,6 @@ import os
 import platform
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import threading
@@ -88,11 +87,6 @@ class _MemoryWatch(threading.Thread):
         """Ends with the process."""
         self._ended.set()
         self.join()
-
-
-def median(values: Sequence[float]) -> float:
-    """The median; of an even count the mean of the middle two."""
-    return statistics.median(values)
 
 
 def make_crate(folder: Path, name: str, **answers: str | bool) -> Path:
