@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from crates.workshop import NAMES, Workshop
+from performance.history import QUICK
 from standards.faults import DOORS, FAULTS, Door, Fault
 
 from template import Template, git, release
@@ -22,11 +23,7 @@ COMMANDS = {
     "clippy": ("just", "lint"),
     "doctests": ("cargo", "test", *WITH_ALL, "--doc"),
     "instructions": ("just", "instructions"),
-    # Both sides are built alike, so this does without what makes linking slow.
-    "just perf": (
-        *("env", "CARGO_PROFILE_BENCH_LTO=off", "CARGO_PROFILE_BENCH_CODEGEN_UNITS=16"),
-        *("just", "perf", "HEAD", "--no-times"),
-    ),
+    "just perf": ("env", *(f"{name}={value}" for name, value in QUICK.items()), "just", "perf", "HEAD", "--no-times"),
     "rustc": ("just", "lint"),
     "rustdoc": ("just", "doc"),
     "rustfmt": ("cargo", "fmt", "--all", "--check"),
