@@ -59,7 +59,7 @@ def questions() -> dict[str, dict[str, Any]]:
     """All questions that copier.yml asks a person, in its order."""
     documents = yaml.safe_load_all((CHECKOUT / "copier.yml").read_text(encoding="utf-8"))
     entries = {name: entry for document in documents for name, entry in document.items() if not name.startswith("_")}
-    return {name: entry for name, entry in entries.items() if entry.get("when") is not False}
+    return {name: entry for name, entry in entries.items() if False not in (entry.get("when"), entry.get("ask"))}
 
 
 @cache

@@ -40,6 +40,8 @@ Exceptions have a reason, and go when they are not needed any more:
   occur on every platform.
 - ignore: a comment `// ast-grep-ignore: rule -- reason` on the line above.
 - reason: a comment `# reason: ...` on the line of the key that is loosened.
+- staged: what the code did not keep when `fast-rust adopt` came, until `fast-rust adopt --unstage .` finds it kept:
+  `# reason: staged by adopt, ...`, or a line of `[workspace.metadata.staged]` in `Cargo.toml`.
 - code of others: a crate of its own in `vendor/`, and `exclude = ["vendor"]` under `[workspace]`: no gate looks there.
 - budget: a larger number in the `# Hot path` section and in the bench, with the reason in the pull request.
 - accepted: a maintainer's label `perf-accepted` on the pull request, and in its text `perf: accepted because ...`.

@@ -24,7 +24,10 @@ def test_a_file_has_one_owner(path: str) -> None:
     assert len(owners(path)) == (0 if path == ANSWERS_TEMPLATE else 1), owners(path)
 
 
-@pytest.mark.parametrize(("owner", "entry"), [(owner, entry) for owner in ownership() for entry in ownership()[owner]])
+@pytest.mark.parametrize(
+    ("owner", "entry"),
+    [(owner, entry) for owner in ownership() for entry in ownership()[owner] if owner != "dropped"],
+)
 def test_an_entry_of_the_table_is_there(owner: str, entry: str) -> None:
     held = [path for path in template_paths() if holds(entry, path)]
     assert held, f"{owner}: {entry}"
@@ -54,6 +57,13 @@ def test_a_file_has_one_form() -> None:
     assert sorted(set(paths)) == paths
 
 
+def test_a_dropped_file_is_gone_and_excluded_literally() -> None:
+    dropped = ownership()["dropped"]
+    assert [path for path in template_paths() for entry in dropped if holds(entry, path)] == []
+    lines = {line.strip() for line in "\n".join(settings()["_exclude"]).splitlines()}
+    assert [path for path in dropped if f"/{path}" not in lines] == []
+
+
 # --- Conditions ---
 
 
@@ -69,6 +79,8 @@ def exclude_patterns() -> list[str]:
 @pytest.mark.parametrize("pattern", exclude_patterns())
 def test_an_exclude_pattern_matches_exactly_one_path(pattern: str) -> None:
     assert pattern.startswith("/")
+    if pattern.removeprefix("/") in ownership()["dropped"]:
+        return
     files = template_paths()
     folders = {parent.as_posix() for path in files for parent in Path(path).parents} - {"."}
     spec = PathSpec.from_lines("gitignore", [pattern])
@@ -163,6 +175,6 @@ def test_an_update_brings_shared_files_what_is_new(update: Update) -> None:
     assert tomllib.loads(update.after["Cargo.toml"].decode())["package"]["name"] == "log-totals"
 
 
-def test_the_table_names_its_three_classes() -> None:
+def test_the_table_names_its_classes() -> None:
     table = yaml.safe_load((CHECKOUT / "ownership.yml").read_text(encoding="utf-8"))
-    assert list(table) == ["managed", "starter", "shared"]
+    assert list(table) == ["managed", "starter", "shared", "dropped"]

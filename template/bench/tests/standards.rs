@@ -11,6 +11,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::thread;
 use toml::{Table, Value};
 
 /// The bench of a service as a whole: a request passes many modules, of which none is hot by itself.
@@ -819,9 +820,16 @@ fn demand(standard: &str, faults: impl IntoIterator<Item = String>, next: &str) 
     let faults: Vec<_> = faults.into_iter().collect();
     let listed = faults.join("\n- ");
     assert!(
-        faults.is_empty(),
+        faults.is_empty() || is_staged(),
         "\n{standard}\n- {listed}\nNext: {next}\n"
     );
+}
+
+/// Whether `fast-rust adopt` found the rule of this test broken, and noted how often.
+fn is_staged() -> bool {
+    let test = thread::current();
+    let path = format!("workspace.metadata.staged.{}", test.name().unwrap_or("?"));
+    words(text_of(WORKSPACE.manifest.at(&path))) > 1
 }
 
 /// A file with the line ends of Unix; nothing if it is not there.
