@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from crates.workshop import Workshop, make_workshop
 from filelock import FileLock
+from updates.releases import Releases, shared_releases
 
 from template import Template, make_template
 from variants import all_combinations, pairwise_cover
@@ -47,6 +48,7 @@ def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name)
         patch.setenv("COPIER_SETTINGS_PATH", str(home / "settings.yml"))
         patch.setenv("COPIER_CACHE_DIR", str(home / "cache"))
+        patch.setenv("FAST_RUST_CACHE_DIR", str(home / "fast-rust"))
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         # Nothing here may need a remote repository.
@@ -64,6 +66,12 @@ def template(shared_folder: Path) -> Template:
         if folder.exists():
             return Template(folder / "files", folder / "repository", folder / "renderings")
         return make_template(folder)
+
+
+@pytest.fixture(scope="session")
+def releases(shared_folder: Path) -> Releases:
+    """All releases of this repository, the working tree as the newest."""
+    return shared_releases(shared_folder)
 
 
 @pytest.fixture(scope="session")

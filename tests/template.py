@@ -57,17 +57,22 @@ def make_template(folder: Path) -> Template:
     """Copy the template as it is in this checkout, committed or not."""
     files, repository, renderings = folder / "files", folder / "repository", folder / "renderings"
     renderings.mkdir(parents=True)
-    listing = git(CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in filter(None, listing.split("\0")):
-        source, target = CHECKOUT / name, files / name
-        # Deleted, but the deletion is not committed yet.
-        if source.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target, follow_symlinks=False)
+    copy_checkout(files)
     shutil.copytree(files, repository, symlinks=True)
     git(repository, "init", "--quiet")
     release(repository, "v0.0.1")
     return Template(files, repository, renderings)
+
+
+def copy_checkout(folder: Path) -> None:
+    """Copy the files of this checkout, committed or not, into a folder."""
+    listing = git(CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listing.split("\0")):
+        source, target = CHECKOUT / name, folder / name
+        # Deleted, but the deletion is not committed yet.
+        if source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
 
 
 def release(repository: Path, tag: str) -> None:

@@ -1,0 +1,35 @@
+"""Writing files so that a run that is killed, or a disk that is full, leaves each as before or as after."""
+
+import shutil
+from pathlib import Path
+
+
+def part_of(file: Path) -> Path:
+    """Where the new content of a file is written before it takes its place."""
+    return file.with_name(f".{file.name}.part")
+
+
+def with_ends_of_lines(content: bytes, like: bytes) -> bytes:
+    """A text whose lines end as those of another do: as on Windows, or as they are."""
+    return content.replace(b"\n", b"\r\n") if b"\r\n" in like else content
+
+
+def replace_file(file: Path, content: bytes, *, is_executable: bool | None = None) -> None:
+    """Give a file new content as a whole; its mode stays, but for the bit that is named.
+
+    Raises OSError, and then the file is as it was.
+    """
+    part = part_of(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        if file.exists():
+            shutil.copymode(file, part)
+        if is_executable is not None:
+            mode = part.stat().st_mode
+            readable = (mode & 0o444) >> 2
+            part.chmod(mode | readable if is_executable else mode & ~0o111)
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(file)) from error

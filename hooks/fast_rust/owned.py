@@ -1,0 +1,107 @@
+"""What the template owns in a crate: files as a whole, and single keys of files that are shared."""
+
+import hashlib
+import json
+import shutil
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import mkdtemp
+from typing import Any, TypeAlias
+
+import yaml
+
+from fast_rust.releases import Repository, cache_folder
+from fast_rust.rendering import Answers, render
+
+Key: TypeAlias = tuple[str, ...]
+
+# Managed files and owned keys do not depend on these, so crates that differ in them alone share a rendering.
+# No template has such letters of its own, and the characters show how an answer was written into a file.
+IDENTITY = {
+    "crate_name": "zq-crate-name",
+    "description": 'Zq "does" zq \\ é',
+    "author": 'Zq "and" sons \\ é',
+    "repository_url": "https://zq.example.org/zq/zq",
+}
+
+
+@dataclass(frozen=True)
+class Owned:
+    """What a release owns in a crate of certain choices."""
+
+    files: Mapping[str, bytes]
+    """Managed files, by their path in the crate."""
+    shared: Mapping[str, bytes]
+    """Files with owned keys as the release has them, of a crate with another identity."""
+    patterns: Mapping[str, tuple[Key, ...]]
+    """For each shared file, the keys that are owned; `*` is any one key."""
+    starters: tuple[str, ...]
+    """Files and folders that are the crate's from the first day."""
+
+    def keys(self, path: str) -> dict[Key, Any]:
+        """The owned keys of a shared file, with their values."""
+        document = tomllib.loads(self.shared[path].decode())
+        return {key: value for pattern in self.patterns[path] for key, value in find(document, pattern)}
+
+
+def find(table: object, pattern: Key, above: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """The keys of a table that match a pattern, with their values."""
+    match table, pattern:
+        case _, ():
+            yield above, table
+        case dict(), ("*", *rest):
+            for name, value in table.items():
+                yield from find(value, tuple(rest), (*above, name))
+        case dict(), (name, *rest) if name in table:
+            yield from find(table[name], tuple(rest), (*above, name))
+
+
+def owned_by(repository: Repository, answers: Answers) -> Owned:
+    """What the release of a crate's answers owns in it, rendered once for all crates of the same choices.
+
+    Raises TemplateError or RenderingError where the release cannot be had or rendered.
+    """
+    commit = repository.commit(answers.release)
+    # An answer that is empty may leave out what it would be in.
+    made_up = {name: answer for name, answer in IDENTITY.items() if answers.choices.get(name)}
+    choices = {**answers.choices, **made_up}
+    rendering = _rendering(Answers(str(repository.folder), answers.release, choices), commit)
+    return of_rendering(repository, commit, rendering)
+
+
+def of_rendering(repository: Repository, release: str, rendering: Mapping[str, bytes]) -> Owned:
+    """What a release owns of a rendering."""
+    classes = yaml.safe_load(repository.text(release, "ownership.yml"))
+    return Owned(
+        {path: content for path, content in rendering.items() if is_in(path, classes["managed"])},
+        {path: rendering[path] for path, keys in classes["shared"].items() if keys and path in rendering},
+        {path: tuple(tuple(key.split(".")) for key in keys) for path, keys in classes["shared"].items()},
+        tuple(classes["starter"]),
+    )
+
+
+def is_in(path: str, entries: Iterable[str]) -> bool:
+    """Whether a file is one of the entries of the table of owners, or below one."""
+    return any(PurePosixPath(path).is_relative_to(entry) for entry in entries)
+
+
+def _rendering(answers: Answers, commit: str) -> dict[str, bytes]:
+    name = hashlib.sha256(json.dumps([commit, answers.choices], sort_keys=True, default=str).encode()).hexdigest()[:24]
+    folder = cache_folder() / "renderings" / name
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(mkdtemp(dir=folder.parent, suffix=".part"))
+        try:
+            render(answers, part)
+            part.rename(folder)
+        except OSError:
+            # Another process was quicker.
+            if not folder.exists():
+                raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }

@@ -1,0 +1,118 @@
+"""The releases of this repository, found in its history, as a template's repository with their tags."""
+
+import hashlib
+import io
+import subprocess
+import tarfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from filelock import FileLock
+
+from template import copier_in_process, copy_checkout, git, release
+from variants import CHECKOUT, Answers
+
+
+@dataclass(frozen=True)
+class Releases:
+    """The template's repository with all its releases."""
+
+    repository: Path
+    renderings: Path
+
+    @property
+    def tags(self) -> list[str]:
+        """All releases, oldest first."""
+        return git(self.repository, "tag", "--sort=version:refname").split()
+
+    def rendering(self, tag: str, answers: Answers) -> Path:
+        """A crate made from a release: once for all tests, so they only read it."""
+        digest = hashlib.sha256(repr((tag, sorted(answers.items()))).encode()).hexdigest()[:16]
+        crate = self.renderings / digest / "log-totals"
+        with FileLock(self.renderings / f"{digest}.lock"):
+            if not crate.exists():
+                part = crate.with_suffix(".part")
+                outcome = copier_in_process(*_arguments(self.repository, tag, answers), str(part))
+                assert outcome.exit_code == 0, outcome.stderr
+                part.rename(crate)
+        return crate
+
+    def questions(self, tag: str) -> set[str]:
+        """What a release asks."""
+        documents = yaml.safe_load_all(git(self.repository, "show", f"{tag}:copier.yml"))
+        return {name for document in documents for name in document if not name.startswith("_")}
+
+
+def _arguments(repository: Path, tag: str, answers: Answers) -> list[str]:
+    data = [
+        f"--data={name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in answers.items()
+    ]
+    return ["copy", "--quiet", "--defaults", f"--vcs-ref={tag}", *data, str(repository)]
+
+
+def shared_releases(folder: Path) -> Releases:
+    """All releases of this repository, the working tree as the newest, made once for the processes of one run."""
+    repository, renderings = folder / "releases", folder / "release-renderings"
+    with FileLock(folder / "releases.lock"):
+        if not repository.exists():
+            part = repository.with_suffix(".part")
+            make_releases(part)
+            renderings.mkdir()
+            part.rename(repository)
+    return Releases(repository, renderings)
+
+
+def past_releases() -> dict[str, str]:
+    """The commits of all releases before the one that is in the working tree, by their tags, oldest first.
+
+    A release is the last commit that has its version: the one before the next version.
+    """
+    if git(CHECKOUT, "rev-parse", "--is-shallow-repository").strip() == "true":
+        message = "this clone is shallow, so its releases cannot be found: `git fetch --unshallow`, then test again"
+        raise RuntimeError(message)
+    found: dict[str, str] = {}
+    changes = git(CHECKOUT, "log", "--first-parent", "--reverse", "--format=%H %P", "--", "pyproject.toml")
+    for commit, *parents in map(str.split, changes.splitlines()):
+        if parents and (old := _version(parents[0])) != _version(commit):
+            found[f"v{old}"] = parents[0]
+    # The version may have been raised in the working tree only.
+    if (committed := _version("HEAD")) != newest_release().removeprefix("v"):
+        found[f"v{committed}"] = git(CHECKOUT, "rev-parse", "HEAD").strip()
+    return found
+
+
+def newest_release() -> str:
+    """The tag of the release that is in the working tree, committed or not."""
+    return f"v{_read_version((CHECKOUT / 'pyproject.toml').read_text(encoding='utf-8'))}"
+
+
+def make_releases(folder: Path) -> Path:
+    """A repository of the template in a new folder, with a tag for each release."""
+    folder.mkdir(parents=True)
+    git(folder, "init", "--quiet")
+    for tag, commit in past_releases().items():
+        empty(folder)
+        command = ["git", "-C", str(CHECKOUT), "archive", commit]
+        archive = subprocess.run(command, check=True, capture_output=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(folder, filter="data")
+        release(folder, tag)
+    empty(folder)
+    copy_checkout(folder)
+    release(folder, newest_release())
+    return folder
+
+
+def empty(repository: Path) -> None:
+    """Take all files out of a repository."""
+    git(repository, "rm", "-r", "--quiet", "--force", "--ignore-unmatch", ".")
+
+
+def _version(commit: str) -> str:
+    return _read_version(git(CHECKOUT, "show", f"{commit}:pyproject.toml"))
+
+
+def _read_version(pyproject: str) -> str:
+    return str(tomllib.loads(pyproject)["project"]["version"])

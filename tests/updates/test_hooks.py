@@ -1,0 +1,108 @@
+"""The hooks that this repository publishes, run by pre-commit in a crate, with this repository as the remote."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from template import Template, copy, git
+from variants import CHECKOUT
+
+HOOKS = [hook["id"] for hook in yaml.safe_load((CHECKOUT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))]
+
+
+@pytest.fixture(scope="module")
+def hooked(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A crate with all hooks, installed by pre-commit."""
+    crate = tmp_path_factory.mktemp("hooks") / "log-totals"
+    assert copy(template.repository, crate, {"kind": "lib"}).exit_code == 0
+    hooks = [{"id": name} for name in HOOKS]
+    config = {"repos": [{"repo": str(template.repository), "rev": "v0.0.1", "hooks": hooks}]}
+    # The crate's own configuration is the template's, so these stand in one of their own.
+    (crate / "hooks.yaml").write_text(yaml.safe_dump(config))
+    git(crate, "init", "--quiet")
+    git(crate, "add", "--all")
+    git(crate, "commit", "--quiet", "--message", "Start")
+    return crate
+
+
+@pytest.fixture(autouse=True)
+def _clean(hooked: Path) -> None:
+    git(hooked, "reset", "--quiet", "--hard")
+    git(hooked, "clean", "--quiet", "-d", "--force")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Pre-commit with a cache of its own; pip may say that it is old."""
+    home = tmp_path_factory.mktemp("pre-commit")
+    return {**os.environ, "PRE_COMMIT_HOME": str(home), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+def run(crate: Path, environment: dict[str, str], hook: str) -> subprocess.CompletedProcess[str]:
+    command = ["pre-commit", "run", "--config", "hooks.yaml", "--all-files", "--verbose", hook]
+    return subprocess.run(command, cwd=crate, env=environment, check=False, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_fresh_crate_passes(hooked: Path, environment: dict[str, str], hook: str) -> None:
+    done = run(hooked, environment, hook)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_drift_is_refused(hooked: Path, environment: dict[str, str]) -> None:
+    (hooked / "justfile").write_text("mine:\n    true\n")
+    done = run(hooked, environment, "fast-rust-drift")
+    assert done.returncode == 1
+    assert "changed   justfile" in done.stdout
+
+
+def test_a_template_that_is_gone_blocks_no_commit(hooked: Path, environment: dict[str, str]) -> None:
+    answers = hooked / ".copier-answers.yml"
+    lines = ["_src_path: /nowhere" if line.startswith("_src") else line for line in answers.read_text().splitlines()]
+    answers.write_text("\n".join(lines))
+    done = run(hooked, environment, "fast-rust-drift")
+    assert done.returncode == 0
+    assert "could not tell" in done.stdout
+
+
+def test_a_loosened_key_without_a_reason_is_refused(hooked: Path, environment: dict[str, str]) -> None:
+    manifest = hooked / "Cargo.toml"
+    manifest.write_text(manifest.read_text().replace('unwrap_used = "warn"', 'unwrap_used = "allow"'))
+    (hooked / "justfile").write_text("")
+    done = run(hooked, environment, "fast-rust-manifest")
+    assert done.returncode == 1
+    assert "unwrap_used" in done.stdout
+    assert "justfile" not in done.stdout
+
+
+def test_what_is_left_of_an_update_is_refused(hooked: Path, environment: dict[str, str]) -> None:
+    library = hooked / "src" / "lib.rs"
+    library.write_text(library.read_text() + "<<<<<<< before updating\na\n=======\nb\n>>>>>>> after updating\n")
+    (hooked / "justfile.rej").write_text("@@\n")
+    git(hooked, "add", "--all")
+    done = run(hooked, environment, "fast-rust-conflicts")
+    assert done.returncode == 1
+    assert "justfile.rej: a change that did not fit" in done.stdout
+    assert (
+        f"src/lib.rs:{library.read_text().splitlines().index('<<<<<<< before updating') + 1}: a marker" in done.stdout
+    )
+
+
+def test_an_unmerged_file_is_refused(hooked: Path, environment: dict[str, str]) -> None:
+    for branch, text in (("ours", "a\n"), ("theirs", "b\n")):
+        git(hooked, "switch", "--quiet", "--force-create", branch, "main")
+        (hooked / "note").write_text(text)
+        git(hooked, "add", "--all")
+        git(hooked, "commit", "--quiet", "--message", branch)
+    merge = ["git", "-C", str(hooked), "merge", "ours"]
+    assert subprocess.run(merge, check=False, capture_output=True).returncode == 1
+    # Pre-commit itself refuses to run in the midst of a merge, so the command is run as CI would.
+    command = ["fast-rust", "conflicts", str(hooked)]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    git(hooked, "merge", "--abort")
+    git(hooked, "switch", "--quiet", "main")
+    assert done.returncode == 1
+    assert done.stdout == "note: both sides changed it; decide, then `git add note`\n"
