@@ -14,12 +14,14 @@ from fast_rust import (
     drift_command,
     hot_command,
     standards_command,
+    update_command,
 )
 
 application = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 application.add_typer(standards_command.application, name="standards")
 application.add_typer(hot_command.application, name="hot")
 application.command("drift")(drift_command.command)
+application.command("update")(update_command.command)
 application.command("conflicts")(conflicts_command.command)
 application.command("explain")(standards_command.explain)
 

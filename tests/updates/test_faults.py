@@ -1,0 +1,207 @@
+"""An update and `drift --fix` that are killed, or cannot write, lose nothing.
+
+They are killed at points of a fixed seed, each right before a file is opened to be written, takes the place of another,
+or is deleted, or a program is started.
+"""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from updates.conftest import Bench, SmallDisk
+from updates.test_update import CHANGED, conflict
+
+from fast_rust import files, update
+from template import git, read_tree
+
+POINTS = 20
+# Kills itself before the n-th event, or prints how many there were. Events before `start` is called do not count.
+PROGRAM = """
+import os, signal, sys
+from fast_rust import drift_command, update
+from fast_rust.command import application
+point, whole = int(sys.argv[1]), sys.argv[2] == "whole"
+count, is_on = 0, whole
+def watch(event, arguments):
+    global count
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    if is_on and (writes or event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "subprocess.Popen")):
+        count += 1
+        if count == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+def from_here(function):
+    def called(*arguments, **named):
+        global is_on
+        is_on = True
+        return function(*arguments, **named)
+    return called
+update.apply = from_here(update.apply)
+drift_command.put_right = from_here(drift_command.put_right)
+sys.addaudithook(watch)
+try:
+    application(sys.argv[3:])
+finally:
+    print(f"events: {count}", file=sys.stderr)
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A command that may be killed on its way."""
+
+    command: tuple[str, ...]
+    crate: Path
+
+    def killed(self, point: int, part: str) -> bool:
+        """Run it to a point; whether it came that far."""
+        arguments = [sys.executable, "-c", PROGRAM, str(point), part, *self.command, str(self.crate)]
+        process = subprocess.Popen(
+            arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        process.communicate(timeout=120)
+        _wait_for_group(process.pid)
+        return process.returncode == -signal.SIGKILL
+
+    def events(self, part: str) -> int:
+        """How many points there are; the command is run to its end."""
+        arguments = [sys.executable, "-c", PROGRAM, "0", part, *self.command, str(self.crate)]
+        done = subprocess.run(arguments, check=False, capture_output=True, text=True)
+        found = re.search(r"events: (\d+)", done.stderr)
+        assert found, done.stderr
+        return int(found[1])
+
+
+def _wait_for_group(leader: int) -> None:
+    """A program that was started before the kill may still be writing."""
+    for _ in range(500):
+        try:
+            os.killpg(leader, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def conflicting(bench: Bench) -> Bench:
+    """A crate of which the next release changes, adds and deletes files, with a conflict."""
+    bench.edit(f"template/{CHANGED}", "30s", "60s")
+    bench.edit("template/justfile", "# List the recipes.", "# List all recipes.")
+    (bench.template / "template" / "lints" / "new.yml").write_text("# New.\n", encoding="utf-8")
+    (bench.template / "template" / ".github" / "renovate.json").unlink()
+    bench.edit("ownership.yml", "  - .github/renovate.json\n", "")
+    conflict(bench)
+    bench.publish()
+    return bench
+
+
+@pytest.mark.parametrize("part", ["whole", "writing"])
+def test_a_killed_update_is_as_before_or_after_or_is_brought_back(
+    conflicting: Bench, tmp_path: Path, part: str
+) -> None:
+    crate = conflicting.crate
+    before = read_tree(crate)
+    # What it renders for the cache it renders once, and that must not be among the points.
+    assert conflicting.update("--dry-run").exit_code == 0
+    finished = Run(("update",), Path(shutil.copytree(crate, tmp_path / "finished" / crate.name)))
+    events = finished.events(part)
+    after = read_tree(finished.crate)
+    assert after != before
+    points = sorted(random.Random(f"update {part}").sample(range(1, events + 1), min(POINTS // 2, events)))
+    met = set()
+    for point in points:
+        assert Run(("update",), crate).killed(point, part), f"{point} of {events}"
+        state = (read_tree(crate), conflicting.status())
+        met.add("before" if state[0] == before else "after" if state[0] == after else "between")
+        if state != (before, ""):
+            done = conflicting.update("--abort")
+            assert done.exit_code == 0, f"at {point} of {events}: {done.output}"
+            assert (read_tree(crate), conflicting.status()) == (before, ""), f"at {point} of {events}"
+    assert met >= ({"before"} if part == "whole" else {"before", "between"})
+
+
+def test_a_killed_abort_is_typed_again(conflicting: Bench) -> None:
+    crate = conflicting.crate
+    before = read_tree(crate)
+    assert conflicting.update().exit_code == 1
+    aborted = Run(("update", "--abort"), crate)
+    for point in random.Random("abort").sample(range(5, 30), 6):
+        if not aborted.killed(point, "whole"):
+            assert (read_tree(crate), conflicting.status()) == (before, "")
+            assert conflicting.update().exit_code == 1
+    state = (read_tree(crate), conflicting.status())
+    assert state == (before, "") or conflicting.update("--abort").exit_code == 0
+    assert (read_tree(crate), conflicting.status()) == (before, "")
+
+
+def test_a_killed_fix_leaves_each_file_as_before_or_as_after_and_is_typed_again(bench: Bench) -> None:
+    crate = bench.crate
+    after = read_tree(crate)
+    for path in ("justfile", "rust-toolchain.toml", "STANDARDS.md"):
+        (crate / path).write_bytes(after[path] + b"x")
+    (crate / ".github" / "renovate.json").unlink()
+    manifest = (crate / "Cargo.toml").read_text(encoding="utf-8")
+    (crate / "Cargo.toml").write_text(manifest.replace('todo = "warn"', 'todo = "allow"'), encoding="utf-8")
+    bench.publish()
+    before = read_tree(crate)
+    finished = Run(("drift", "--fix"), Path(shutil.copytree(crate, crate.parent / "finished")))
+    events = finished.events("writing")
+    assert read_tree(finished.crate) == after
+    for point in sorted(random.Random("fix").sample(range(1, events + 1), min(POINTS, events))):
+        git(crate, "reset", "--quiet", "--hard")
+        git(crate, "clean", "--quiet", "--force")
+        assert Run(("drift", "--fix"), crate).killed(point, "writing")
+        found = read_tree(crate)
+        assert all(found.get(path) in {before.get(path), after.get(path)} for path in before.keys() | after.keys())
+        assert Run(("drift", "--fix", "--force"), crate).events("writing")
+        assert read_tree(crate) == after, f"at {point} of {events}"
+
+
+# --- What cannot be written ---
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_an_update_that_cannot_write_a_file_brings_all_back(
+    conflicting: Bench, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    before, calls = read_tree(conflicting.crate), iter(range(1, 100))
+
+    def fail_once(file: Path, content: bytes, *, is_executable: bool | None = None) -> None:
+        if next(calls) == nth:
+            raise OSError(28, "No space left on device", str(file))
+        files.replace_file(file, content, is_executable=is_executable)
+
+    monkeypatch.setattr(update, "replace_file", fail_once)
+    done = conflicting.update()
+    assert done.exit_code == 2
+    assert re.search("error: No space left on device: .*; the crate is as it was\n", done.stderr)
+    assert (read_tree(conflicting.crate), conflicting.status()) == (before, "")
+
+
+@pytest.mark.parametrize("command", [("update",), ("drift", "--fix")], ids=lambda command: command[0])
+@pytest.mark.parametrize("fault", ["full", "read-only"])
+def test_a_full_or_read_only_disk_is_said_and_loses_nothing(
+    conflicting: Bench, disk: SmallDisk, command: tuple[str, ...], fault: str
+) -> None:
+    crate = Path(shutil.copytree(conflicting.crate, disk.folder / conflicting.crate.name))
+    if command[0] == "drift":
+        (crate / "STANDARDS.md").unlink()
+        git(crate, "commit", "--quiet", "--all", "--message", "Drift")
+    before = read_tree(crate)
+    disk.fill() if fault == "full" else disk.make_read_only()
+    arguments = [sys.executable, "-c", "from fast_rust.command import application; application()", *command, str(crate)]
+    done = subprocess.run(arguments, check=False, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert disk.says[fault] in done.stderr
+    assert "Traceback" not in done.stderr
+    assert read_tree(crate) == before
+    if fault == "full":
+        disk.empty()
+        assert git(crate, "status", "--porcelain") == ""
