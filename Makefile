@@ -17,6 +17,9 @@ RUNNER := $(CACHE)/gungraun-runner-$(RUNNER_VERSION)/bin/gungraun-runner
 # Python's tools, the cargo tools that are wheels, and the runner are all found here.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# Copier writes many small files; where there is room for them in memory, that takes half the time.
+IN_MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000000 { print "env TMPDIR=/dev/shm" }')
+
 .PHONY: help
 help: ## List the targets
 	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/\1	\2/p' Makefile | while IFS='	' read -r target text; do \
@@ -27,7 +30,7 @@ setup: check-machine .venv/.installed runner packages ## Install what the tests 
 
 .PHONY: test
 test: setup lint ## Check the code, and run all tests but the exhaustive ones
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-rendering test-building
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-rendering-and-updates test-building
 
 .PHONY: test-all
 test-all: ## Run all tests, with every combination of answers
@@ -35,7 +38,7 @@ test-all: ## Run all tests, with every combination of answers
 
 .PHONY: test-rendering
 test-rendering: .venv/.installed ## Run the tests of what is rendered, and of this repository
-	$(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py
+	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py
 
 .PHONY: test-crates
 test-crates: setup ## Run the tests that build crates
@@ -45,9 +48,17 @@ test-crates: setup ## Run the tests that build crates
 test-standards: setup ## Run the tests that show what each gate refuses, and what it lets through
 	$(PYTEST) tests/standards
 
+.PHONY: test-updates
+test-updates: check-machine .venv/.installed ## Run the tests of updates, of drift and of adoption
+	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/updates
+
 .PHONY: test-performance
 test-performance: setup ## Run the tests of what is held about speed
 	$(PYTEST) tests/performance
+
+.PHONY: test-rendering-and-updates
+test-rendering-and-updates: check-machine .venv/.installed
+	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py tests/updates
 
 # All of them call cargo, so they are one process.
 .PHONY: test-building

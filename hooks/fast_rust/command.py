@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fast_rust import (
+    adopt_command,
     conflicts_command,
     drift_command,
     hot_command,
@@ -20,6 +21,7 @@ from fast_rust import (
 application = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 application.add_typer(standards_command.application, name="standards")
 application.add_typer(hot_command.application, name="hot")
+application.command("adopt")(adopt_command.command)
 application.command("drift")(drift_command.command)
 application.command("update")(update_command.command)
 application.command("conflicts")(conflicts_command.command)

@@ -1,0 +1,115 @@
+"""`fast-rust adopt`."""
+
+import json
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fast_rust import adopt
+from fast_rust.adopt import AdoptError, Fate, Plan, Result
+from fast_rust.inference import CrateError
+from fast_rust.releases import TemplateError
+from fast_rust.rendering import AnswersError, RenderingError
+
+NEEDS_WORK, COULD_NOT = 1, 2
+NEXT = {
+    "justfile": "move your recipes to local.just under other names, then `git mv -f {0}.proposed {0}`",
+    ".github/workflows/ci.yml": "it runs the recipes of the justfile: once they are in place, move your own jobs, if it"
+    " has any, to a workflow beside it, then `git mv -f {0}.proposed {0}`",
+}
+
+
+def command(  # noqa: PLR0913  Typer makes an option of each.
+    crate: Annotated[Path, typer.Argument(help="The folder of the crate.", file_okay=False, exists=True)],
+    *,
+    template: Annotated[str | None, typer.Option(help="The template's address; by default this program's own.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="The release; the newest by default.")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An answer, in place of the inferred one.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and do nothing.")] = False,
+    unstage: Annotated[
+        bool, typer.Option("--unstage", help="In an adopted crate: switch on the gates that it meets by now.")
+    ] = False,
+) -> None:
+    """Bring an existing crate under the standards, on a branch of its own; no line of yours is lost.
+
+    Exit codes: 0 adopted; 1 adopted, and something is left for people; 2 nothing was changed.
+    """
+    try:
+        if unstage:
+            is_left = _unstage(crate)
+        else:
+            plan = adopt.plan(crate, template or own_address(), to, _pairs(data or []))
+            _show(plan)
+            is_left = not dry_run and _report(adopt.apply(plan))
+    except (AdoptError, AnswersError, CrateError, RenderingError, TemplateError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(COULD_NOT) from error
+    if is_left:
+        raise typer.Exit(NEEDS_WORK)
+
+
+def own_address() -> str:
+    """The repository that this program was installed from.
+
+    Raises AdoptError where that is not known.
+    """
+    origin = json.loads(distribution("fast-rust").read_text("direct_url.json") or "{}")
+    url = str(origin.get("url", "")).removeprefix("file://")
+    if not url:
+        raise AdoptError("it is not known where the template is: name its address by --template")
+    return url
+
+
+def _pairs(data: list[str]) -> dict[str, str]:
+    pairs = [one.partition("=") for one in data]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise AdoptError(f"--data {wrong[0]} has no value: write --data {wrong[0]}=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+def _show(plan: Plan) -> None:
+    typer.echo(f"Adopting {plan.crate.folder}, release {plan.release}.\n\n## Answers\n")
+    typer.echo("| question | answer | ground |\n| --- | --- | --- |")
+    for answer in plan.answers:
+        value = str(answer.value).lower() if isinstance(answer.value, bool) else answer.value
+        typer.echo(f"| {answer.name} | {value} | {answer.ground} |")
+    typer.echo("\n## Files\n")
+    for path, fate in plan.fates.items():
+        typer.echo(f"- {fate}: {path}{'.proposed' if fate is Fate.PROPOSED else ''}")
+
+
+def _report(result: Result) -> bool:
+    """Tell what was done, and whether something is left for people."""
+    typer.echo("\n## Directives\n\n| directive | how | by |\n| --- | --- | --- |")
+    for name, how, by in result.held:
+        typer.echo(f"| {name} | {how} | {by} |")
+    ways = [how for _, how, _ in result.held]
+    counts = ", ".join(f"{ways.count(way)} {way}" for way in ("held", "staged", "review"))
+    typer.echo(f"\nOf {len(ways)} directives: {counts}.")
+    if result.staging.places:
+        typer.echo("\n## Staged\n\nOff until the code keeps them:\n")
+        for gate, count in result.staging.places.items():
+            typer.echo(f"- {gate}: {count}")
+    typer.echo(f"\n## Next\n\nYou are on the branch {adopt.BRANCH}; `git switch -` brings you back.\n")
+    for path in result.proposed:
+        how = NEXT.get(path, "compare the two; to take ours `git mv -f {0}.proposed {0}`").format(path)
+        typer.echo(f"- {path} is only proposed: {how}")
+    for what in result.staging.left:
+        typer.echo(f"- still red: {what}")
+    typer.echo("- mend what is staged, one gate at a time, then `fast-rust adopt --unstage .`")
+    return bool(result.proposed or result.staging.left)
+
+
+def _unstage(crate: Path) -> bool:
+    before, staging = adopt.unstage(crate)
+    for gate, count in before.items():
+        now = staging.places.get(gate, 0)
+        typer.echo(f"{'still off' if now else 'on':9} {gate}: {count} when it was staged, {now} now")
+    for what in staging.left:
+        typer.echo(f"still red: {what}")
+    typer.echo("Look with `git diff`, and commit." if before else "Nothing is staged.")
+    return bool(staging.left)

@@ -1,0 +1,206 @@
+"""The answers that an existing crate gives without being asked: read from its manifest, each with its ground."""
+
+import json
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SERVERS = ("axum", "actix-web", "hyper", "poem", "rocket", "salvo", "tonic", "warp")
+ALLOCATORS = {"mimalloc": "mimalloc", "tikv-jemallocator": "jemalloc", "jemallocator": "jemalloc"}
+LICENSES = ("MIT OR Apache-2.0", "Apache-2.0", "MIT")
+OLDEST_MSRV = 85
+LONGEST_LINE = 200
+
+
+class CrateError(Exception):
+    """The folder holds no crate that could be read; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a question of the template's, and why it was taken."""
+
+    name: str
+    value: str | bool
+    ground: str
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of the workspace, as cargo reads it."""
+
+    name: str
+    folder: Path
+    is_program: bool
+    needs: frozenset[str]
+    """The names of the packages that it depends on, but for tests and builds."""
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Crate:
+    """What is to be adopted: a package with the workspace that it is the root of or a member of."""
+
+    folder: Path
+    root: Path
+    """The folder of the workspace; the crate's own where it is no member of another."""
+    packages: tuple[Package, ...]
+    manifest: Mapping[str, Any]
+    """Cargo.toml of the workspace."""
+
+    @property
+    def is_member(self) -> bool:
+        """Whether a workspace above it holds the tables and recipes."""
+        return self.folder != self.root
+
+    @property
+    def main(self) -> Package | None:
+        """The package in the folder itself; a workspace may have none there."""
+        return next((package for package in self.packages if package.folder == self.folder), None)
+
+
+def read_crate(folder: Path) -> Crate:
+    """Read a crate by cargo.
+
+    Raises CrateError where there is none, or cargo refuses it.
+    """
+    folder = folder.resolve()
+    manifest = folder / "Cargo.toml"
+    if not manifest.is_file():
+        raise CrateError(f"{manifest} is not there: type this in the folder of a crate, or name that folder")
+    try:
+        table = tomllib.loads(manifest.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CrateError(f"{manifest} is no valid TOML: {error}") from error
+    if "package" not in table and "workspace" not in table:
+        raise CrateError(f"{manifest} has neither [package] nor [workspace], so it is no crate")
+    found = _metadata(folder)
+    root = Path(found["workspace_root"]).resolve()
+    top = table if root == folder else tomllib.loads((root / "Cargo.toml").read_text(encoding="utf-8"))
+    return Crate(folder, root, tuple(map(_package, found["packages"])), top)
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
+    command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version=1"]
+    try:
+        done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise CrateError("there is no cargo here: install Rust by rustup") from error
+    if done.returncode:
+        raise CrateError(f"cargo cannot read the crate:\n{done.stderr.strip()}")
+    metadata: dict[str, Any] = json.loads(done.stdout)
+    return metadata
+
+
+def _package(fields: Mapping[str, Any]) -> Package:
+    return Package(
+        fields["name"],
+        Path(fields["manifest_path"]).resolve().parent,
+        any("bin" in target["kind"] for target in fields["targets"]),
+        frozenset(needed["name"] for needed in fields["dependencies"] if needed["kind"] is None),
+        fields,
+    )
+
+
+def infer(crate: Crate, given_kind: str | None = None) -> Iterator[Answer]:
+    """The answers of a crate to all questions that apply to its kind, which may be given, and its place."""
+    main = crate.main
+    fields = main.fields if main else {}
+    name = main.name if main else re.sub(r"[^a-z0-9]+", "-", crate.folder.name.lower()).strip("-0123456789") or "crate"
+    kind = Answer("kind", given_kind, "--data") if given_kind else _kind(crate)
+    yield Answer("crate_name", name, "[package] name" if main else "the name of the folder: there is no root package")
+    yield kind
+    if crate.is_member:
+        yield Answer("place", "member", f"{crate.root} is its workspace")
+    else:
+        yield Answer("place", "repository", "no workspace is above it")
+    yield Answer("sample", value=False, ground="the crate has code of its own")
+    yield Answer("adopted", value=True, ground="its files are older than the template's part in it")
+    yield from _identity(name, fields)
+    if kind.value == "lib":
+        yield _msrv(fields)
+    else:
+        yield _allocator(crate)
+        if not crate.is_member:
+            yield _panic(crate)
+            yield Answer("cpu_level", "portable", "what it is built for so far")
+            yield Answer("container", value=False, ground="it keeps the image that it has, if any")
+    if kind.value != "service":
+        yield Answer("publish", value=False, ground="it keeps its own way to crates.io, if any")
+
+
+def _own(crate: Crate) -> list[Package]:
+    """The packages that are adopted: one in a workspace, or all of it."""
+    if crate.is_member:
+        return [crate.main] if crate.main else []
+    return [package for package in crate.packages if package.name != "xtask"]
+
+
+def _kind(crate: Crate) -> Answer:
+    programs = [package for package in _own(crate) if package.is_program]
+    for package in programs:
+        if servers := sorted(package.needs.intersection(SERVERS)):
+            return Answer("kind", "service", f"{package.name} is a program and depends on {servers[0]}")
+    if programs:
+        return Answer("kind", "cli", f"{programs[0].name} has a program")
+    return Answer("kind", "lib", "there is no program")
+
+
+def _identity(name: str, fields: Mapping[str, Any]) -> Iterator[Answer]:
+    description = " ".join(str(fields.get("description") or "").split())
+    if description:
+        yield Answer("description", description[:LONGEST_LINE].strip(), "[package] description")
+    else:
+        yield Answer("description", f"The crate {name}", "there is no description")
+    match fields.get("authors"):
+        case [str(first), *_]:
+            yield Answer("author", first.strip()[:LONGEST_LINE], "[package] authors, the first")
+        case _:
+            yield Answer("author", f"The {name} contributors", "there are no authors")
+    url = str(fields.get("repository") or "").removesuffix(".git").rstrip("/")
+    if re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~-]+)+", url):
+        yield Answer("repository_url", url, "[package] repository")
+    else:
+        yield Answer("repository_url", "", f"{url} is no https address" if url else "there is no repository")
+    yield _license(str(fields.get("license") or ""))
+
+
+def _license(text: str) -> Answer:
+    known = {_terms(name): name for name in LICENSES}
+    if name := known.get(_terms(text)):
+        return Answer("license", name, f"[package] license {text}")
+    ground = f"{text} is none of the choices" if text else "there is no license"
+    return Answer("license", "proprietary", f"{ground}; this changes nothing in an adopted crate")
+
+
+def _terms(text: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in re.split(r" OR |/", text))
+
+
+def _msrv(fields: Mapping[str, Any]) -> Answer:
+    promised = str(fields.get("rust_version") or "")
+    parts = promised.split(".")
+    if not promised:
+        return Answer("msrv", f"1.{OLDEST_MSRV}", "there is no rust-version, and none is added: the oldest choice")
+    if int(parts[1]) < OLDEST_MSRV:
+        return Answer("msrv", f"1.{OLDEST_MSRV}", f"rust-version {promised} stays; this is the oldest choice")
+    return Answer("msrv", ".".join(parts[:2]), f"rust-version {promised}")
+
+
+def _allocator(crate: Crate) -> Answer:
+    for package in _own(crate):
+        for needed, allocator in ALLOCATORS.items():
+            if needed in package.needs:
+                return Answer("allocator", allocator, f"{package.name} depends on {needed}")
+    return Answer("allocator", "system", "no dependency is an allocator")
+
+
+def _panic(crate: Crate) -> Answer:
+    strategy = crate.manifest.get("profile", {}).get("release", {}).get("panic")
+    if strategy in {"abort", "unwind"}:
+        return Answer("panic", strategy, "profile.release.panic")
+    return Answer("panic", "unwind", "profile.release.panic is not set, and this is what cargo takes")

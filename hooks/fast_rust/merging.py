@@ -1,0 +1,151 @@
+"""Merging what the template owns into a file of TOML that was there before, so that each of its lines stays."""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.items import Item
+
+from fast_rust.drift import is_dependency, item_at, keeps, restored
+from fast_rust.files import with_ends_of_lines
+from fast_rust.owned import Key
+
+AS_BEFORE = "adopted, was so before"
+GROUPS = {
+    "clippy": "all cargo complexity correctness nursery pedantic perf restriction style suspicious",
+    "rust": "warnings future-incompatible future_incompatible keyword-idents keyword_idents let-underscore"
+    " let_underscore nonstandard-style nonstandard_style refining-impl-trait refining_impl_trait unused"
+    " rust-2018-compatibility rust_2018_compatibility rust-2018-idioms rust_2018_idioms"
+    " rust-2021-compatibility rust_2021_compatibility rust-2024-compatibility rust_2024_compatibility",
+    "rustdoc": "all",
+}
+
+
+def merged(text: str, release_text: str, keys: Mapping[Key, Any], *, with_dependencies: bool) -> str:
+    """A file with the owned keys of a release added.
+
+    Lists are united. A value that is looser than the release's stays, with that it was so before as its reason.
+    Dependencies that are missing come only if asked for; their floors are raised never.
+    """
+    text = _with_whole_tables(text, release_text, keys)
+    found = tomllib.loads(text)
+    added: list[Key] = []
+    looser: list[Key] = []
+    for key, wanted in keys.items():
+        value = _get(found, key)
+        if value is None:
+            if with_dependencies or not is_dependency(key):
+                added.append(key)
+        elif not keeps(key, wanted, value):
+            (added if isinstance(wanted, list) and isinstance(value, list) else looser).append(key)
+    document = tomlkit.parse(restored(text, release_text, added))
+    for key in looser:
+        if item := item_at(document, key):
+            note(item, AS_BEFORE)
+    return tomlkit.dumps(document)
+
+
+def _with_whole_tables(text: str, release_text: str, keys: Mapping[Key, Any]) -> str:
+    """The file with those tables of the release at its end that it has nothing of; so their comments come along."""
+    found = tomllib.loads(text)
+    for header, section in _sections(release_text):
+        table = tuple(header.split("."))
+        is_owned = any(key[: len(table)] == table for key in keys) and not is_dependency((*table, ""))
+        if is_owned and len(table) > (table[0] == "workspace") and _get(found, table) is None:
+            text = f"{text.rstrip()}\n\n{section.rstrip()}\n"
+    return text
+
+
+def _sections(text: str) -> Iterator[tuple[str, str]]:
+    """The tables of a file of TOML that have a header of their own, with their text."""
+    for part in re.split(r"(?m)^(?=\[[^\[\n]+\])", text)[1:]:
+        yield part[1:].partition("]")[0], part
+
+
+def _get(table: object, key: Key) -> Any:  # noqa: ANN401  A value of TOML.
+    for name in key:
+        if not isinstance(table, dict) or name not in table:
+            return None
+        table = table[name]
+    return table
+
+
+def note(item: Item, reason: str) -> None:
+    """Add a reason to the comment on the line of a key."""
+    if not re.search(r"#.*\breason: *\S", item.trivia.comment):
+        item.trivia.comment_ws = item.trivia.comment_ws or " "
+        item.trivia.comment = f"{item.trivia.comment} # reason: {reason}".strip()
+
+
+def rewrite(file: Path, change: Callable[[str], str]) -> None:
+    """Change the text of a file; the ends of its lines stay those that it has."""
+    before = file.read_bytes()
+    after = change(before.decode().replace("\r\n", "\n"))
+    file.write_bytes(with_ends_of_lines(after.encode(), before))
+
+
+# --- Manifests ---
+
+
+def with_workspace(text: str, *members: str) -> str:
+    """The manifest of a workspace with further members."""
+    document = tomlkit.parse(text)
+    if "workspace" not in document:
+        listed = ", ".join(f'"{member}"' for member in members)
+        return f'{text.rstrip()}\n\n[workspace]\nmembers = [{listed}]\nresolver = "3"\n'
+    workspace: Any = document["workspace"]
+    if "members" not in workspace:
+        workspace["members"] = tomlkit.array()
+    for member in members:
+        if member not in workspace["members"]:
+            workspace["members"].append(member)
+    return tomlkit.dumps(document)
+
+
+def with_inherited_lints(text: str) -> str:
+    """The manifest of a package that takes its lints from the workspace, if it has none of its own."""
+    if "lints" in tomllib.loads(text):
+        return text
+    return f"{text.rstrip()}\n\n[lints]\nworkspace = true\n"
+
+
+def with_shared_lints(text: str) -> str:
+    """The manifest of a root package whose own lints hold for its whole workspace."""
+    found = tomllib.loads(text)
+    if found.get("lints", {}).get("workspace") is True or "lints" in found.get("workspace", {}):
+        return text
+    moved = re.sub(r"(?m)^\[lints((\.[^\]]+)?\])", r"[workspace.lints\1", text)
+    return text if "lints" in tomllib.loads(moved) else moved
+
+
+def with_clear_lints(text: str) -> str:
+    """The manifest with groups of lints below single lints, and a reason at each lint that was allowed before.
+
+    A single lint of ours beside a group of the same priority would be an error to clippy.
+    """
+    document: Any = tomlkit.parse(text)
+    tables = document.get("workspace", {}).get("lints", {})
+    for tool, groups in GROUPS.items():
+        table = tables.get(tool, {})
+        for name in list(table):
+            entry = table[name]
+            level = entry.get("level") if isinstance(entry, dict) else str(entry)
+            has_priority = isinstance(entry, dict) and entry.get("priority")
+            if name in groups.split() and not has_priority:
+                spelled = tomlkit.value(f'{{ level = "{level}", priority = -1 }}')
+                spelled.trivia.comment_ws, spelled.trivia.comment = entry.trivia.comment_ws, entry.trivia.comment
+                table[name] = spelled
+            if level == "allow":
+                note(table[name], AS_BEFORE)
+    return tomlkit.dumps(document)
+
+
+def with_platforms(text: str, release_text: str) -> str:
+    """The manifest with the platforms that CI tests on."""
+    if _get(tomllib.loads(text), ("workspace", "metadata", "ci", "platforms")):
+        return text
+    section = dict(_sections(release_text))["workspace.metadata.ci"]
+    return f"{text.rstrip()}\n\n{section.rstrip()}\n"

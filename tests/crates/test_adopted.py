@@ -1,0 +1,74 @@
+"""A crate of others that is adopted: gates that it does not meet are staged, all others hold."""
+
+from pathlib import Path
+
+import pytest
+from crates.workshop import Workshop
+from updates.test_adopt import CLI, CODE, OTHERS, Files, commit, make, run
+
+from fast_rust import staging
+from template import Template, git
+
+SLOPPY: Files = {
+    **CLI,
+    ".gitignore": "/target\n/Cargo.lock\n",
+    "Cargo.toml": CLI["Cargo.toml"].replace("mimalloc", "fastrand").replace('"0.1"', '"2"'),
+    "src/lib.rs": CODE + "\n/// See [nowhere].\npub fn first(text: String) -> Result<char, String> {\n"
+    '  return text.chars().next().ok_or("empty".to_string());\n}\n'
+    "\n/// How long it is.\npub fn length(words: Vec<String>) -> usize {\n    words.len()\n}\n",
+    "src/main.rs": "fn main() {\n    let words = std::env::args().nth(1).unwrap();\n"
+    '    println!("{}", word_counts::count(&words));\n}\n',
+    "tests/counts.rs": '#[test]\nfn counts() {\n    assert_eq!(word_counts::count("a b"), 2);\n}\n',
+}
+
+
+def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
+    tmp_path: Path, template: Template, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in workshop.environment.items():
+        monkeypatch.setenv(name, value)
+    crate = make(tmp_path / "word-counts", {**SLOPPY, "rust-toolchain.toml": OTHERS["rust-toolchain.toml"]})
+    done = run("adopt", crate, "--template", template.repository)
+    assert done.exit_code == 1, done.output
+    staged = {
+        "ast-grep::err-string-result": 1,
+        "ast-grep::own-parameter-only-read": 1,
+        "cargo-shear": 1,
+        "clippy::missing_errors_doc": 1,
+        "clippy::needless_pass_by_value": 2,
+        "clippy::needless_return": 1,
+        "clippy::unwrap_used": 1,
+        "rustdoc::broken_intra_doc_links": 1,
+        "rustfmt": 1,
+        "standards::formatting_has_no_overrides": 1,
+    }
+    found = staging.staged(crate)
+    assert staged.items() <= found.items()
+    assert "| ERR-7 AVOID | staged | `clippy::unwrap_used` (1) |" in done.stdout
+    assert "| OP-2 MUST | held |" in done.stdout
+    assert "still red" not in done.stdout
+
+    # As the report says.
+    for path in ("justfile", ".github/workflows/ci.yml", "rust-toolchain.toml"):
+        git(crate, "mv", "-f", f"{path}.proposed", path)
+    commit(crate)
+    for recipe in ("lint", "test", "doc", "audit"):
+        workshop.run(crate, "just", recipe)
+    done = run("drift", crate)
+    assert done.exit_code == 0, done.output
+    assert "err-string-result is off" in done.stdout
+
+    (crate / "src/lib.rs").write_text(CODE)
+    main = crate / "src/main.rs"
+    main.write_text(main.read_text().replace("unwrap()", "unwrap_or_default()"))
+    commit(crate)
+    done = run("adopt", "--unstage", crate)
+    assert done.exit_code == 0, done.output
+    assert "on        clippy::unwrap_used: 1 when it was staged, 0 now" in done.stdout
+    # Its own CI file is gone, so the standards' own rules are met, too; the dependency is still not used.
+    assert staging.staged(crate) == {"cargo-shear": 1}
+    assert not (crate / "rustfmt.toml").exists()
+    workshop.run(crate, "just", "lint")
+    (crate / "src/lib.rs").write_text(SLOPPY["src/lib.rs"])
+    said = workshop.try_to(crate, "just", "lint").stdout
+    assert all(name in said for name in ("clippy::needless-return", "own-parameter-only-read", "Diff in"))

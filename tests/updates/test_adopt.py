@@ -1,0 +1,577 @@
+"""`fast-rust adopt` brings a crate of others under the standards, on a branch, and takes no line from it."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+from updates.conftest import SmallDisk
+from updates.test_drift import ANOTHER
+
+from fast_rust import staging
+from fast_rust.adopt import BRANCH
+from fast_rust.command import application
+from fast_rust.inference import infer, read_crate
+from fast_rust.merging import AS_BEFORE, merged
+from fast_rust.rendering import ANSWERS_FILE, OTHER_ANSWERS_FILE
+from fast_rust.staging import Staging
+from template import Template, git, read_tree, release
+
+Files: TypeAlias = Mapping[str, str]
+Adopt: TypeAlias = Callable[..., Result]
+
+PACKAGE = """# Ours since 2019.
+[package]
+name = "word-counts"
+version = "0.3.0"
+edition = "2021"
+license = "MIT/Apache-2.0"
+description = "Counts   words"
+authors = ["Ada <ada@example.org>", "Bob"]
+repository = "https://example.org/ada/word-counts.git"
+"""
+LINTS = """
+[lints.clippy]
+# We like these.
+pedantic = "warn"
+module_name_repetitions = "allow" # too noisy
+unwrap_used = "warn"
+"""
+CODE = "//! Counts words.\n\n/// How many words there are.\n#[must_use]\npub fn count(text: &str) -> usize {\n"
+CODE += "    text.split_whitespace().count()\n}\n"
+MAIN = 'fn main() {\n    println!("{}", word_counts::count("a b"));\n}\n'
+OTHERS = {
+    "justfile": "# How we do it.\ntest:\n    cargo test\n",
+    "clippy.toml": "# Ours.\nlarge-error-threshold = 256\ndisallowed-methods = [\n"
+    '    { path = "std::env::set_var", reason = "it is racy" }, # since 2021\n]\n',
+    ".github/workflows/ci.yml": "on: push\njobs:\n  test:\n    runs-on: ubuntu-latest\n    steps:\n"
+    "      - uses: actions/checkout@v4\n      - run: cargo test\n",
+    "rust-toolchain.toml": '[toolchain]\nchannel = "stable"\n',
+}
+LIB: Files = {"Cargo.toml": f'{PACKAGE}rust-version = "1.70"\n{LINTS}', "src/lib.rs": CODE, **OTHERS}
+CLI: Files = {
+    "Cargo.toml": f'{PACKAGE}\n[dependencies]\nmimalloc = "0.1"\n\n[profile.release]\npanic = "abort" # small\n'
+    f'lto = "thin"   # quick enough\n{LINTS}',
+    "src/lib.rs": CODE,
+    "src/main.rs": MAIN,
+    **OTHERS,
+}
+SERVICE: Files = {
+    "Cargo.toml": f'{PACKAGE}\n[dependencies.axum]\nversion = "0.7"\n{LINTS}',
+    "src/lib.rs": CODE,
+    "src/main.rs": MAIN,
+    **OTHERS,
+}
+KINDS = {"lib": LIB, "cli": CLI, "service": SERVICE}
+PLAIN: Files = {"Cargo.toml": PACKAGE, "src/lib.rs": CODE, ".gitignore": "/target\n/Cargo.lock\n"}
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A crate of others on its new branch, what it was before, and what was said."""
+
+    kind: str
+    crate: Path
+    before: Mapping[str, bytes]
+    said: str
+
+
+def make(folder: Path, files: Files) -> Path:
+    """A crate of others, committed."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    git(folder, "init", "--quiet")
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", "Work of others")
+
+
+def run(*arguments: str | Path) -> Result:
+    """Run the command, without starting Python anew."""
+    return CliRunner().invoke(application, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def adopt(template: Template, monkeypatch: pytest.MonkeyPatch) -> Adopt:
+    """Adopt, as if the code met every gate: what the gates say has a test of its own."""
+    monkeypatch.setattr(staging, "stage", lambda *_: Staging({}, ()))
+    return lambda crate, *arguments: run("adopt", crate, "--template", template.repository, *arguments)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def adopted(request: pytest.FixtureRequest, template: Template, tmp_path_factory: pytest.TempPathFactory) -> Adopted:
+    """A crate of each kind after its adoption; read only."""
+    crate = make(tmp_path_factory.mktemp("adopted") / "crate", KINDS[request.param])
+    before = read_tree(crate)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(staging, "stage", lambda *_: Staging({}, ()))
+        done = run("adopt", crate, "--template", template.repository)
+    assert done.exit_code == 1, done.output
+    return Adopted(request.param, crate, before, done.stdout)
+
+
+def answers_of(crate: Path) -> dict[str, object]:
+    answers: dict[str, object] = yaml.safe_load((crate / ANSWERS_FILE).read_text())
+    return answers
+
+
+# --- Answers ---
+
+
+def test_answers_are_read_from_the_crate(adopted: Adopted) -> None:
+    expected = {
+        "crate_name": "word-counts",
+        "kind": adopted.kind,
+        "place": "repository",
+        "sample": False,
+        "adopted": True,
+        "description": "Counts words",
+        "author": "Ada <ada@example.org>",
+        "repository_url": "https://example.org/ada/word-counts",
+        "license": "MIT OR Apache-2.0",
+    }
+    of_kind = {
+        "lib": {"msrv": "1.85", "publish": False},
+        "cli": {"allocator": "mimalloc", "panic": "abort", "publish": False, "container": False},
+        "service": {"allocator": "system", "panic": "unwind", "container": False},
+    }
+    answers = answers_of(adopted.crate)
+    assert {name: answers[name] for name in expected} == expected
+    assert of_kind[adopted.kind].items() <= answers.items()
+    assert f"| kind | {adopted.kind} | " in adopted.said
+
+
+@pytest.mark.usefixtures("adopt")
+def test_the_address_is_recorded_and_not_the_mirror(tmp_path: Path, template: Template) -> None:
+    crate = make(tmp_path / "crate", PLAIN)
+    address = f"file://{template.repository}"
+    assert run("adopt", crate, "--template", address).exit_code == 0
+    assert answers_of(crate)["_src_path"] == address
+
+
+def test_the_answers_to_another_template_stay(tmp_path: Path, adopt: Adopt) -> None:
+    crate = make(tmp_path / "crate", {**PLAIN, ANSWERS_FILE: ANOTHER})
+    assert adopt(crate).exit_code == 0
+    assert (crate / ANSWERS_FILE).read_text() == ANOTHER
+    assert yaml.safe_load((crate / OTHER_ANSWERS_FILE).read_text())["crate_name"] == "word-counts"
+    assert run("drift", crate).exit_code == 0
+
+
+def test_a_given_answer_is_taken_in_place_of_the_inferred_one(tmp_path: Path, adopt: Adopt) -> None:
+    crate = make(tmp_path / "crate", PLAIN)
+    done = adopt(crate, "--data", "kind=cli", "--data", "author=Bob")
+    assert done.exit_code == 0, done.output
+    assert answers_of(crate).items() >= {"kind": "cli", "author": "Bob", "panic": "unwind"}.items()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("msrv=1.40", "type a version from 1.85"),
+        ("panic=abort", "no question that a lib is asked"),
+        ("sample=true", "is not to be chosen here"),
+        ("kind", "has no value"),
+        ("kind=gui", "kind"),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_refused(tmp_path: Path, adopt: Adopt, given: str, message: str) -> None:
+    crate = make(tmp_path / "crate", PLAIN)
+    before = read_tree(crate)
+    done = adopt(crate, "--data", given)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+    assert read_tree(crate) == before
+
+
+# --- Files ---
+
+
+def test_nothing_is_overwritten(adopted: Adopted) -> None:
+    """Files stay byte for byte; manifests keep each line, but for what two tables of lints cannot have both."""
+    after = read_tree(adopted.crate)
+    spelled = {"[lints.clippy]": "[workspace.lints.clippy]", 'pedantic = "warn"': "pedantic = { level ="}
+    for path, content in adopted.before.items():
+        if path in {"Cargo.toml", "clippy.toml"}:
+            tomllib.loads(after[path].decode())
+            lines = after[path].decode().splitlines()
+            for line in content.decode().splitlines():
+                kept = spelled.get(line, line)
+                assert any(one.startswith(kept) for one in lines), f"{path}: {line}"
+        else:
+            assert after[path] == content
+    added = after.keys() - adopted.before.keys()
+    assert not any(path.startswith(("src/", "README", "LICENSE", "CHANGELOG")) for path in added)
+
+
+def test_the_branch_before_is_as_it_was(adopted: Adopted, tmp_path: Path) -> None:
+    crate = Path(shutil.copytree(adopted.crate, tmp_path / "crate"))
+    assert git(crate, "branch", "--show-current").strip() == BRANCH
+    assert git(crate, "status", "--porcelain") == ""
+    git(crate, "checkout", "--quiet", "-")
+    assert read_tree(crate) == adopted.before
+
+
+def test_another_file_in_place_of_ours_gets_a_proposal_beside_it(
+    adopted: Adopted, tmp_path: Path, template: Template
+) -> None:
+    crate = Path(shutil.copytree(adopted.crate, tmp_path / "crate"))
+    for path in ("justfile", ".github/workflows/ci.yml", "rust-toolchain.toml"):
+        ours = template.rendering({"crate_name": "x9", "kind": "lib"}) / path
+        assert (crate / f"{path}.proposed").read_bytes() == ours.read_bytes()
+        assert f"{path} is only proposed" in adopted.said
+    assert run("drift", crate).exit_code == 1
+    for path in ("justfile", ".github/workflows/ci.yml", "rust-toolchain.toml"):
+        git(crate, "mv", "-f", f"{path}.proposed", path)
+    assert run("drift", crate).exit_code == 0
+
+
+def test_ci_waits_for_the_recipes_that_it_runs(tmp_path: Path, adopt: Adopt) -> None:
+    crate = make(tmp_path / "crate", {**PLAIN, "justfile": OTHERS["justfile"]})
+    assert adopt(crate).exit_code == 1
+    assert not (crate / ".github/workflows/ci.yml").exists()
+    assert (crate / ".github/workflows/ci.yml.proposed").exists()
+
+
+def test_a_plain_crate_is_in_line_at_once(tmp_path: Path, adopt: Adopt) -> None:
+    crate = make(tmp_path / "crate", PLAIN)
+    assert adopt(crate).exit_code == 0
+    done = run("drift", crate)
+    assert done.exit_code == 0, done.output
+
+
+def test_a_looser_value_stays_with_a_reason_that_drift_knows(adopted: Adopted) -> None:
+    assert f"large-error-threshold = 256 # reason: {AS_BEFORE}\n" in (adopted.crate / "clippy.toml").read_text()
+    said = run("drift", adopted.crate).stdout
+    assert f"loosened  clippy.toml: large-error-threshold is 256, not 128 (reason: {AS_BEFORE})" in said
+    if adopted.kind == "cli":
+        assert f'lto = "thin"   # quick enough # reason: {AS_BEFORE}\n' in (adopted.crate / "Cargo.toml").read_text()
+        assert f'profile.release.lto is "thin", not "fat" (reason: {AS_BEFORE})' in said
+
+
+def test_lists_are_united(adopted: Adopted) -> None:
+    bans = tomllib.loads((adopted.crate / "clippy.toml").read_text())["disallowed-methods"]
+    assert [ban["path"] for ban in bans][:2] == ["std::env::set_var", "std::sync::mpsc::channel"]
+
+
+def test_a_group_of_lints_leaves_room_for_single_ones(adopted: Adopted) -> None:
+    lints = tomllib.loads((adopted.crate / "Cargo.toml").read_text())["workspace"]["lints"]["clippy"]
+    assert lints["pedantic"] == {"level": "warn", "priority": -1}
+    assert lints["unwrap_used"] == "warn"
+
+
+def test_a_hidden_configuration_takes_the_name_of_ours(tmp_path: Path, adopt: Adopt) -> None:
+    crate = make(tmp_path / "crate", {**PLAIN, ".clippy.toml": "# Ours.\nmsrv = '1.80'\n"})
+    assert adopt(crate).exit_code == 0
+    assert not (crate / ".clippy.toml").exists()
+    assert (crate / "clippy.toml").read_text().startswith("# Ours.\nmsrv = '1.80'\n")
+
+
+def test_ends_of_lines_stay(tmp_path: Path, adopt: Adopt) -> None:
+    crate = make(tmp_path / "crate", PLAIN)
+    (crate / "Cargo.toml").write_bytes(PACKAGE.replace("\n", "\r\n").encode())
+    commit(crate)
+    assert adopt(crate).exit_code == 0
+    text = (crate / "Cargo.toml").read_bytes()
+    assert text.startswith(PACKAGE.replace("\n", "\r\n").rstrip().encode())
+    assert text.count(b"\r\n") == text.count(b"\n")
+
+
+def test_an_order_of_tables_that_is_odd_is_merged() -> None:
+    text = (
+        '[workspace]\nmembers = ["a"]\nresolver = "2"\n[package]\nname = "x"\n[workspace.lints.clippy]\nexit = "deny"\n'
+    )
+    ours = '[workspace]\nresolver = "3"\n[workspace.lints.clippy]\nexit = "warn"\ntodo = "warn" # ERR-7\n'
+    keys = {
+        ("workspace", "resolver"): "3",
+        ("workspace", "lints", "clippy", "exit"): "warn",
+        ("workspace", "lints", "clippy", "todo"): "warn",
+    }
+    after = merged(text, ours, keys, with_dependencies=False)
+    lints = {"clippy": {"exit": "deny", "todo": "warn"}}
+    assert tomllib.loads(after) == {
+        "workspace": {"members": ["a"], "resolver": "2", "lints": lints},
+        "package": {"name": "x"},
+    }
+    assert f'resolver = "2" # reason: {AS_BEFORE}\n' in after
+    assert all(line in after for line in text.splitlines())
+
+
+def test_a_reason_at_a_yes_or_no_is_found() -> None:
+    text, key = "[profile.release]\nlto = true # small\n", ("profile", "release", "lto")
+    after = merged(text, '[profile.release]\nlto = "fat"\n', {key: "fat"}, with_dependencies=False)
+    assert after == f"[profile.release]\nlto = true # small # reason: {AS_BEFORE}\n"
+
+
+# --- Workspaces ---
+
+MEMBER = '[package]\nname = "{}"\nversion = "0.1.0"\nedition = "2021"\n'
+WORKSPACE: Files = {
+    "Cargo.toml": '[workspace]\nmembers = ["crates/*"] # all of them\nresolver = "2"\n',
+    "crates/reader/Cargo.toml": MEMBER.format("reader"),
+    "crates/reader/src/lib.rs": CODE,
+    "crates/counter/Cargo.toml": MEMBER.format("counter") + '\n[lints.rust]\nunused = "warn"\n',
+    "crates/counter/src/main.rs": "fn main() {}\n",
+}
+
+
+def test_a_workspace_is_adopted_with_all_its_crates(tmp_path: Path, adopt: Adopt) -> None:
+    root = make(tmp_path / "dates", WORKSPACE)
+    assert adopt(root).exit_code == 0
+    manifest = tomllib.loads((root / "Cargo.toml").read_text())
+    assert manifest["workspace"]["members"] == ["crates/*", "bench"]
+    assert f'resolver = "2" # reason: {AS_BEFORE}' in (root / "Cargo.toml").read_text()
+    assert tomllib.loads((root / "crates/reader/Cargo.toml").read_text())["lints"] == {"workspace": True}
+    # Its own table holds: the standards' tests say that it does not inherit ours.
+    assert (root / "crates/counter/Cargo.toml").read_text() == WORKSPACE["crates/counter/Cargo.toml"]
+    assert answers_of(root).items() >= {"crate_name": "dates", "kind": "cli"}.items()
+    assert read_crate(root).packages
+
+
+def test_a_member_needs_a_workspace_with_lints(tmp_path: Path, adopt: Adopt) -> None:
+    root = make(tmp_path / "dates", WORKSPACE)
+    done = adopt(root / "crates/reader")
+    assert done.exit_code == 2
+    assert f"fast-rust adopt {root}" in done.stderr.replace("\n", " ")
+
+
+def test_a_member_joins_a_workspace_that_is_adopted(tmp_path: Path, adopt: Adopt) -> None:
+    root = make(tmp_path / "dates", WORKSPACE)
+    assert adopt(root).exit_code == 0
+    git(root, "branch", "--move", "main-now")
+    done = adopt(root / "crates/reader")
+    assert done.exit_code == 0, done.output
+    members = tomllib.loads((root / "Cargo.toml").read_text())["workspace"]["members"]
+    assert members == ["crates/*", "bench", "crates/reader/bench"]
+    assert (root / "crates/reader/bench/tests/standards.rs").exists()
+    assert answers_of(root / "crates/reader")["place"] == "member"
+
+
+# --- Refusals: nothing is written ---
+
+
+def dirty(crate: Path) -> None:
+    (crate / "notes.txt").write_text("mine")
+
+
+def with_branch(crate: Path) -> None:
+    git(crate, "branch", BRANCH)
+
+
+def without_git(crate: Path) -> None:
+    shutil.rmtree(crate / ".git")
+
+
+def ignored_file_of_ours(crate: Path) -> None:
+    (crate / ".gitignore").write_text("/target\n/justfile\n")
+    commit(crate)
+    (crate / "justfile").write_text("mine:\n")
+
+
+def adopted_before(crate: Path) -> None:
+    (crate / ANSWERS_FILE).write_text("crate_name: word-counts\n")
+    commit(crate)
+
+
+def bad_bans(crate: Path) -> None:
+    (crate / "clippy.toml").write_text("disallowed-methods = [\n")
+    commit(crate)
+
+
+def hostile(manifest: str) -> Callable[[Path], None]:
+    def act(crate: Path) -> None:
+        (crate / "Cargo.toml").write_text(manifest)
+        commit(crate)
+
+    return act
+
+
+REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "dirty": (dirty, "not everything is committed: commit, or `git stash -u`"),
+    "branch": (with_branch, f"`git branch --delete --force {BRANCH}`"),
+    "no_git": (without_git, "`git init`"),
+    "ignored": (ignored_file_of_ours, "git ignores justfile"),
+    "adopted": (adopted_before, "`fast-rust update`"),
+    "no_manifest": (lambda crate: (crate / "Cargo.toml").unlink(), "Cargo.toml is not there"),
+    "no_package": (hostile("[dependencies]\n"), "neither [package] nor [workspace]"),
+    "no_toml": (hostile("[package\nname"), "is no valid TOML"),
+    "path_in_name": (hostile(PACKAGE.replace("word-counts", "../evil")), "cargo cannot read the crate"),
+    "no_version": (hostile('[package]\nname = "Word_Counts"\nedition = "2021"\n'), "type small letters"),
+    "bad_bans": (bad_bans, "clippy.toml cannot be read"),
+    "package_is_text": (hostile('package = "x"\n'), "cargo cannot read the crate"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_stands_in_the_way_is_said_and_nothing_is_written(tmp_path: Path, adopt: Adopt, name: str) -> None:
+    act, message = REFUSALS[name]
+    crate = make(tmp_path / "crate", PLAIN)
+    act(crate)
+    before = read_tree(tmp_path)
+    done = adopt(crate)
+    assert done.exit_code == 2, done.output
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.output
+    assert read_tree(tmp_path) == before
+
+
+def test_a_second_adoption_is_refused(tmp_path: Path, adopt: Adopt) -> None:
+    crate = make(tmp_path / "crate", PLAIN)
+    assert adopt(crate).exit_code == 0
+    done = adopt(crate)
+    assert done.exit_code == 2
+    assert BRANCH in done.stderr
+
+
+def test_missing_tools_are_named_before_anything_is_done(
+    tmp_path: Path, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crate = make(tmp_path / "crate", PLAIN)
+    real = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "ast-grep" else real(name))
+    done = run("adopt", crate, "--template", template.repository)
+    assert done.exit_code == 2
+    assert "missing, to run the gates: ast-grep" in done.stderr
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path, adopt: Adopt) -> None:
+    crate = make(tmp_path / "crate", CLI)
+    before = read_tree(crate)
+    done = adopt(crate, "--dry-run")
+    assert done.exit_code == 0
+    assert "- proposed: justfile.proposed" in done.stdout
+    assert read_tree(crate) == before
+    assert git(crate, "branch", "--list", BRANCH) == ""
+
+
+@pytest.mark.usefixtures("adopt")
+def test_a_release_that_cannot_adopt_is_named(tmp_path: Path, template: Template) -> None:
+    repository = Path(shutil.copytree(template.repository, tmp_path / "template", symlinks=True))
+    questions = repository / "copier.yml"
+    questions.write_text(questions.read_text().replace("\nadopted:", "\nother:"))
+    release(repository, "v0.0.0")
+    crate = make(tmp_path / "crate", PLAIN)
+    done = run("adopt", crate, "--template", repository, "--to", "v0.0.0")
+    assert done.exit_code == 2
+    assert "release v0.0.0 of the template cannot adopt a crate" in " ".join(done.stderr.split())
+
+
+# --- Later ---
+
+
+@pytest.mark.usefixtures("adopt")
+def test_an_update_reaches_an_adopted_crate(tmp_path: Path, template: Template) -> None:
+    repository = Path(shutil.copytree(template.repository, tmp_path / "template", symlinks=True))
+    crate = make(tmp_path / "crate", PLAIN)
+    assert run("adopt", crate, "--template", repository).exit_code == 0
+    for path, old, new in (
+        ("justfile", "# Format the code.", "# Format all code."),
+        ("Cargo.toml.jinja", 'exit = "warn"', 'get_unwrap = "warn" # ERR-7: likewise\nexit = "warn"'),
+    ):
+        file = repository / "template" / path
+        file.write_text(file.read_text().replace(old, new))
+    release(repository, "v0.0.2")
+    before = read_tree(crate)
+    done = run("update", crate)
+    assert done.exit_code == 0, done.output
+    assert "# Format all code." in (crate / "justfile").read_text()
+    assert tomllib.loads((crate / "Cargo.toml").read_text())["workspace"]["lints"]["clippy"]["get_unwrap"] == "warn"
+    assert read_tree(crate).keys() == before.keys()
+    assert all(line in (crate / "Cargo.toml").read_text() for line in PACKAGE.splitlines())
+    assert run("drift", crate).exit_code == 0
+
+
+# As if the code met every gate, in a process of its own.
+STANDALONE = """
+import time
+from fast_rust import staging
+staging.stage = lambda *_: time.sleep(0.5) or staging.Staging({}, ())
+from fast_rust.command import application
+application()
+"""
+KILLS = 20
+
+
+def test_killed_at_any_point_the_crate_is_as_it_was_or_adopted(tmp_path: Path, template: Template) -> None:
+    crate = make(tmp_path / "crate", CLI)
+    before = read_tree(crate)
+    command = [sys.executable, "-c", STANDALONE, "adopt", str(crate), "--template", str(template.repository)]
+    started = time.monotonic()
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 1
+    whole = time.monotonic() - started
+    git(crate, "checkout", "--quiet", "-")
+    git(crate, "branch", "--quiet", "--delete", "--force", BRANCH)
+    chance = random.Random(6)
+    for _ in range(KILLS):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(chance.uniform(0.3 * whole, whole))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        if git(crate, "branch", "--show-current").strip() == BRANCH:
+            assert (crate / ANSWERS_FILE).exists()
+            git(crate, "checkout", "--quiet", "-")
+        assert git(crate, "status", "--porcelain") == ""
+        assert read_tree(crate) == before
+        if git(crate, "branch", "--list", BRANCH):
+            git(crate, "branch", "--quiet", "--delete", "--force", BRANCH)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert git(crate, "worktree", "list").count("\n") == 1
+
+
+@pytest.mark.parametrize("fault", ["full", "read-only"])
+def test_a_full_or_read_only_disk_is_said_and_the_crate_is_as_it_was(
+    template: Template, disk: SmallDisk, fault: str
+) -> None:
+    crate = make(disk.folder / "crate", CLI)
+    before = read_tree(crate)
+    disk.fill() if fault == "full" else disk.make_read_only()
+    command = [sys.executable, "-c", STANDALONE, "adopt", str(crate), "--template", str(template.repository)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert disk.says[fault] in done.stderr
+    assert "Traceback" not in done.stderr
+    assert read_tree(crate) == before
+    if fault == "full":
+        disk.empty()
+        assert git(crate, "status", "--porcelain") == ""
+        assert git(crate, "branch", "--list", BRANCH) == ""
+        assert subprocess.run(command, check=False, capture_output=True).returncode == 1
+
+
+# --- Gates: tests/crates/test_adopted.py runs them ---
+
+
+def test_what_is_staged_is_taken_out_without_a_trace() -> None:
+    text = '[workspace.lints.clippy]\nexit = "warn" # ERR-7: x\nstyle = { level = "warn", priority = -1 }\n'
+    off = (
+        '[workspace.lints.clippy]\nexit = "allow" # ERR-7: x # reason: staged by adopt, 3 places; was "warn"\n'
+        'style = { level = "allow", priority = -1 } # reason: staged by adopt, 1 place; was "warn"\n'
+        'len_zero = "allow" # reason: staged by adopt, 1 place\n\n'
+        '[workspace.metadata.staged]\n# x\nstr-format-in-hot = "staged by adopt, 2 places"\n\n'
+        '[workspace.metadata.cargo-shear]\nignored = [\n    "x", # reason: staged by adopt, 1 place\n]\n'
+    )
+    assert staging.unstaged(off).strip() == text.strip()
+
+
+def test_kinds_are_told_apart_by_what_is_there(tmp_path: Path) -> None:
+    """A library that depends on a server is a library."""
+    crate = make(tmp_path / "crate", {**LIB, "Cargo.toml": SERVICE["Cargo.toml"]})
+    assert next(answer.value for answer in infer(read_crate(crate)) if answer.name == "kind") == "lib"
