@@ -429,6 +429,14 @@ def test_client_that_leaves_is_no_error(quiet: Start) -> None:
     assert service.request("POST", "/aggregate", b"a;1\n").status == 200
 
 
+def test_whom_a_connection_failed_with_is_logged(quiet: Start) -> None:
+    service = quiet("--log-filter", "debug")
+    held = service.held()
+    host, port = held.getsockname()
+    held.close()
+    service.event(message="connection failed", peer=f"{host}:{port}")
+
+
 # The end
 
 

@@ -224,13 +224,16 @@ impl Server {
     }
 }
 
+/// A connection, whom it is with, and the place that it holds until it ends.
+type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+
 impl Shared {
     async fn accept_all(self: Arc<Self>, listener: TcpListener) {
         loop {
             tokio::select! {
                 () = self.lifecycle.closing() => break,
-                accepted = self.accept(&listener) => if let Some((stream, slot)) = accepted {
-                    tokio::spawn(self.clone().serve(stream, slot));
+                accepted = self.accept(&listener) => if let Some(accepted) = accepted {
+                    tokio::spawn(self.clone().serve(accepted));
                 },
             }
         }
@@ -245,16 +248,16 @@ impl Shared {
         };
         let _: Result<(), _> = timeout(LAST_CALL, take_in).await;
         drop(listener);
-        for (stream, slot) in held {
-            tokio::spawn(self.clone().serve(stream, slot));
+        for accepted in held {
+            tokio::spawn(self.clone().serve(accepted));
         }
     }
 
     /// The next connection once there is a slot for it, or nothing after a failure.
-    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    async fn accept(&self, listener: &TcpListener) -> Option<Accepted> {
         let slot = self.slots.clone().acquire_owned().await.ok()?;
         match listener.accept().await {
-            Ok((stream, _)) => Some((stream, slot)),
+            Ok((stream, peer)) => Some((stream, peer, slot)),
             // The client left while it was in the queue.
             Err(error) if is_of_connection(&error) => None,
             Err(error) => {
@@ -266,7 +269,7 @@ impl Shared {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, _slot: OwnedSemaphorePermit) {
+    async fn serve(self: Arc<Self>, (stream, peer, _slot): Accepted) {
         // A refusal costs latency, not correctness.
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutStream::new(stream);
@@ -303,7 +306,7 @@ impl Shared {
         let _ = stream.shutdown().await;
         match result {
             Err(error) if error.is_parse() => linger(&mut stream, &self.limits).await,
-            Err(error) => tracing::debug!(%error, "connection failed"),
+            Err(error) => tracing::debug!(%error, %peer, "connection failed"),
             Ok(()) if unread.into_inner() => linger(&mut stream, &self.limits).await,
             Ok(()) => {}
         }
