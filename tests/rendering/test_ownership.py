@@ -1,5 +1,6 @@
 """Every file has one owner, and an update keeps to that."""
 
+import json
 import re
 import shutil
 import tomllib
@@ -62,6 +63,17 @@ def test_a_dropped_file_is_gone_and_excluded_literally() -> None:
     assert [path for path in template_paths() for entry in dropped if holds(entry, path)] == []
     lines = {line.strip() for line in "\n".join(settings()["_exclude"]).splitlines()}
     assert [path for path in dropped if f"/{path}" not in lines] == []
+
+
+def test_renovate_leaves_to_the_template_what_an_update_brings() -> None:
+    """Else each update would conflict with what a bot has raised meanwhile."""
+    rules = json.loads((CHECKOUT / "template" / ".github" / "renovate.json").read_text(encoding="utf-8"))[
+        "packageRules"
+    ]
+    [ours] = [rule for rule in rules if rule["description"].startswith("The template owns these")]
+    workflows = {path for path in template_paths() if path.startswith(".github/workflows/")}
+    assert set(ours["matchFileNames"]) == {*workflows, "rust-toolchain.toml"}
+    assert ours["enabled"] is False
 
 
 # --- Conditions ---
