@@ -45,6 +45,9 @@ Exceptions have a reason, and go when they are not needed any more:
 - code of others: a crate of its own in `vendor/`, and `exclude = ["vendor"]` under `[workspace]`: no gate looks there.
 - budget: a larger number in the `# Hot path` section and in the bench, with the reason in the pull request.
 - accepted: a maintainer's label `perf-accepted` on the pull request, and in its text `perf: accepted because ...`.
+
+No gate can judge these, so reviewers ask for them, and a pull request says why one does not apply:
+{review}.
 """
 
 
@@ -59,7 +62,8 @@ def crate_standards(pages: Sequence[Page], switched_on: frozenset[str]) -> str:
         for page in pages
         if page.directives
     ]
-    return "\n".join([INTRODUCTION, *sections])
+    left_to_people = (one.id for one in directives(pages) if one.quality in {Quality.REVIEW, Quality.PENDING})
+    return "\n".join([INTRODUCTION.replace("{review}", ", ".join(left_to_people)), *sections])
 
 
 def _held_by(directive: Directive, switched_on: frozenset[str]) -> str:

@@ -97,7 +97,7 @@ class Journey:
     def expected(self, path: str) -> bytes | None:
         """A file of the template's as it has to be after the update; none in a conflict, and empty where it is not."""
         old, own, new = self.old.get(path), self.own.get(path), self.new.get(path)
-        if owners(path) == ["starter"] or (own is None and old is not None):
+        if owners(path) in (["starter"], ["dropped"]) or (own is None and old is not None):
             return own or b""
         if own is None or own == old:
             return new or b""
@@ -199,12 +199,16 @@ def check_files(journey: Journey) -> None:
 
 
 def check_foresight(journey: Journey, plan: Plan, *, heals: bool) -> None:
-    """What our command foresees is what Copier does; only ends of lines are no conflict to it."""
+    """What our command foresees is what Copier does; only ends of lines are no conflict, and what was dropped goes."""
     healed = journey.conflicts - set(plan.having(Fate.CONFLICT))
     assert bool(healed) == (heals and bool(journey.conflicts))
     assert set(plan.having(Fate.CONFLICT)) == journey.conflicts - healed
     for path, change in plan.changes.items():
-        if path not in healed:
+        if owners(path) == ["dropped"]:
+            # Copier leaves it there, for what may have been written into it.
+            is_edited = _normal(journey.own[path]) != journey.old[path]
+            assert change.fate is (Fate.KEPT if is_edited else Fate.DELETED)
+        elif path not in healed:
             assert _normal(journey.after.get(path, b"")) == _normal(change.content), path
     both = journey.own.keys() | journey.after.keys()
     touched = {path for path in both if _normal(journey.own.get(path, b"")) != _normal(journey.after.get(path, b""))}
