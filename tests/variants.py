@@ -24,7 +24,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "x",
         "Adds [up] {{ all }} `a*b_c` & <more> \"so\" 'it' \\ goes # on",
     ),
-    "author": ("The Log Totals contributors", "x", 'Žofie O\'Neill & "Söhne" <zofie@example.org>'),
+    "copyright_holder": ("The Log Totals contributors", "x", 'Žofie O\'Neill & "Söhne" <zofie@example.org>'),
     "repository_url": ("https://github.com/acme/log-totals", "", "https://git.example.org:8443/~a/b.c_d/e"),
     "msrv": ("1.88", "1.85", "1.95.0"),
 }

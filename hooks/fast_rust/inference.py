@@ -158,9 +158,9 @@ def _identity(name: str, fields: Mapping[str, Any]) -> Iterator[Answer]:
         yield Answer("description", f"The crate {name}", "there is no description")
     match fields.get("authors"):
         case [str(first), *_]:
-            yield Answer("author", first.strip()[:LONGEST_LINE], "[package] authors, the first")
+            yield Answer("copyright_holder", first.strip()[:LONGEST_LINE], "[package] authors, the first")
         case _:
-            yield Answer("author", f"The {name} contributors", "there are no authors")
+            yield Answer("copyright_holder", f"The {name} contributors", "there are no authors")
     url = str(fields.get("repository") or "").removesuffix(".git").rstrip("/")
     if re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~-]+)+", url):
         yield Answer("repository_url", url, "[package] repository")

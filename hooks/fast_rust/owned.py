@@ -22,7 +22,9 @@ Key: TypeAlias = tuple[str, ...]
 IDENTITY = {
     "crate_name": "zq-crate-name",
     "description": 'Zq "does" zq \\ é',
-    "author": 'Zq "and" sons \\ é',
+    "copyright_holder": 'Zq "and" sons \\ é',
+    # As releases before 0.6.0 ask for it.
+    "author": 'Zq "or" sons \\ é',
     "repository_url": "https://zq.example.org/zq/zq",
 }
 

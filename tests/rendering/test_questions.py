@@ -63,7 +63,7 @@ NOT_YES_OR_NO = [
 TEXTS_TO_REFUSE = {
     "crate_name": [*NOT_A_NAME, *KEYWORDS, *DEVICES, *NOT_FREE],
     "description": NOT_ONE_LINE,
-    "author": NOT_ONE_LINE,
+    "copyright_holder": NOT_ONE_LINE,
     "repository_url": NOT_AN_ADDRESS,
     "msrv": NOT_A_VERSION,
 }
@@ -197,7 +197,7 @@ def is_bad(question: str, text: str) -> bool:
         case "crate_name":
             allowed = set(string.ascii_lowercase + string.digits + "-_")
             return not (text[:1].isascii() and text[:1].islower() and set(text) <= allowed and 2 <= len(text) <= 58)
-        case "description" | "author":
+        case "description" | "copyright_holder":
             return text != text.strip() or not 1 <= len(text) <= 200 or not set(text).isdisjoint(CONTROLS)
         case "repository_url":
             return text != "" and not text.startswith("https://")
@@ -268,19 +268,19 @@ def arrived(crate: Path) -> list[tuple[str, str]]:
     """Description and author, as the two files have them that programs read."""
     package = tomllib.loads((crate / "Cargo.toml").read_text(encoding="utf-8"))["package"]
     recorded = yaml.safe_load((crate / ANSWERS_FILE).read_text(encoding="utf-8"))
-    return [(package["description"], package["authors"][0]), (recorded["description"], recorded["author"])]
+    return [(package["description"], package["authors"][0]), (recorded["description"], recorded["copyright_holder"])]
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
 def test_an_odd_text_arrives_unchanged(template: Template, text: str) -> None:
-    crate = template.rendering({**FEWEST_FILES, "description": text, "author": text})
+    crate = template.rendering({**FEWEST_FILES, "description": text, "copyright_holder": text})
     assert arrived(crate) == [(text, text), (text, text)]
 
 
 @pytest.mark.parametrize("kind", domain("kind"))
 @pytest.mark.parametrize("texts", batched(ODD_TEXTS), ids=ascii)
 def test_odd_texts_leave_every_file_readable(template: Template, kind: str, texts: str) -> None:
-    crate = template.rendering({"crate_name": "odd-one", "kind": kind, "description": texts, "author": texts})
+    crate = template.rendering({"crate_name": "odd-one", "kind": kind, "description": texts, "copyright_holder": texts})
     assert arrived(crate) == [(texts, texts), (texts, texts)]
     for path, content in read_tree(crate).items():
         match Path(path).suffix:
@@ -295,7 +295,7 @@ def test_odd_texts_leave_every_file_readable(template: Template, kind: str, text
 @QUICKLY
 @given(text=ANY_TEXT.filter(lambda text: not is_bad("description", text)))
 def test_any_line_of_text_arrives_unchanged(template: Template, text: str) -> None:
-    crate = template.rendering({**FEWEST_FILES, "description": text, "author": text})
+    crate = template.rendering({**FEWEST_FILES, "description": text, "copyright_holder": text})
     assert arrived(crate) == [(text, text), (text, text)]
 
 

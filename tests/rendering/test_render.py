@@ -180,7 +180,7 @@ def test_managed_files_do_not_depend_on_the_identity_of_a_crate(template: Templa
     other = {
         "crate_name": "qq",
         "description": "zzzz",
-        "author": "yyyy",
+        "copyright_holder": "yyyy",
         "repository_url": "https://example.com/xxxx/wwww",
     }
     trees = [read_tree(template.rendering(answers)) for answers in (variant.answers, {**variant.answers, **other})]

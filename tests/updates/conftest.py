@@ -19,7 +19,7 @@ from fast_rust.rendering import ANSWERS_FILE
 from template import Outcome, Template, copier_in_process, copy_in_process, git, release
 
 OURS = "\n# A line of ours.\n"
-ANSWERS: dict[str, str | bool] = {"kind": "lib", "sample": False, "author": "Ada", "msrv": "1.86"}
+ANSWERS: dict[str, str | bool] = {"kind": "lib", "sample": False, "copyright_holder": "Ada", "msrv": "1.86"}
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def test_answers_are_read_from_the_crate(adopted: Adopted) -> None:
         "sample": False,
         "adopted": True,
         "description": "Counts words",
-        "author": "Ada <ada@example.org>",
+        "copyright_holder": "Ada <ada@example.org>",
         "repository_url": "https://example.org/ada/word-counts",
         "license": "MIT OR Apache-2.0",
     }
@@ -174,9 +174,9 @@ def test_the_answers_to_another_template_stay(tmp_path: Path, adopt: Adopt) -> N
 
 def test_a_given_answer_is_taken_in_place_of_the_inferred_one(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", PLAIN)
-    done = adopt(crate, "--data", "kind=cli", "--data", "author=Bob")
+    done = adopt(crate, "--data", "kind=cli", "--data", "copyright_holder=Bob")
     assert done.exit_code == 0, done.output
-    assert answers_of(crate).items() >= {"kind": "cli", "author": "Bob", "panic": "unwind"}.items()
+    assert answers_of(crate).items() >= {"kind": "cli", "copyright_holder": "Bob", "panic": "unwind"}.items()
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,14 @@ from variants import CHECKOUT
 
 # --- A file that is dropped, or has another name ---
 
-OLD, NEW = ".pre-commit-config.yaml", ".config/hooks.yaml"
+OLD, NEW = "sgconfig.yml", ".config/sgconfig.yml"
 
 
 def drop_by_the_rule(bench: Bench, path: str) -> None:
     """Delete a file of the template's, and leave that of the crates alone."""
     (bench.template / "template" / path).unlink()
     bench.edit("ownership.yml", f"  - {path}\n", "")
-    bench.edit("ownership.yml", "dropped: []\n", f"dropped:\n  - {path}\n")
+    bench.edit("ownership.yml", "dropped:\n", f"dropped:\n  - {path}\n")
     exclude_in_updates(bench, path)
 
 
@@ -120,7 +120,7 @@ def test_a_file_that_becomes_the_crates_stays_as_it_is(bench: Bench) -> None:
     before = (bench.crate / OLD).read_bytes()
     become_a_starter(bench)
     exclude_in_updates(bench, OLD)
-    bench.edit(f"template/{OLD}", "# What is quick enough", "# Whatever is quick enough")
+    bench.edit(f"template/{OLD}", "# Where ast-grep", "# Wherever ast-grep")
     assert bench.copier().exit_code == 0
     assert (bench.crate / OLD).read_bytes() == before
 
@@ -138,13 +138,14 @@ def test_a_change_of_class_by_the_table_alone_would_delete_the_file(bench: Bench
 def rename_question(bench: Bench, default: str) -> None:
     for path in ("copier.yml", "template/Cargo.toml.jinja", "template/LICENSE-MIT.jinja"):
         file = bench.template / path
-        text = re.sub(r"\bauthor\b", "holder", file.read_text(encoding="utf-8"))
+        text = re.sub(r"\bcopyright_holder\b", "holder", file.read_text(encoding="utf-8"))
         file.write_text(text, encoding="utf-8")
-    bench.edit("copier.yml", 'default: "The {{ crate_name }} contributors"', f'default: "{default}"')
+    before = "{{ author | default('The ' ~ crate_name ~ ' contributors') }}"
+    bench.edit("copier.yml", f'default: "{before}"', f'default: "{default}"')
 
 
 def test_a_renamed_question_takes_over_the_answer_of_the_old_one(bench: Bench) -> None:
-    rename_question(bench, "{{ author | default('The ' ~ crate_name ~ ' contributors') }}")
+    rename_question(bench, "{{ copyright_holder | default('The ' ~ crate_name ~ ' contributors') }}")
     assert bench.copier().exit_code == 0
     assert bench.answers()["holder"] == "Ada"
     assert '"Ada"' in (bench.crate / "Cargo.toml").read_text(encoding="utf-8")

@@ -128,10 +128,10 @@ def test_there_is_no_way_back_to_an_older_release(next_release: Bench) -> None:
 
 
 def test_an_answer_can_be_changed_with_it(next_release: Bench) -> None:
-    done = next_release.fast_rust("--data", "author=Grace")
+    done = next_release.fast_rust("--data", "copyright_holder=Grace")
     assert done.exit_code == 0, done.output
-    assert next_release.answers()["author"] == "Grace"
-    assert next_release.update("--data", "author").stderr.startswith("error: --data author: type KEY=VALUE")
+    assert next_release.answers()["copyright_holder"] == "Grace"
+    assert next_release.update("--data", "team").stderr.startswith("error: --data team: type KEY=VALUE")
 
 
 def test_answers_under_another_name_are_found_and_taken_back(next_release: Bench) -> None:
