@@ -30,7 +30,7 @@ setup: check-machine .venv/.installed runner packages ## Install what the tests 
 
 .PHONY: test
 test: setup lint ## Check the code, and run all tests but the exhaustive ones
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-rendering-and-updates test-building
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-not-building test-building
 
 .PHONY: test-all
 test-all: ## Run all tests, with every combination of answers
@@ -52,13 +52,18 @@ test-standards: setup ## Run the tests that show what each gate refuses, and wha
 test-updates: check-machine .venv/.installed ## Run the tests of updates, of drift and of adoption
 	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/updates
 
+.PHONY: test-fleet
+test-fleet: check-machine .venv/.installed ## Run the tests of fleets
+	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/fleet
+
 .PHONY: test-performance
 test-performance: setup ## Run the tests of what is held about speed
 	$(PYTEST) tests/performance
 
-.PHONY: test-rendering-and-updates
-test-rendering-and-updates: check-machine .venv/.installed
-	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py tests/updates
+# None of them builds a crate.
+.PHONY: test-not-building
+test-not-building: check-machine .venv/.installed
+	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py tests/updates tests/fleet
 
 # All of them call cargo, so they are one process.
 .PHONY: test-building
@@ -89,6 +94,15 @@ compare-service: setup ## Measure the service by layer and beside axum alone, in
 .PHONY: compare-generator
 compare-generator: .venv/.installed ## Measure copying and updating beside other generators, into docs/compare-generator.md
 	.venv/bin/python measure/generator.py
+
+N ?= 100
+.PHONY: fleet-bench
+fleet-bench: .venv/.installed ## Measure fleets of up to N crates, into docs/fleet-figures.md
+	PYTHONPATH=tests $(IN_MEMORY) .venv/bin/python measure/fleet_bench.py $(N)
+
+.PHONY: fleet-kills
+fleet-kills: .venv/.installed ## Kill runs of a fleet fifty times at random, and demand that each ends as if it had not been
+	PYTHONPATH=tests $(IN_MEMORY) .venv/bin/python measure/fleet_bench.py --kills
 
 .PHONY: profiles
 profiles: setup ## Measure what each build setting costs and brings, into docs/profiles.md; a quarter of an hour

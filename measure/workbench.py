@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,11 @@ class Usage:
 
 
 def measure(
-    command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, folder: Path | None = None
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    success: Collection[int] = (0,),
 ) -> Usage:
     """Run a command that has to succeed, and say what it took; its standard output is kept.
 
@@ -50,7 +54,7 @@ def measure(
         process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.perf_counter() - start
     watch.stop()
-    if process.returncode:
+    if process.returncode not in success:
         raise subprocess.CalledProcessError(process.returncode, list(map(str, command)), output)
     # Linux counts kibibytes, macOS bytes.
     unit = 1 if sys.platform == "darwin" else 1024

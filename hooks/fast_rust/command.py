@@ -13,6 +13,7 @@ from fast_rust import (
     adopt_command,
     conflicts_command,
     drift_command,
+    fleet_command,
     hot_command,
     standards_command,
     update_command,
@@ -21,6 +22,7 @@ from fast_rust import (
 application = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 application.add_typer(standards_command.application, name="standards")
 application.add_typer(hot_command.application, name="hot")
+application.add_typer(fleet_command.application, name="fleet")
 application.command("adopt")(adopt_command.command)
 application.command("drift")(drift_command.command)
 application.command("update")(update_command.command)

@@ -1,0 +1,98 @@
+"""Manifests made from what there is: a folder of clones, or a list."""
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.items import InlineTable
+
+from fast_rust.drift_command import crates_below
+from fast_rust.fleet.manifest import ManifestError
+from fast_rust.fleet.repositories import try_git
+from fast_rust.rendering import answers_file
+
+COLUMNS = ("path", "url", "subdirectory", "ring", "owner", "freeze")
+ROWS_START = "\n# A row a crate. Its folder has its name, unless `path` says another.\n"
+
+
+def of_folder(folder: Path) -> dict[str, dict[str, Any]]:
+    """A row for each crate in the clones of a folder, made from a template or not."""
+    rows: dict[str, dict[str, Any]] = {}
+    for repository in sorted(path for path in folder.iterdir() if (path / ".git").exists()):
+        crates = [crate for crate in crates_below(repository) if _is_crate(crate)]
+        for crate in crates:
+            row: dict[str, Any] = {}
+            name = repository.name
+            if crate != repository:
+                row = {"path": repository.name, "subdirectory": crate.relative_to(repository).as_posix()}
+                name = f"{repository.name}.{crate.name}"
+            if url := try_git(repository, "remote", "get-url", "origin").stdout.strip():
+                row["url"] = url
+            rows[_name(name)] = row
+    return rows
+
+
+def _is_crate(folder: Path) -> bool:
+    return answers_file(folder).is_file() or (folder / "Cargo.toml").is_file()
+
+
+def _name(text: str) -> str:
+    return re.sub(r"[^\w.-]", "-", text)
+
+
+def of_csv(path: Path) -> dict[str, dict[str, Any]]:
+    """A row for each line of a list with the column `name`; columns that are not the manifest's are answers.
+
+    Raises ManifestError where a name is missing or there twice.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        for line in reader:
+            name = (line.pop("name", None) or "").strip()
+            if not name or name in rows:
+                what = f"{name} is there twice" if name else "a column `name` is needed, with a name in each line"
+                raise ManifestError(f"{path}:{reader.line_num}: {what}")
+            cells = {
+                str(key): str(value).strip() for key, value in line.items() if key and value and str(value).strip()
+            }
+            row: dict[str, Any] = {key: value for key, value in cells.items() if key in COLUMNS}
+            if answers := {key: _typed(value) for key, value in cells.items() if key not in COLUMNS}:
+                row["answers"] = answers
+            rows[name] = row
+    return rows
+
+
+def _typed(cell: str) -> str | bool:
+    return {"true": True, "false": False}.get(cell.lower(), cell)
+
+
+def manifest_text(template: str, folder: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """A manifest with these rows, each on one line, and a ring for each that they name."""
+    document = tomlkit.document()
+    document.add("template", tomlkit.item(template))
+    document.add("folder", tomlkit.item(folder))
+    rings = list(dict.fromkeys(str(row["ring"]) for row in rows.values() if "ring" in row))
+    if rings:
+        table = tomlkit.table(is_super_table=True)
+        for ring in rings:
+            table.add(ring, tomlkit.table())
+        document.add("rings", table)
+    crates = tomlkit.table()
+    for name, row in rows.items():
+        crates.add(name, _inline(row))
+    return tomlkit.dumps(document) + ROWS_START + tomlkit.dumps({"crates": crates})
+
+
+def _inline(row: Mapping[str, Any]) -> InlineTable:
+    table = tomlkit.inline_table()
+    for key, value in _sorted(row.items()):
+        table.add(key, _inline(value) if isinstance(value, dict) else value)
+    return table
+
+
+def _sorted(items: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    return sorted(items, key=lambda pair: COLUMNS.index(pair[0]) if pair[0] in COLUMNS else len(COLUMNS))

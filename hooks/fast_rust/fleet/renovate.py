@@ -1,0 +1,47 @@
+"""What Renovate has to know of a fleet: which repository may be updated when."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from fast_rust.fleet.manifest import Crate, Manifest
+
+# https://host/acme/orders.git, ssh://git@host/acme/orders, git@host:acme/orders
+ADDRESS = re.compile(r"(?:\w+://[^/]+/|[^/:]+@[^/:]+:)(.+?)(?:\.git)?/?$")
+SCHEMA = "https://docs.renovatebot.com/renovate-schema.json"
+
+
+def preset(manifest: Manifest) -> dict[str, Any]:
+    """A preset for all repositories of a manifest: a rule for each ring, and one for what is frozen."""
+    return {
+        "$schema": SCHEMA,
+        "description": "Updates of the template, ring by ring; made by `fast-rust fleet renovate`.",
+        "packageRules": list(_rules(manifest)),
+    }
+
+
+def _rules(manifest: Manifest) -> Iterator[dict[str, Any]]:
+    managers = {"matchManagers": ["copier"]}
+    for name, ring in manifest.rings.items():
+        if repositories := _repositories(crate for crate in manifest.crates if crate.ring == name):
+            yield {
+                "description": f"Ring {name}.",
+                **managers,
+                "matchRepositories": repositories,
+                "schedule": list(ring.schedule),
+                "addLabels": [f"ring-{name}"],
+            }
+    for crate in manifest.crates:
+        if crate.freeze and (repositories := _repositories(iter([crate]))):
+            yield {
+                "description": f"Frozen: {crate.freeze}",
+                **managers,
+                "matchRepositories": repositories,
+                "enabled": False,
+            }
+
+
+def _repositories(crates: Iterator[Crate]) -> list[str]:
+    """The names of repositories as their host has them, such as acme/orders."""
+    found = [ADDRESS.match(crate.url) for crate in crates]
+    return sorted({one[1] for one in found if one})

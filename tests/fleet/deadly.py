@@ -1,0 +1,14 @@
+"""A work that takes its process with it; in a module that a new process can import."""
+
+import os
+import signal
+
+from fast_rust.fleet.outcome import Outcome, State
+from fast_rust.fleet.workers import Task
+
+
+def die(task: Task[None]) -> list[Outcome]:
+    """Kill the process at the crate `b`."""
+    if task.crates[0].name == "b":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [Outcome(task.crates[0].name, State.THERE)]

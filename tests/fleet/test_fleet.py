@@ -1,0 +1,330 @@
+"""What the commands do to a small fleet."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from fast_rust import adopt
+from fast_rust import update as single
+from fast_rust.drift_command import inspect
+from fast_rust.fleet.bootstrap import Wanted, bootstrap
+from fast_rust.fleet.manifest import Crate
+from fast_rust.fleet.outcome import State
+from fast_rust.fleet.workers import Task, run
+from fleet.conftest import COMMAND, NEW, OLD, Type, change, commit, write_manifest
+from fleet.deadly import die
+from fleets import Fleet, corrupt, no_permission, picture, template_gone, without_answers
+from template import git, read_tree
+
+BRANCH = f"copier-fast-rust/{NEW}"
+ROWS = """\
+orders = { ring = "canary", answers = { kind = "service" } }
+stock = { answers = { kind = "lib" } }
+bills = { answers = { kind = "cli", description = 'Adds "all" up' } }
+audit = { answers = { kind = "lib" } }
+"""
+RINGS = """\
+[defaults]
+ring = "rest"
+answers = { copyright_holder = 'Acme "é" & Sons', allocator = "mimalloc" }
+[rings.canary]
+[rings.rest]
+"""
+
+
+@pytest.fixture(scope="module")
+def made(two_releases: Path, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """Four crates of the first release: as they were made, drifted, with a conflict, and with a reason; read only."""
+    folder = tmp_path_factory.mktemp("fleet")
+    manifest = write_manifest(folder, two_releases, ROWS, RINGS)
+    done = subprocess.run([COMMAND, "fleet", "bootstrap", "--to", OLD], cwd=folder, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    clones = folder / "clones"
+    change(clones / "stock" / "rust-toolchain.toml", "[toolchain]", "# ours\n[toolchain]")
+    change(clones / "bills" / "Cargo.toml", 'todo = "warn"', 'todo = "allow"')
+    change(clones / "audit" / "clippy.toml", "large-error-threshold = 128", "large-error-threshold = 200 # reason: <b>")
+    for name in ("stock", "bills", "audit"):
+        commit(clones / name)
+    return Fleet(manifest, two_releases)
+
+
+@pytest.fixture
+def small(made: Fleet, tmp_path: Path) -> Fleet:
+    """The same, to act on."""
+    shutil.copytree(made.manifest.parent, tmp_path, dirs_exist_ok=True, symlinks=True)
+    return Fleet(tmp_path / "fleet.toml", made.template)
+
+
+def states(output: str) -> dict[str, str]:
+    return {one["crate"]: one["state"] for one in json.loads(output)["crates"]}
+
+
+def test_bootstrap_makes_what_a_person_would_with_the_answers_that_apply(made: Fleet) -> None:
+    manifest = (made.clones / "orders" / "Cargo.toml").read_text(encoding="utf-8")
+    assert 'authors = ["Acme \\"é\\" & Sons"]' in manifest
+    assert "mimalloc" in manifest
+    assert "mimalloc" not in (made.clones / "stock" / ".copier-answers.yml").read_text(encoding="utf-8")
+    assert git(made.clones / "orders", "log", "--format=%s").splitlines() == [f"Start from copier-fast-rust {OLD}"]
+
+
+def test_bootstrap_clones_what_is_elsewhere_and_pushes_what_is_new(
+    two_releases: Path, fleet: Type, tmp_path: Path, made: Fleet
+) -> None:
+    empty, stock = (tmp_path / "hosted" / f"{name}.git" for name in ("empty", "stock"))
+    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(empty))
+    git(tmp_path, "clone", "--quiet", "--bare", str(made.clones / "stock"), str(stock))
+    rows = f'empty = {{ url = "{empty}" }}\nstock = {{ url = "{stock}" }}\n'
+    write_manifest(tmp_path, two_releases, rows)
+    done = fleet("bootstrap", "--push", "--to", OLD, "--json")
+    assert states(done.stdout) == {"empty": "created", "stock": "there already"}
+    assert git(empty, "log", "--format=%s", "main").splitlines() == [f"Start from copier-fast-rust {OLD}"]
+    assert states(fleet("update", "--push", "--json").stdout)["empty"] == "updated"
+    assert git(empty, "branch", "--list", BRANCH).strip() == BRANCH
+
+
+def test_bootstrap_leaves_alone_what_is_there_and_says_so_of_what_it_cannot_make(small: Fleet, fleet: Type) -> None:
+    before = picture(small)
+    with small.manifest.open("a", encoding="utf-8") as file:
+        file.write('more = { path = "orders", subdirectory = "crates/more", ring = "canary" }\nplain = {}\n')
+    (small.clones / "plain").mkdir()
+    done = fleet("bootstrap", "--to", OLD, "--json")
+    assert done.exit_code == 1
+    assert states(done.stdout) == {
+        **dict.fromkeys(("orders", "stock", "bills", "audit"), "there already"),
+        "more": "skipped",
+        "plain": "error",
+    }
+    shutil.rmtree(small.clones / "plain")
+    assert picture(small) == before
+
+
+def old_crate(folder: Path) -> Task[Wanted]:
+    """A crate that the template did not make."""
+    crate = folder / "older"
+    (crate / "src").mkdir(parents=True)
+    (crate / "Cargo.toml").write_text('[package]\nname = "older"\n', encoding="utf-8")
+    git(crate, "init", "--quiet", "--initial-branch=main")
+    commit(crate)
+    row = Crate("older", crate, ".", "", "all", "", "", {}, {"kind": "lib", "sample": False}, 1)
+    return Task((row,), Wanted("/template", OLD, push=False, dry_run=False))
+
+
+def test_bootstrap_adopts_a_crate_of_another_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(adopt, "plan", lambda *given: asked.extend(given))
+    monkeypatch.setattr(adopt, "apply", asked.append)
+    [outcome] = bootstrap(old_crate(tmp_path))
+    assert outcome.state is State.ADOPTED
+    assert asked == [tmp_path / "older", "/template", OLD, {"kind": "lib", "sample": "false"}, None]
+
+
+def test_plan_and_drift_say_of_each_crate_what_the_single_commands_say(small: Fleet, fleet: Type) -> None:
+    before = {crate.name: read_tree(crate) for crate in small.clones.iterdir()}
+    planned = json.loads(fleet("plan", "--json").stdout)["crates"]
+    drifted = json.loads(fleet("drift", "--json").stdout)["crates"]
+    assert {one["crate"]: one["state"] for one in planned} == {
+        "orders": "behind",
+        "stock": "behind",
+        "bills": "conflict",
+        "audit": "behind",
+    }
+    for plan, drift in zip(planned, drifted, strict=True):
+        crate = small.clones / plan["crate"]
+        assert [one["key"] for one in drift["facts"]["differences"]] == [one.key for one in inspect(crate).differences]
+        tried = single.plan(crate, NEW)
+        assert tried is not None
+        touched = set(tried.changes) - {".copier-answers.yml"}
+        assert set(plan["facts"]["touches"]) == touched
+        clashing = {path for path, fate in plan["facts"]["touches"].items() if fate == "conflict"}
+        assert clashing == set(tried.having(single.Fate.CONFLICT))
+    assert {crate.name: read_tree(crate) for crate in small.clones.iterdir()} == before
+
+
+def test_a_checkout_is_planned_with_as_a_release_that_is_not_out(small: Fleet, fleet: Type, tmp_path: Path) -> None:
+    checkout = tmp_path / "standards"
+    git(small.template, "clone", "--quiet", ".", str(checkout))
+    change(checkout / "template" / "clippy.toml", "large-error-threshold = 128", "large-error-threshold = 64")
+    before = git(checkout, "status", "--porcelain")
+    done = fleet("plan", "--template", checkout, "--json")
+    found = {one["crate"]: one["facts"]["touches"] for one in json.loads(done.stdout)["crates"]}
+    assert found["orders"]["clippy.toml"] == "replaced"
+    assert found["audit"]["clippy.toml"] == "conflict"
+    assert git(checkout, "status", "--porcelain") == before
+
+
+def test_update_makes_a_branch_and_leaves_the_checkout_alone(small: Fleet, fleet: Type) -> None:
+    orders, bills = small.clones / "orders", small.clones / "bills"
+    (orders / "src" / "unfinished.rs").write_text("fn", encoding="utf-8")
+    before, trees = picture(small), {crate.name: read_tree(crate) for crate in small.clones.iterdir()}
+    done = fleet("update", "--dry-run", "--json")
+    assert states(done.stdout)["orders"] == "updated"
+    assert picture(small) == before
+    done = fleet("update", "--json")
+    assert done.exit_code == 1
+    assert states(done.stdout) == {"orders": "updated", "stock": "updated", "bills": "conflict", "audit": "updated"}
+    assert {crate.name: read_tree(crate) for crate in small.clones.iterdir()} == trees
+    assert git(orders, "symbolic-ref", "--short", "HEAD").strip() == "main"
+    assert "unfinished" not in git(orders, "ls-tree", "-r", "--name-only", BRANCH)
+    assert f"_commit: {NEW}" in git(orders, "show", f"{BRANCH}:.copier-answers.yml")
+    assert 'todo = "deny"' in git(orders, "show", f"{BRANCH}:Cargo.toml")
+    # A conflict changes nothing but the report, and has no marker.
+    assert git(bills, "diff", "--name-only", "main", BRANCH).split() == ["UPDATE-CONFLICTS.md"]
+    report = git(bills, "show", f"{BRANCH}:UPDATE-CONFLICTS.md")
+    assert 'todo = "allow"' in report
+    assert not any(line.startswith(("<<<<<<<", "=======", ">>>>>>>")) for line in report.splitlines())
+    # Again: nothing new, not even a commit.
+    after = picture(small)
+    again = fleet("update", "--json")
+    assert states(again.stdout) == dict.fromkeys(("orders", "stock", "audit"), "there already") | {"bills": "conflict"}
+    assert picture(small) == after
+
+
+def test_a_branch_is_made_anew_on_a_newer_base_but_never_over_commits_of_others(small: Fleet, fleet: Type) -> None:
+    orders, stock = small.clones / "orders", small.clones / "stock"
+    fleet("update")
+    commit_file(orders, "NEWS.md")
+    git(stock, "switch", "--quiet", BRANCH)
+    commit_file(stock, "NEWS.md")
+    theirs = git(stock, "rev-parse", "HEAD")
+    git(stock, "switch", "--quiet", "main")
+    found = states(fleet("update", "--json").stdout)
+    assert found["orders"] == "updated"
+    assert git(orders, "merge-base", "main", BRANCH) == git(orders, "rev-parse", "main")
+    assert found["stock"] == "changed by others"
+    assert git(stock, "rev-parse", BRANCH) == theirs
+    git(orders, "merge", "--quiet", "--ff-only", BRANCH)
+    assert states(fleet("update", "--json").stdout)["orders"] == "up to date"
+
+
+def commit_file(crate: Path, name: str) -> None:
+    (crate / name).write_text("Ours\n", encoding="utf-8")
+    commit(crate)
+
+
+def test_what_is_frozen_is_left_alone_with_its_reason(small: Fleet, fleet: Type) -> None:
+    change(small.manifest, "stock = { ", 'stock = { freeze = "sold in May", ')
+    done = fleet("update")
+    assert "frozen            stock  sold in May" in done.stdout
+    assert not git(small.clones / "stock", "branch", "--list", BRANCH)
+
+
+def test_a_ring_in_which_too_many_checks_fail_stops_the_fleet(small: Fleet, fleet: Type) -> None:
+    change(small.manifest, "[rings.canary]", '[rings.canary]\nchecks = ["false"]\nmax_failures = 0.5')
+    done = fleet("update", "--json")
+    assert done.exit_code == 3
+    assert states(done.stdout) == {"orders": "checks failed"} | dict.fromkeys(
+        ("stock", "bills", "audit"), "not reached"
+    )
+    assert not any(git(crate, "branch", "--list", BRANCH) for crate in small.clones.iterdir())
+    change(small.manifest, "max_failures = 0.5", "max_failures = 1")
+    assert fleet("update").exit_code == 1
+    assert git(small.clones / "stock", "branch", "--list", BRANCH)
+
+
+def test_one_bad_crate_never_stops_the_others(small: Fleet, fleet: Type) -> None:
+    for name, fault in {"stock": corrupt, "bills": without_answers, "audit": template_gone}.items():
+        fault(small.clones / name)
+    found = fleet("update", "--json")
+    assert found.exit_code == 1
+    assert states(found.stdout) == {"orders": "updated"} | dict.fromkeys(("stock", "bills", "audit"), "error")
+    assert all(one["detail"] for one in json.loads(found.stdout)["crates"])
+    no_permission(small.clones / "orders")
+    try:
+        assert states(fleet("update", "--json").stdout)["orders"] == "error"
+    finally:
+        (small.clones / "orders").chmod(0o755)
+
+
+def test_a_worker_that_dies_takes_only_its_own_crate_with_it() -> None:
+    crates = [Crate(name, Path(name), ".", "", "all", "", "", {}, {}, 1) for name in "abcde"]
+    found = [one for _, outcomes in run([Task((crate,), None) for crate in crates], die, 2) for one in outcomes]
+    assert {one.crate: one.state for one in found} == dict.fromkeys("acde", State.THERE) | {"b": State.ERROR}
+
+
+def test_a_second_run_on_the_same_manifest_refuses(small: Fleet, fleet: Type) -> None:
+    first = subprocess.Popen([COMMAND, "fleet", "update"], cwd=small.manifest.parent, stdout=subprocess.DEVNULL)
+    try:
+        lock = small.manifest.parent / "fleet.toml.state" / "update.jsonl"
+        wait_for(lock)
+        done = fleet("plan")
+    finally:
+        first.kill()
+        first.wait()
+    assert done.exit_code == 2
+    assert "another run is at work" in done.stderr
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.4, 0.9])
+def test_an_update_that_was_killed_goes_on_to_the_same_end(
+    made: Fleet, small: Fleet, tmp_path_factory: pytest.TempPathFactory, moment: float
+) -> None:
+    undisturbed = Fleet(tmp_path_factory.mktemp("undisturbed") / "fleet.toml", made.template)
+    shutil.copytree(made.manifest.parent, undisturbed.manifest.parent, dirs_exist_ok=True, symlinks=True)
+    start = time.monotonic()
+    run_to_end(undisturbed)
+    took = time.monotonic() - start
+    killed = subprocess.Popen(
+        [COMMAND, "fleet", "update"],
+        cwd=small.manifest.parent,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_for(small.manifest.parent / "fleet.toml.state" / "update.jsonl")
+    time.sleep(moment * took / 2)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    run_to_end(small)
+    assert picture(small) == picture(undisturbed)
+
+
+def test_what_a_run_left_that_was_killed_once_its_branch_was_there_goes(small: Fleet, fleet: Type) -> None:
+    fleet("update")
+    left = small.clones / "orders" / ".git" / "copier-fast-rust" / "clone"
+    left.mkdir()
+    assert fleet("update").exit_code == 1
+    assert not left.exists()
+
+
+def run_to_end(fleet: Fleet) -> None:
+    done = subprocess.run([COMMAND, "fleet", "update"], cwd=fleet.manifest.parent, check=False, capture_output=True)
+    assert done.returncode == 1, done.stderr.decode()
+
+
+def test_nothing_is_written_but_repositories_and_the_state_beside_the_manifest(small: Fleet, fleet: Type) -> None:
+    folder = small.manifest.parent
+    fleet("plan")
+    fleet("update")
+    assert sorted(path.name for path in folder.iterdir()) == ["clones", "fleet.toml", "fleet.toml.state"]
+    assert sorted(path.name for path in small.clones.iterdir()) == ["audit", "bills", "orders", "stock"]
+
+
+# --- The body of a script ---
+
+
+def test_one_updates_the_checkout_it_stands_in_and_exits_as_a_script_should(small: Fleet) -> None:
+    orders, bills = small.clones / "orders", small.clones / "bills"
+
+    def one(crate: Path) -> int:
+        return subprocess.run([COMMAND, "fleet", "update", "--one"], cwd=crate, check=False).returncode
+
+    assert one(orders) == 0
+    assert f"_commit: {NEW}" in (orders / ".copier-answers.yml").read_text(encoding="utf-8")
+    commit(orders)
+    assert one(orders) == 0
+    assert git(orders, "status", "--porcelain") == ""
+    before = read_tree(bills)
+    assert one(bills) == 1
+    assert read_tree(bills) == before

@@ -1,0 +1,116 @@
+"""A manifest says what it means, or which line does not."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from fast_rust.fleet.manifest import ManifestError, read_manifest, read_shard
+from fleet.conftest import OLD, Type, write_manifest
+from template import git
+
+FAULTS = {
+    "unknown key": ('a = { colour = "red" }', "fleet.toml:5: crates.a.colour: there is no such key"),
+    "unknown ring": ('a = { ring = "x" }', "fleet.toml:5: crates.a.ring: there is no ring x"),
+    "frozen without a reason": ('a = { freeze = "" }', "fleet.toml:5: crates.a.freeze: write something"),
+    "answer of a strange type": ("a = { answers = { kind = 3 } }", "fleet.toml:5: crates.a.answers.kind: write a text"),
+    "outside the repository": ('a = { subdirectory = "../b" }', "fleet.toml:5: crates.a.subdirectory: it has to be"),
+    "an address that runs a command": (
+        'a = { url = "ext::sh -c x" }',
+        "fleet.toml:5: crates.a.url: this is no address",
+    ),
+    "two in one place": ('a = {}\nb = { path = "a" }', "fleet.toml:6: crates.b: it lives where a does"),
+    "a key in a table of its own": (
+        '\n[crates.a]\nring = "all"\nowner = 3',
+        "fleet.toml:8: crates.a.owner: write a text",
+    ),
+    "no TOML": ("a = [[1}\n", "line 5"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_told_with_its_line_and_key(tmp_path: Path, name: str) -> None:
+    rows, message = FAULTS[name]
+    with pytest.raises(ManifestError) as raised:
+        read_manifest(write_manifest(tmp_path, "/somewhere", rows))
+    assert message in str(raised.value)
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError) as raised:
+        read_manifest(write_manifest(tmp_path, "/somewhere", "a = { x = 1 }\nb = { y = 2 }\n"))
+    assert len(str(raised.value).splitlines()) == 2
+
+
+def test_a_missing_manifest_says_how_to_make_one(fleet: Type) -> None:
+    done = fleet("plan")
+    assert done.exit_code == 2
+    assert "fast-rust fleet init" in done.stderr
+
+
+def test_shards_part_the_fleet_and_do_not_move_when_crates_come(tmp_path: Path) -> None:
+    rows = [f"crate-{number} = {{}}\n" for number in range(200)]
+    whole = read_manifest(write_manifest(tmp_path, "/somewhere", "".join(rows)))
+    shards = [{crate.name for crate in whole.part(shard=(number, 7)).crates} for number in range(1, 8)]
+    assert Counter(name for shard in shards for name in shard) == Counter(crate.name for crate in whole.crates)
+    assert all(10 < len(shard) < 60 for shard in shards)
+    fewer = read_manifest(write_manifest(tmp_path, "/somewhere", "".join(rows[::2])))
+    assert {crate.name for crate in fewer.part(shard=(3, 7)).crates} <= shards[2]
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0"])
+def test_what_is_no_shard_is_refused(text: str) -> None:
+    with pytest.raises(ManifestError, match="1/10"):
+        read_shard(text)
+
+
+def test_an_answer_that_does_not_apply_is_refused_before_anything_is_made(
+    tmp_path: Path, fleet: Type, two_releases: Path
+) -> None:
+    rows = 'a1 = { answers = { kind = "cli" } }\nb1 = { answers = { kind = "lib", allocator = "mimalloc" } }\n'
+    write_manifest(tmp_path, two_releases, rows)
+    done = fleet("bootstrap", "--to", OLD)
+    assert done.exit_code == 2
+    assert "fleet.toml:6: crates.b1.answers: the template does not ask allocator of it (kind lib" in done.stderr
+    assert not (tmp_path / "clones").exists()
+
+
+def test_an_answer_that_is_not_valid_is_told_as_the_template_tells_it(
+    tmp_path: Path, fleet: Type, two_releases: Path
+) -> None:
+    write_manifest(tmp_path, two_releases, 'a1 = { answers = { kind = "lib", msrv = "1.20" } }\n')
+    done = fleet("bootstrap", "--to", OLD)
+    assert done.exit_code == 2
+    assert "fleet.toml:5: crates.a1.answers" in done.stderr
+    assert "type a version from 1.85" in done.stderr
+
+
+def test_init_writes_a_manifest_of_a_folder_of_clones(tmp_path: Path, fleet: Type) -> None:
+    answers = "_commit: v1\n_src_path: x\ncrate_name: x\n"
+    for name, crates in {"stock": [".", "crates/reader"], "notes": []}.items():
+        repository = tmp_path / "clones" / name
+        repository.mkdir(parents=True)
+        git(repository, "init", "--quiet")
+        git(repository, "remote", "add", "origin", f"https://git.example.org/acme/{name}.git")
+        for crate in crates:
+            (repository / crate).mkdir(parents=True, exist_ok=True)
+            (repository / crate / ".copier-answers.yml").write_text(answers, encoding="utf-8")
+    assert fleet("init", "clones", "--template", "/somewhere").exit_code == 0
+    read = read_manifest(tmp_path / "fleet.toml")
+    assert [(crate.name, crate.folder) for crate in read.crates] == [
+        ("stock", tmp_path / "clones" / "stock"),
+        ("stock.reader", tmp_path / "clones" / "stock" / "crates" / "reader"),
+    ]
+    assert read.crates[1].url == "https://git.example.org/acme/stock.git"
+    again = fleet("init", "clones", "--template", "/somewhere")
+    assert again.exit_code == 2
+    assert "is there already" in again.stderr
+
+
+@pytest.mark.parametrize("text", ["kind\nlib\n", "name\na\na\n", "name,kind\n,lib\n"])
+def test_a_list_without_a_name_for_each_crate_is_refused(tmp_path: Path, fleet: Type, text: str) -> None:
+    (tmp_path / "crates.csv").write_text(text, encoding="utf-8")
+    done = fleet("init", "crates.csv", "--template", "/somewhere")
+    assert done.exit_code == 2
+    assert "crates.csv:" in done.stderr
+    assert not (tmp_path / "fleet.toml").exists()

@@ -1,0 +1,113 @@
+"""The report shows what is so, to programs, in a text, and in a browser."""
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+from fast_rust.fleet.outcome import Outcome, State
+from fast_rust.fleet.report import Report, markdown, read_report, write_report
+from fleet.conftest import Type, write_manifest
+
+NASTY = '<script>alert(1)</script> & "x" | `y`'
+REPORT = Report(
+    "v0.3.0",
+    "2026-01-02",
+    (
+        Outcome(
+            "orders",
+            State.DRIFT,
+            NASTY,
+            {
+                "release": "v0.1.0",
+                "owner": NASTY,
+                "freeze": "sold",
+                "differences": [
+                    {"path": "justfile", "state": "changed", "key": "", "found": "", "reason": ""},
+                    {
+                        "path": "clippy.toml",
+                        "state": "loosened with a reason",
+                        "key": "large-error-threshold",
+                        "found": "256",
+                        "reason": NASTY,
+                    },
+                ],
+            },
+        ),
+        Outcome("stock", State.CONFLICT, "", {"release": "v0.10.0", "owner": "", "touches": {"justfile": "conflict"}}),
+        Outcome("bills", State.UP_TO_DATE, "", {"release": "v0.3.0", "owner": ""}),
+        Outcome("gone", State.ERROR, "no answers"),
+    ),
+)
+
+
+class Reader(HTMLParser):
+    """The tags and the text of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_needs_nothing_else_and_runs_nothing(tmp_path: Path) -> None:
+    [_, _, page] = write_report(REPORT, tmp_path)
+    reader = Reader()
+    reader.feed(page.read_text(encoding="utf-8"))
+    assert "script" not in reader.tags
+    assert reader.links == []
+    assert reader.tags.count("svg") == 2
+    assert NASTY in reader.text
+    assert all(text in reader.text for text in ("v0.10.0", "justfile", "large-error-threshold", "no answers", "sold"))
+
+
+def test_releases_are_in_the_order_of_versions() -> None:
+    assert list(REPORT.releases) == ["v0.1.0", "v0.3.0", "v0.10.0", "not known"]
+
+
+def test_what_people_wrote_is_text_in_the_markdown() -> None:
+    text = markdown(REPORT)
+    assert "<script" not in text
+    [row] = [line for line in text.splitlines() if line.startswith("| orders | clippy.toml")]
+    assert row.replace("\\|", "").count("|") == 5
+
+
+def test_the_reports_of_shards_join_to_that_of_the_whole(tmp_path: Path, fleet: Type) -> None:
+    for number, part in enumerate((REPORT.crates[:1], REPORT.crates[1:])):
+        write_report(Report(REPORT.target, REPORT.made, part), tmp_path / str(number))
+    done = fleet("report", "--merge", "0/fleet.json", "1/fleet.json", "--out", "whole")
+    assert done.exit_code == 0, done.output
+    joined = read_report(tmp_path / "whole" / "fleet.json")
+    assert {one.crate: one for one in joined.crates} == {one.crate: one for one in REPORT.crates}
+    assert fleet("report", "--merge", "0/fleet.json", "0/fleet.json").exit_code == 2
+
+
+def test_the_preset_for_renovate_keeps_its_schema_and_names_each_ring(tmp_path: Path, fleet: Type) -> None:
+    rows = """\
+orders = { ring = "canary", url = "git@git.example.org:acme/orders.git" }
+stock = { ring = "rest", url = "https://git.example.org/acme/core/stock" }
+bills = { ring = "rest", url = "ssh://git@git.example.org/acme/bills", freeze = "sold" }
+"""
+    head = '[rings.canary]\nschedule = ["before 6am on monday"]\n[rings.rest]\n'
+    write_manifest(tmp_path, "/somewhere", rows, head)
+    done = fleet("renovate")
+    assert done.exit_code == 0
+    preset = tmp_path / "preset.json"
+    preset.write_text(done.stdout, encoding="utf-8")
+    checker = str(Path(sys.executable).with_name("check-jsonschema"))
+    checked = subprocess.run([checker, "--builtin-schema", "vendor.renovate", str(preset)], check=False, text=True)
+    assert checked.returncode == 0
+    [canary, rest, frozen] = json.loads(done.stdout)["packageRules"]
+    assert canary["matchRepositories"] == ["acme/orders"]
+    assert canary["schedule"] == ["before 6am on monday"]
+    assert rest["matchRepositories"] == ["acme/bills", "acme/core/stock"]
+    assert (frozen["matchRepositories"], frozen["enabled"]) == (["acme/bills"], False)
