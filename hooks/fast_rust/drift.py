@@ -73,11 +73,11 @@ def _differences_of_keys(file: Path, path: str, keys: Mapping[Key, Any]) -> Iter
         yield Difference(path, State.CHANGED, found=f"{NO_TOML}{error}")
         return
     # Gates that have no key of their own to loosen.
-    staged = _get(found, ("workspace", "metadata", "staged"))
+    staged = value_at(found, ("workspace", "metadata", "staged"))
     for gate, why in staged.items() if isinstance(staged, dict) else ():
         yield Difference(path, State.LOOSENED, gate, "on", "off", str(why))
     for key, wanted in keys.items():
-        value = _get(found, key)
+        value = value_at(found, key)
         name = ".".join(key)
         if value is None and not is_dependency(key):
             yield Difference(path, State.MISSING, name, _short(key, wanted))
@@ -88,7 +88,8 @@ def _differences_of_keys(file: Path, path: str, keys: Mapping[Key, Any]) -> Iter
             yield Difference(path, state, name, _short(key, wanted), _short(key, value), reason)
 
 
-def _get(table: object, key: Key) -> Any:  # noqa: ANN401  A value of TOML.
+def value_at(table: object, key: Key) -> Any:  # noqa: ANN401  A value of TOML.
+    """The value of a key of a table; none where it has none."""
     for name in key:
         if not isinstance(table, dict) or name not in table:
             return None

@@ -9,7 +9,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Item
 
-from fast_rust.drift import is_dependency, item_at, keeps, restored
+from fast_rust.drift import is_dependency, item_at, keeps, restored, value_at
 from fast_rust.files import with_ends_of_lines
 from fast_rust.owned import Key
 
@@ -35,7 +35,7 @@ def merged(text: str, release_text: str, keys: Mapping[Key, Any], *, with_depend
     added: list[Key] = []
     looser: list[Key] = []
     for key, wanted in keys.items():
-        value = _get(found, key)
+        value = value_at(found, key)
         if value is None:
             if with_dependencies or not is_dependency(key):
                 added.append(key)
@@ -54,7 +54,7 @@ def _with_whole_tables(text: str, release_text: str, keys: Mapping[Key, Any]) ->
     for header, section in _sections(release_text):
         table = tuple(header.split("."))
         is_owned = any(key[: len(table)] == table for key in keys) and not is_dependency((*table, ""))
-        if is_owned and len(table) > (table[0] == "workspace") and _get(found, table) is None:
+        if is_owned and len(table) > (table[0] == "workspace") and value_at(found, table) is None:
             text = f"{text.rstrip()}\n\n{section.rstrip()}\n"
     return text
 
@@ -63,14 +63,6 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
     """The tables of a file of TOML that have a header of their own, with their text."""
     for part in re.split(r"(?m)^(?=\[[^\[\n]+\])", text)[1:]:
         yield part[1:].partition("]")[0], part
-
-
-def _get(table: object, key: Key) -> Any:  # noqa: ANN401  A value of TOML.
-    for name in key:
-        if not isinstance(table, dict) or name not in table:
-            return None
-        table = table[name]
-    return table
 
 
 def note(item: Item, reason: str) -> None:
@@ -145,7 +137,7 @@ def with_clear_lints(text: str) -> str:
 
 def with_platforms(text: str, release_text: str) -> str:
     """The manifest with the platforms that CI tests on."""
-    if _get(tomllib.loads(text), ("workspace", "metadata", "ci", "platforms")):
+    if value_at(tomllib.loads(text), ("workspace", "metadata", "ci", "platforms")):
         return text
     section = dict(_sections(release_text))["workspace.metadata.ci"]
     return f"{text.rstrip()}\n\n{section.rstrip()}\n"

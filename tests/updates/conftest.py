@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from fast_rust.command import application
 from fast_rust.rendering import ANSWERS_FILE
-from template import Outcome, Template, copier_in_process, copy_in_process, git, release
+from template import Outcome, Template, copier_in_process, copy_in_process, git, read_tree, release
 
 OURS = "\n# A line of ours.\n"
 ANSWERS: dict[str, str | bool] = {"kind": "lib", "sample": False, "copyright_holder": "Ada", "msrv": "1.86"}
@@ -97,6 +97,19 @@ class SmallDisk:
 
     folder: Path
     says: ClassVar = {"full": "No space left on device", "read-only": "Read-only file system"}
+
+    def refuses(self, command: Sequence[str], crate: Path, fault: str) -> None:
+        """Run a command once the disk is at fault: it has to say so, and to leave the crate as it was."""
+        before = read_tree(crate)
+        self.fill() if fault == "full" else self.make_read_only()
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 2, done.stderr
+        assert self.says[fault] in done.stderr
+        assert "Traceback" not in done.stderr
+        assert read_tree(crate) == before
+        if fault == "full":
+            self.empty()
+            assert git(crate, "status", "--porcelain") == ""
 
     def fill(self) -> None:
         with (self.folder / "ballast").open("wb", buffering=0) as ballast:
