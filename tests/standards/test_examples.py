@@ -156,7 +156,7 @@ def _clippy(workshop: Workshop, crate: Path) -> Mapping[str, Mapping[str, str]]:
 
 def _ast_grep(workshop: Workshop, crate: Path) -> Mapping[str, Mapping[str, str]]:
     [command] = re.findall(
-        r"(?m)^    (ast-grep scan .*) \|\| status=1;", (crate / "justfile").read_text(encoding="utf-8")
+        r"(?m)^    (ast-grep scan .*) \{\{ staged }} \|\| status=1;", (crate / "justfile").read_text(encoding="utf-8")
     )
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for match in json.loads(_run(workshop, crate, *command.split(), "--json")):
