@@ -142,7 +142,7 @@ def stop(service: subprocess.Popen[str]) -> bool:
 def say_what_next(seconds: float) -> None:
     """The way on for somebody who likes what they saw."""
     step(f"That took {seconds:.0f} s. Your own crate:")
-    console.print("  .venv/bin/copier copy . ../my-crate")
+    console.print('  .venv/bin/copier copy "$PWD" ../my-crate')
     console.print("  cd ../my-crate && cargo test")
 
 

@@ -70,7 +70,7 @@ def open_repository(address: str, *, needed: str | None = None, refresh: bool = 
     if (folder := Path(address).expanduser()).is_dir():
         if not folder.is_absolute():
             message = f"the template's address {address} is relative, so it depends on where one stands"
-            raise TemplateError(f"{message}: give it in full by --template")
+            raise TemplateError(f"{message}: write it in full, as `_src_path` of the crate's answers")
         return Repository(folder)
     url = next((full + address[3:] for short, full in SHORT_ADDRESSES.items() if address.startswith(short)), address)
     url = url.removeprefix("git+")

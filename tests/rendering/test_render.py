@@ -13,7 +13,7 @@ from pytest_copie.plugin import Copie
 
 from fast_rust.rendering import ANSWERS_FILE
 from ownership import owners
-from template import Template, copy, copy_in_process, read_tree
+from template import Template, copier, copy, copy_in_process, read_tree
 from variants import CHECKOUT, Variant, is_asked, pairwise_cover, questions
 
 MOST_FILES = {"lib": 35, "cli": 40, "service": 48}
@@ -205,3 +205,16 @@ def test_the_folder_gives_the_name_of_the_crate(template: Template, tmp_path: Pa
         proposed[folder] = yaml.safe_load((tmp_path / folder / ANSWERS_FILE).read_text())["crate_name"]
         shutil.rmtree(tmp_path / folder)
     assert proposed == names
+
+
+@pytest.mark.parametrize(("address", "is_told"), [(".", True), ("../repository", True), ("{absolute}", False)])
+def test_an_address_that_updates_cannot_find_is_told_of(
+    template: Template, tmp_path: Path, address: str, *, is_told: bool
+) -> None:
+    """Copier records it as it was typed, and looks for it from the crate."""
+    given = address.format(absolute=template.repository)
+    outcome = copier(
+        "copy", "--defaults", "--data=sample=false", given, str(tmp_path / "a1"), folder=template.repository
+    )
+    assert outcome.exit_code == 0, outcome.stderr
+    assert (f"Updates cannot find the template at {given}" in outcome.stderr) is is_told
