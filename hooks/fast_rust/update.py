@@ -211,15 +211,16 @@ def _mended(
     dropped = {path for path in old.files.keys() - new.files.keys() if not is_in(path, (*new.starters, *new.patterns))}
     gone = {path for path, change in changes.items() if change.fate is Fate.DELETED} | dropped
     there = sorted(path for path in gone if (crate / path).is_file())
-    if not there:
-        return
-    with TemporaryDirectory(prefix="fast-rust-") as folder:
-        rendering = render(answers, Path(folder) / "old")
+    before = old.files
+    if not before.keys() >= set(there):
+        # What is not managed has the crate's name in it, say, so no rendering is at hand.
+        with TemporaryDirectory(prefix="fast-rust-") as folder:
+            before = render(answers, Path(folder) / "old")
     for path in there:
         own = (crate / path).read_bytes().replace(b"\r\n", b"\n")
-        if rendering.get(path) == own:
+        if before.get(path) == own:
             yield path, Change(Fate.DELETED)
-        elif path in rendering:
+        elif path in before:
             yield path, Change(Fate.KEPT)
 
 
