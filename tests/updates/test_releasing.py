@@ -273,6 +273,22 @@ def test_a_moved_key_that_a_crate_had_changed_is_a_conflict_with_both_sides(benc
     assert ours in manifest.read_text(encoding="utf-8")
 
 
+# Users add their own tables at the end of these.
+OPEN_ENDED = ("Cargo.toml.jinja", "clippy.toml", "deny.toml")
+
+
+@pytest.mark.parametrize("path", OPEN_ENDED)
+def test_a_release_adds_nothing_to_the_end_of_a_file_that_users_add_to(releases: Releases, path: str) -> None:
+    """Else each crate in which somebody has done so would meet a conflict."""
+    ends = {tag: last_line(git(releases.repository, "show", f"{tag}:template/{path}")) for tag in releases.tags}
+    assert len(set(ends.values())) == 1, ends
+
+
+def last_line(text: str) -> str:
+    """The last line that comes into a crate."""
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("{%")][-1]
+
+
 # --- Where releases are found ---
 
 
