@@ -14,9 +14,10 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from fast_rust import merging, staging
+from fast_rust.files import as_git_has_it
 from fast_rust.inference import Answer, Crate, infer, read_crate
 from fast_rust.owned import Owned, of_rendering
-from fast_rust.releases import Repository, TemplateError, open_repository
+from fast_rust.releases import Repository, open_repository
 from fast_rust.rendering import (
     ANSWERS_FILE,
     OTHER_ANSWERS_FILE,
@@ -89,10 +90,8 @@ def plan(folder: Path, template: str, target: str | None, data: Mapping[str, str
     if crate.is_member and "lints" not in crate.manifest.get("workspace", {}):
         raise AdoptError(f"its workspace has no standards yet; this adopts all of it: `fast-rust adopt {crate.root}`")
     repository = open_repository(template, needed=target, refresh=True)
-    releases = repository.releases()
-    if not releases:
-        raise TemplateError(f"{template} has no release: its tags have to be versions, as v1.2.3")
-    release = target or releases[-1]
+    newest = repository.newest(template)
+    release = target or newest
     if "\nadopted:" not in repository.text(release, "copier.yml"):
         raise AdoptError(f"release {release} of the template cannot adopt a crate: take a newer one by --to")
     answers = _answers(crate, data)
@@ -158,7 +157,7 @@ def _fates(crate: Crate, rendering: Mapping[str, bytes], owned: Owned) -> dict[s
         elif not file.exists():
             fates[path] = Fate.ADDED
         else:
-            same = file.is_file() and file.read_bytes().replace(b"\r\n", b"\n") == content
+            same = file.is_file() and as_git_has_it(file.read_bytes()) == content
             fates[path] = Fate.THERE if same else Fate.PROPOSED
     for path, needed in NEEDS.items():
         if fates.get(path) is Fate.ADDED and fates.get(needed) is Fate.PROPOSED:

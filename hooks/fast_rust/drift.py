@@ -12,6 +12,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Array, Item
 
+from fast_rust.files import as_git_has_it
 from fast_rust.owned import Key, Owned
 
 LONGEST_VALUE = 60
@@ -51,15 +52,10 @@ def differences(crate: Path, owned: Owned) -> Iterator[Difference]:
         file = crate / path
         if not file.is_file():
             yield Difference(path, State.MISSING)
-        elif _lines(file.read_bytes()) != _lines(content):
+        elif as_git_has_it(file.read_bytes()) != as_git_has_it(content):
             yield Difference(path, State.CHANGED)
     for path in owned.shared:
         yield from _differences_of_keys(crate / path, path, owned.keys(path))
-
-
-def _lines(content: bytes) -> bytes:
-    """What git would store: the ends of lines may be those of the machine."""
-    return content.replace(b"\r\n", b"\n")
 
 
 def _differences_of_keys(file: Path, path: str, keys: Mapping[Key, Any]) -> Iterator[Difference]:

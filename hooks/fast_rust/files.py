@@ -9,6 +9,11 @@ def part_of(file: Path) -> Path:
     return file.with_name(f".{file.name}.part")
 
 
+def as_git_has_it(content: bytes) -> bytes:
+    """A text with the ends of lines that git stores; those in a working tree may be the machine's."""
+    return content.replace(b"\r\n", b"\n")
+
+
 def with_ends_of_lines(content: bytes, like: bytes) -> bytes:
     """A text whose lines end as those of another do: as on Windows, or as they are."""
     return content.replace(b"\n", b"\r\n") if b"\r\n" in like else content

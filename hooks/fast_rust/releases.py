@@ -34,6 +34,15 @@ class Repository:
         versions = {tag: version for tag in self._git("tag", "--list").split() if (version := _version(tag))}
         return sorted((tag for tag in versions if not versions[tag].is_prerelease), key=lambda tag: versions[tag])
 
+    def newest(self, address: str) -> str:
+        """The newest release of what people know by its address.
+
+        Raises TemplateError where there is none.
+        """
+        if not (releases := self.releases()):
+            raise TemplateError(f"{address} has no release: its tags have to be versions, as v1.2.3")
+        return releases[-1]
+
     def commit(self, release: str) -> str:
         """The commit of a release; also of what Copier records between two releases.
 

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from packaging.version import Version
 
-from fast_rust.files import part_of, replace_file
+from fast_rust.files import as_git_has_it, part_of, replace_file
 from fast_rust.owned import Owned, is_in, owned_by
 from fast_rust.releases import Repository, TemplateError, open_repository
 from fast_rust.rendering import Answers, answers_file, render, require_answers
@@ -90,10 +90,8 @@ def plan(crate: Path, target: str | None = None, data: Mapping[str, str] | None 
     """
     answers = require_answers(crate)
     repository = open_repository(answers.source, needed=answers.release, refresh=True)
-    releases = repository.releases()
-    if not releases:
-        raise TemplateError(f"{answers.source} has no release: its tags have to be versions, as v1.2.3")
-    target = target or releases[-1]
+    releases, newest = repository.releases(), repository.newest(answers.source)
+    target = target or newest
     if repository.commit(target) == repository.commit(answers.release) and not data:
         return None
     if target in releases and answers.release in releases and Version(target) < Version(answers.release):
@@ -185,7 +183,7 @@ def _without_ends_of_lines(conflict: Change) -> Change:
     contents = {side.number: side.content for side in conflict.sides}
     if b"\r\n" not in contents.get("2", b"") or contents.keys() != {"1", "2", "3"}:
         return conflict
-    before, own, after = (contents[number].replace(b"\r\n", b"\n") for number in "123")
+    before, own, after = (as_git_has_it(contents[number]) for number in "123")
     merged = merge(own, before, after)
     if merged is None:
         return conflict
@@ -217,7 +215,7 @@ def _mended(
         with TemporaryDirectory(prefix="fast-rust-") as folder:
             before = render(answers, Path(folder) / "old")
     for path in there:
-        own = (crate / path).read_bytes().replace(b"\r\n", b"\n")
+        own = as_git_has_it((crate / path).read_bytes())
         if before.get(path) == own:
             yield path, Change(Fate.DELETED)
         elif path in before:

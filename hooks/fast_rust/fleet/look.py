@@ -7,6 +7,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from fast_rust import drift
+from fast_rust.files import as_git_has_it
 from fast_rust.fleet.forms import Shelf
 from fast_rust.fleet.manifest import Crate
 from fast_rust.fleet.outcome import Outcome, State, failed
@@ -101,7 +102,7 @@ def _fates(crate: Path, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> I
     """What becomes of each file that the template has a part in and the update changes."""
     for path in sorted(old.keys() | new.keys()):
         file = crate / path
-        own = file.read_bytes().replace(b"\r\n", b"\n") if file.is_file() else None
+        own = as_git_has_it(file.read_bytes()) if file.is_file() else None
         match old.get(path), own, new.get(path):
             case before, _, after if before == after:
                 pass

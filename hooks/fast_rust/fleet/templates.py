@@ -24,10 +24,7 @@ def target_of(manifest: Manifest, target: str | None) -> str:
     if target is not None:
         repository.commit(target)
         return target
-    releases = repository.releases()
-    if not releases:
-        raise TemplateError(f"{manifest.template} has no release: its tags have to be versions, as v1.2.3")
-    return releases[-1]
+    return repository.newest(manifest.template)
 
 
 def refresh(crates: Iterable[Crate]) -> None:
