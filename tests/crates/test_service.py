@@ -9,6 +9,7 @@ import random
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -432,7 +433,10 @@ def test_client_that_leaves_is_no_error(quiet: Start) -> None:
 def test_whom_a_connection_failed_with_is_logged(quiet: Start) -> None:
     service = quiet("--log-filter", "debug")
     held = service.held()
+    service.wait_in_flight(1)
     host, port = held.getsockname()
+    # A reset, as a plain end may come after the last write, and then nothing has failed.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     held.close()
     service.event(message="connection failed", peer=f"{host}:{port}")
 
