@@ -1,12 +1,14 @@
 """The report shows what is so, to programs, in a text, and in a browser."""
 
 import json
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 from fast_rust.fleet.outcome import Outcome, State
+from fast_rust.fleet.page import page
 from fast_rust.fleet.report import Report, markdown, read_report, write_report
 from fleet.conftest import Type, write_manifest
 
@@ -68,6 +70,13 @@ def test_the_page_needs_nothing_else_and_runs_nothing(tmp_path: Path) -> None:
     assert reader.tags.count("svg") == 2
     assert NASTY in reader.text
     assert all(text in reader.text for text in ("v0.10.0", "justfile", "large-error-threshold", "no answers", "sold"))
+
+
+def test_only_what_is_at_the_newest_release_looks_good() -> None:
+    states = (State.UP_TO_DATE, State.BEHIND, State.CONFLICT)
+    tiles = page(Report("v0.3.0", "2026-01-02", tuple(Outcome(str(state), state) for state in states)))
+    found = re.findall(r'<b class="(\w+)">1</b>([\w ]+)', tiles)
+    assert found == [("good", "up to date"), ("open", "behind"), ("bad", "conflict")]
 
 
 def test_releases_are_in_the_order_of_versions() -> None:

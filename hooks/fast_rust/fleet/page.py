@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from fast_rust.fleet.outcome import Outcome
+from fast_rust.fleet.outcome import Outcome, State
 from fast_rust.fleet.report import Report
 
 BAR, STEP, NAMES, WIDTH = 20, 28, 260, 760
@@ -55,12 +55,15 @@ def page(report: Report) -> str:
 
 
 def _states(report: Report) -> str:
-    persons = {str(one.state) for one in report.crates if one.state.needs_a_person}
-    items = [
-        f'<li><b class="{"bad" if state in persons else "good"}">{count}</b>{escape(state)}</li>'
-        for state, count in report.states.items()
-    ]
+    items = [f'<li><b class="{_tone(State(state))}">{count}</b>{state}</li>' for state, count in report.states.items()]
     return f'<ul class="states">{"".join(items)}</ul>'
+
+
+def _tone(state: State) -> str:
+    """What is behind or frozen is neither good nor bad."""
+    if state.needs_a_person:
+        return "bad"
+    return "good" if state in {State.IN_LINE, State.UP_TO_DATE} else "open"
 
 
 def _row(one: Outcome) -> tuple[str, ...]:
