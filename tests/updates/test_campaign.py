@@ -1,7 +1,7 @@
 """Crates of every kind, made from past releases and acted on as users do, come to this release and lose no line.
 
-Of every kind from the oldest release, and of one kind from one of the last three, which take turns; with --exhaustive
-of every kind from all of these.
+Each act once for each kind; the oldest release and the last three take turns, so each act is done to crates of three
+releases, and crates of each kind come from all four. With --exhaustive of every kind from all four.
 """
 
 import os
@@ -62,15 +62,13 @@ class Scenario:
 
 
 def scenarios(*, exhaustive: bool) -> Iterator[Scenario]:
-    """Each act once for each kind from the oldest release, and once for one kind from one of the last three."""
-    [oldest, *_] = tags = list(past_releases())
-    kinds = [str(kind) for kind in domain("kind")]
+    """Each act once for each kind, from a release of those that take turns, or from all of them."""
+    tags = list(past_releases())
+    tags = list(dict.fromkeys([tags[0], *tags[-3:]]))
     for turn, act in enumerate(ACTS):
-        round_, chosen = divmod(turn, len(kinds))
-        for number, kind in enumerate(kinds):
-            recent = tags[-3:] if exhaustive else [tags[-3:][round_ % len(tags[-3:])]] if number == chosen else []
-            for tag in dict.fromkeys([oldest, *recent]):
-                yield Scenario(kind, act, tag, number + turn)
+        for number, kind in enumerate(domain("kind")):
+            for tag in tags if exhaustive else [tags[(turn + number) % len(tags)]]:
+                yield Scenario(str(kind), act, tag, number + turn)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
