@@ -193,8 +193,9 @@ def main(arguments: Sequence[str]) -> None:
         "The start of a run is not shared; it is most of what ten crates take when they are planned again.\n\n"
         f"{table(('command', 'crates', 'one', 'two', 'times as fast', 'of ideal'), jobs)}\n\n"
         "## Killed\n\n"
-        f"`make fleet-kills` kills {KILLS} runs of `bootstrap`, `update` and `plan` at random moments, every second time with"
-        " all their processes, types the command again, and fails unless all is as an undisturbed run leaves it.\n",
+        f"`make fleet-kills` kills {KILLS} runs of `bootstrap`, `update` and `plan` at random moments, every second"
+        " time with all their processes, types the command again, and fails unless all is as an undisturbed run leaves"
+        " it.\n",
     )
 
 
