@@ -28,6 +28,8 @@ from fast_rust.fleet.workers import Task, by_repository, run
 from fast_rust.releases import TemplateError
 
 NEEDS_WORK, COULD_NOT, STOPPED = 1, 2, 3
+# A run that was killed and goes on tries these again.
+TRIED_AGAIN = {State.ERROR, State.CHECKS_FAILED}
 Job = TypeVar("Job")
 
 application = typer.Typer(
@@ -92,26 +94,30 @@ class Run:
         given |= {} if self.resumes else {"begun": time.time_ns()}
         with only_run(self.manifest), self._progress() as progress:
             journal = Journal(self.manifest.state_folder / f"{self.command}.jsonl", given)
-            resumed = {name for name, one in journal.done.items() if one.state is not State.ERROR}
+            for name in [name for name, one in journal.done.items() if one.state in TRIED_AGAIN]:
+                del journal.done[name]
+            resumed = set(journal.done)
             bar = progress.add_task(self.command, total=len(crates), completed=len(resumed))
             stopped = ""
             for ring, settings in self.manifest.rings.items():
                 members = [crate for crate in crates if crate.ring == ring]
                 limit = settings.max_failures * len(members)
+
+                def goes_on(members: Sequence[Crate] = members, limit: float = limit) -> bool:
+                    return _failures(journal, members) <= limit
+
                 tasks = [
                     Task(group, job_of(ring))
                     for group in by_repository(members)
                     if not stopped and not all(crate.name in resumed for crate in group)
                 ]
-                with closing(run(tasks, work, self.jobs)) as results:
+                with closing(run(tasks, work, self.jobs, goes_on)) as results:
                     for _, outcomes in results:
                         for one in outcomes:
                             journal.note(one)
                             self._show(one)
                         progress.advance(bar, len(outcomes))
-                        if _failures(journal, members) > limit:
-                            break
-                if not stopped and _failures(journal, members) > limit:
+                if not stopped and not goes_on():
                     stopped = f"ring {ring} stopped, since too many of its crates fail the checks"
             found = [journal.done.get(crate.name) or _not_reached(crate, stopped) for crate in crates]
             journal.end()
@@ -272,16 +278,22 @@ def update(  # noqa: PLR0913
 ) -> None:
     """Bring crates to a release, each on the branch copier-fast-rust/vX.Y.Z of its clone."""
     if one:
-        outcome = updating.update_here(Path(), to)
+        if ring or shard or push:
+            typer.echo("error: --one is about this folder alone: leave out --ring, --shard and --push", err=True)
+            raise typer.Exit(COULD_NOT)
+        outcome = updating.update_here(Path(), to, dry_run=dry_run)
         typer.echo(json.dumps(outcome.as_dict()) if as_json else f"{outcome.state}: {outcome.detail}".rstrip(": "))
         raise typer.Exit(int(outcome.state.needs_a_person))
     with _explained():
         fleet = _read(manifest, ring, shard)
+        if shard and not ring and len(fleet.rings) > 1:
+            raise ManifestError("a shard does not know how a ring fares in the others: name one ring, too, by --ring")
         target = templates.target_of(fleet, to)
         logs = fleet.state_folder / "logs"
 
         def job_of(name: str) -> updating.Wanted:
-            return updating.Wanted(target, tuple(fleet.rings[name].checks), logs, push, dry_run)
+            settings = fleet.rings[name]
+            return updating.Wanted(target, tuple(settings.checks), settings.max_minutes, logs, push, dry_run)
 
         name = "update-trial" if dry_run else "update"
         found = Run(fleet, name, jobs, as_json).go({"target": target, "push": push}, updating.update, job_of)
@@ -313,7 +325,9 @@ def report(  # noqa: PLR0913
                     vars(wanted), look.look, lambda _: wanted
                 )
             today = datetime.now(UTC).strftime("%Y-%m-%d")
-            made = reporting.Report(wanted.label or wanted.target, today, tuple(found))
+            made = reporting.Report(
+                wanted.label or wanted.target, today, tuple(found), read_shard(shard) if shard else None
+            )
         for file in reporting.write_report(made, out):
             typer.echo(file)
 

@@ -76,7 +76,11 @@ def open_repository(address: str, *, needed: str | None = None, refresh: bool = 
     A mirror is fetched anew if it lacks the release that is needed, or on request.
     Raises TemplateError where it cannot be had.
     """
-    if (folder := Path(address).expanduser()).is_dir():
+    try:
+        is_here = (folder := Path(address).expanduser()).is_dir()
+    except (OSError, RuntimeError) as error:
+        raise TemplateError(f"the template's address {address} leads nowhere: {error}") from error
+    if is_here:
         if not folder.is_absolute():
             message = f"the template's address {address} is relative, so it depends on where one stands"
             raise TemplateError(f"{message}: write it in full, as `_src_path` of the crate's answers")

@@ -16,6 +16,9 @@ from fast_rust.drift_command import inspect
 from fast_rust.fleet.bootstrap import Wanted, bootstrap
 from fast_rust.fleet.manifest import Crate
 from fast_rust.fleet.outcome import State
+from fast_rust.fleet.repositories import commit_all
+from fast_rust.fleet.update import Wanted as Checked
+from fast_rust.fleet.update import check
 from fast_rust.fleet.workers import Task, run
 from fleet.conftest import COMMAND, NEW, OLD, Type, change, commit, write_manifest
 from fleet.deadly import die
@@ -102,6 +105,28 @@ def test_bootstrap_leaves_alone_what_is_there_and_says_so_of_what_it_cannot_make
     }
     shutil.rmtree(small.clones / "plain")
     assert picture(small) == before
+
+
+def test_bootstrap_never_exchanges_a_repository_that_has_anything_in_it(
+    two_releases: Path, fleet: Type, tmp_path: Path
+) -> None:
+    """Only a clone of an empty remote is one to begin in, whatever git says of HEAD."""
+    write_manifest(tmp_path, two_releases, "begun = {}\nelsewhere = {}\nstrange = {}\nsold = { freeze = 'sold' }\n")
+    clones = tmp_path / "clones"
+    for name in ("begun", "elsewhere", "strange"):
+        (clones / name).mkdir(parents=True)
+        git(clones / name, "init", "--quiet", "--initial-branch=main")
+        (clones / name / "notes.txt").write_text("A week of work\n", encoding="utf-8")
+    commit(clones / "elsewhere")
+    git(clones / "elsewhere", "branch", "--move", "develop")
+    git(clones / "elsewhere", "symbolic-ref", "HEAD", "refs/heads/main")
+    commit(clones / "strange")
+    corrupt(clones / "strange")
+    before = {name: read_tree(clones / name) for name in ("begun", "elsewhere", "strange")}
+    done = fleet("bootstrap", "--to", OLD, "--json")
+    assert states(done.stdout) == dict.fromkeys(before, "error") | {"sold": "frozen"}
+    assert {name: read_tree(clones / name) for name in before} == before
+    assert not (clones / "sold").exists()
 
 
 def old_crate(folder: Path) -> Task[Wanted]:
@@ -202,6 +227,53 @@ def test_a_branch_is_made_anew_on_a_newer_base_but_never_over_commits_of_others(
     assert states(fleet("update", "--json").stdout)["orders"] == "up to date"
 
 
+def test_what_others_pushed_to_the_branch_is_never_pushed_over(small: Fleet, fleet: Type, tmp_path: Path) -> None:
+    """Neither a commit that they added, nor one of ours that they amended, fetched or not."""
+    only(small, "orders")
+    orders, hosted, theirs = small.clones / "orders", tmp_path / "orders.git", tmp_path / "theirs"
+    git(tmp_path, "clone", "--quiet", "--bare", str(orders), str(hosted))
+    git(orders, "remote", "add", "origin", str(hosted))
+    assert states(fleet("update", "--push", "--json").stdout) == {"orders": "updated"}
+    git(tmp_path, "clone", "--quiet", "--branch", BRANCH, str(hosted), str(theirs))
+    for amend in ("--amend", "--no-edit"), ("--message", "Make it compile"):
+        git(theirs, "reset", "--quiet", "--hard", f"origin/{BRANCH}")
+        (theirs / "NEWS.md").write_text(f"{amend}\n", encoding="utf-8")
+        git(theirs, "add", "--all")
+        git(theirs, "commit", "--quiet", *amend)
+        git(theirs, "push", "--quiet", "--force", "origin", BRANCH)
+        kept = git(hosted, "rev-parse", BRANCH)
+        commit_file(orders, f"{amend[0]}.md")
+        assert states(fleet("update", "--push", "--json").stdout) == {"orders": "error"}
+        git(orders, "fetch", "--quiet", "origin")
+        assert states(fleet("update", "--push", "--json").stdout) == {"orders": "changed by others"}
+        assert git(hosted, "rev-parse", BRANCH) == kept
+        git(orders, "push", "--quiet", "--force", "origin", BRANCH)
+        git(theirs, "fetch", "--quiet", "origin")
+
+
+def only(fleet: Fleet, name: str) -> None:
+    """Leave one crate in the manifest, which has but one ring then."""
+    write_manifest(fleet.manifest.parent, fleet.template, f"{name} = {{}}\n")
+
+
+def test_a_dry_run_pushes_nothing(small: Fleet, fleet: Type, tmp_path: Path) -> None:
+    only(small, "orders")
+    hosted = tmp_path / "orders.git"
+    git(tmp_path, "clone", "--quiet", "--bare", str(small.clones / "orders"), str(hosted))
+    git(small.clones / "orders", "remote", "add", "origin", str(hosted))
+    fleet("update")
+    assert states(fleet("update", "--push", "--dry-run", "--json").stdout) == {"orders": "there already"}
+    assert not git(hosted, "branch", "--list", BRANCH)
+
+
+def test_what_the_crate_ignores_is_on_the_branch_if_the_release_has_it(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / ".gitignore").write_text("news.yml\n", encoding="utf-8")
+    (tmp_path / "news.yml").write_text("new: true\n", encoding="utf-8")
+    commit_all(tmp_path, ".", "Update")
+    assert "news.yml" in git(tmp_path, "ls-tree", "--name-only", "HEAD").split()
+
+
 def commit_file(crate: Path, name: str) -> None:
     (crate / name).write_text("Ours\n", encoding="utf-8")
     commit(crate)
@@ -245,6 +317,38 @@ def test_a_worker_that_dies_takes_only_its_own_crate_with_it() -> None:
     crates = [Crate(name, Path(name), ".", "", "all", "", "", {}, {}, 1) for name in "abcde"]
     found = [one for _, outcomes in run([Task((crate,), None) for crate in crates], die, 2) for one in outcomes]
     assert {one.crate: one.state for one in found} == dict.fromkeys("acde", State.THERE) | {"b": State.ERROR}
+
+
+def test_what_is_under_way_when_a_ring_stops_is_brought_to_its_end_and_told() -> None:
+    """And what has not begun is not begun."""
+    crates = [Crate(name, Path(name), ".", "", "all", "", "", {}, {}, 1) for name in "acdefgh"]
+    told: list[str] = []
+
+    def goes_on() -> bool:
+        return not told
+
+    for _, outcomes in run([Task((crate,), None) for crate in crates], die, 1, goes_on):
+        told += [one.crate for one in outcomes]
+    # One process takes in one more than it works on.
+    assert "a" in told
+    assert len(told) <= 2
+
+
+def test_checks_that_never_end_or_leave_something_running_hold_nothing_up(
+    small: Fleet, fleet: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(small, "orders")
+    noted = small.manifest.parent / "pid"
+    checks = ["sh", "-c", f"sleep 600 & echo $! >{noted}"]
+    change(small.manifest, "[crates]", f"[rings.all]\nchecks = {checks}\n[crates]")
+    assert states(fleet("update", "--dry-run", "--json").stdout) == {"orders": "updated"}
+    left = Path("/proc", noted.read_text(encoding="utf-8").strip(), "cmdline")
+    # Of a process that nobody has waited for, as in a container without an init, there is an empty line.
+    assert not left.exists() or not left.read_bytes()
+    wanted = Checked("v1", ("sleep", "600"), 1, small.manifest.parent / "logs", push=False, dry_run=False)
+    monkeypatch.setattr("fast_rust.fleet.update.SECONDS_A_MINUTE", 0.01)
+    crate = Crate("orders", small.clones / "orders", ".", "", "all", "", "", {}, {}, 1)
+    assert "took more than 1 minutes" in check(small.clones / "orders", wanted, [crate])
 
 
 def test_a_second_run_on_the_same_manifest_refuses(small: Fleet, fleet: Type) -> None:
@@ -328,3 +432,39 @@ def test_one_updates_the_checkout_it_stands_in_and_exits_as_a_script_should(smal
     before = read_tree(bills)
     assert one(bills) == 1
     assert read_tree(bills) == before
+
+
+@pytest.mark.parametrize(("option", "code"), [(("--dry-run",), 0), (("--push",), 2), (("--ring", "rest"), 2)])
+def test_one_keeps_to_the_folder_or_says_what_it_cannot(small: Fleet, option: tuple[str, ...], code: int) -> None:
+    orders = small.clones / "orders"
+    before = read_tree(orders)
+    done = subprocess.run([COMMAND, "fleet", "update", "--one", *option], cwd=orders, check=False)
+    assert done.returncode == code
+    assert read_tree(orders) == before
+
+
+@pytest.mark.usefixtures("small")
+def test_a_shard_of_several_rings_is_refused(fleet: Type) -> None:
+    """It would not know that a ring is stopped in another shard."""
+    done = fleet("update", "--shard", "1/2")
+    assert done.exit_code == 2
+    assert "--ring" in done.stderr
+
+
+def test_a_crate_that_is_not_there_is_for_a_person(small: Fleet, fleet: Type) -> None:
+    shutil.rmtree(small.clones / "orders")
+    done = fleet("drift", "--ring", "canary", "--json")
+    assert states(done.stdout) == {"orders": "missing"}
+    assert done.exit_code == 1
+    planned = fleet("bootstrap", "--to", OLD, "--ring", "canary", "--dry-run", "--json")
+    assert states(planned.stdout) == {"orders": "would be made"}
+    assert planned.exit_code == 0
+
+
+def test_a_template_that_nobody_can_look_at_is_said_of_its_crate_alone(small: Fleet, fleet: Type) -> None:
+    file = small.clones / "orders" / ".copier-answers.yml"
+    change(file, f"_src_path: {small.template}", "_src_path: ~nobody-of-that-name/template")
+    commit(file.parent)
+    found = states(fleet("drift", "--json").stdout)
+    assert found["orders"] == "error"
+    assert found["audit"] == "in line"

@@ -87,7 +87,7 @@ def test_an_answer_that_is_not_valid_is_told_as_the_template_tells_it(
 
 def test_init_writes_a_manifest_of_a_folder_of_clones(tmp_path: Path, fleet: Type) -> None:
     answers = "_commit: v1\n_src_path: x\ncrate_name: x\n"
-    for name, crates in {"stock": [".", "crates/reader"], "notes": []}.items():
+    for name, crates in {"stock": [".", "crates/reader", "tools/reader"], "notes": []}.items():
         repository = tmp_path / "clones" / name
         repository.mkdir(parents=True)
         git(repository, "init", "--quiet")
@@ -99,12 +99,20 @@ def test_init_writes_a_manifest_of_a_folder_of_clones(tmp_path: Path, fleet: Typ
     read = read_manifest(tmp_path / "fleet.toml")
     assert [(crate.name, crate.folder) for crate in read.crates] == [
         ("stock", tmp_path / "clones" / "stock"),
-        ("stock.reader", tmp_path / "clones" / "stock" / "crates" / "reader"),
+        ("stock-crates-reader", tmp_path / "clones" / "stock" / "crates" / "reader"),
+        ("stock-tools-reader", tmp_path / "clones" / "stock" / "tools" / "reader"),
     ]
     assert read.crates[1].url == "https://git.example.org/acme/stock.git"
     again = fleet("init", "clones", "--template", "/somewhere")
     assert again.exit_code == 2
     assert "is there already" in again.stderr
+
+
+def test_a_list_in_another_encoding_is_refused(tmp_path: Path, fleet: Type) -> None:
+    (tmp_path / "crates.csv").write_bytes("name,owner\na,Müller\n".encode("latin-1"))
+    done = fleet("init", "crates.csv", "--template", "/somewhere")
+    assert done.exit_code == 2
+    assert "is not UTF-8" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["kind\nlib\n", "name\na\na\n", "name,kind\n,lib\n"])

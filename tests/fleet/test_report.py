@@ -92,12 +92,15 @@ def test_what_people_wrote_is_text_in_the_markdown() -> None:
 
 def test_the_reports_of_shards_join_to_that_of_the_whole(tmp_path: Path, fleet: Type) -> None:
     for number, part in enumerate((REPORT.crates[:1], REPORT.crates[1:])):
-        write_report(Report(REPORT.target, REPORT.made, part), tmp_path / str(number))
+        write_report(Report(REPORT.target, REPORT.made, part, (number + 1, 2)), tmp_path / str(number))
     done = fleet("report", "--merge", "0/fleet.json", "1/fleet.json", "--out", "whole")
     assert done.exit_code == 0, done.output
     joined = read_report(tmp_path / "whole" / "fleet.json")
     assert {one.crate: one for one in joined.crates} == {one.crate: one for one in REPORT.crates}
-    assert fleet("report", "--merge", "0/fleet.json", "0/fleet.json").exit_code == 2
+    assert fleet("report", "--merge", "0/fleet.json", "1/fleet.json", "1/fleet.json").exit_code == 2
+    incomplete = fleet("report", "--merge", "0/fleet.json")
+    assert incomplete.exit_code == 2
+    assert "no report of shard 2/2" in incomplete.stderr
 
 
 def test_the_preset_for_renovate_keeps_its_schema_and_names_each_ring(tmp_path: Path, fleet: Type) -> None:
@@ -105,8 +108,9 @@ def test_the_preset_for_renovate_keeps_its_schema_and_names_each_ring(tmp_path: 
 orders = { ring = "canary", url = "git@git.example.org:acme/orders.git" }
 stock = { ring = "rest", url = "https://git.example.org/acme/core/stock" }
 bills = { ring = "rest", url = "ssh://git@git.example.org/acme/bills", freeze = "sold" }
+reader = { path = "stock", subdirectory = "reader", url = "https://git.example.org/acme/core/stock", freeze = "old" }
 """
-    head = '[rings.canary]\nschedule = ["before 6am on monday"]\n[rings.rest]\n'
+    head = '[defaults]\nring = "rest"\n[rings.canary]\nschedule = ["before 6am on monday"]\n[rings.rest]\n'
     write_manifest(tmp_path, "/somewhere", rows, head)
     done = fleet("renovate")
     assert done.exit_code == 0
@@ -115,8 +119,10 @@ bills = { ring = "rest", url = "ssh://git@git.example.org/acme/bills", freeze = 
     checker = str(Path(sys.executable).with_name("check-jsonschema"))
     checked = subprocess.run([checker, "--builtin-schema", "vendor.renovate", str(preset)], check=False, text=True)
     assert checked.returncode == 0
-    [canary, rest, frozen] = json.loads(done.stdout)["packageRules"]
+    [canary, rest, frozen, part] = json.loads(done.stdout)["packageRules"]
     assert canary["matchRepositories"] == ["acme/orders"]
     assert canary["schedule"] == ["before 6am on monday"]
     assert rest["matchRepositories"] == ["acme/bills", "acme/core/stock"]
     assert (frozen["matchRepositories"], frozen["enabled"]) == (["acme/bills"], False)
+    assert "matchFileNames" not in frozen
+    assert (part["matchRepositories"], part["matchFileNames"]) == (["acme/core/stock"], ["reader/*"])

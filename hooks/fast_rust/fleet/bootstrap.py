@@ -39,6 +39,9 @@ def bootstrap(task: Task[Wanted]) -> list[Outcome]:
     """See to it that the crates of a repository exist, and were made from the template or adopted."""
     outcomes = []
     for crate in task.crates:
+        if crate.freeze:
+            outcomes.append(Outcome(crate.name, State.FROZEN, crate.freeze))
+            continue
         try:
             outcomes.append(_bootstrap(crate, task.job))
         except Exception as error:  # noqa: BLE001  One bad crate never stops the others.
@@ -52,11 +55,12 @@ def _bootstrap(crate: Crate, wanted: Wanted) -> Outcome:
         return _start(crate, wanted, facts)
     if not crate.repository.exists():
         if wanted.dry_run:
-            return Outcome(crate.name, State.MISSING, f"would clone {crate.url}", facts)
+            return Outcome(crate.name, State.WOULD_BE_MADE, f"cloned from {crate.url}", facts)
         _clone(crate)
     if not (crate.repository / ".git").exists():
         raise GitError(f"{crate.repository} is there, and is no git repository: `git init`, and commit all")
     if not is_commit(crate.repository, "HEAD"):
+        _require_empty(crate.repository)
         return _start(crate, wanted, facts)
     if answers_file(crate.folder).is_file():
         return Outcome(crate.name, State.THERE, _push(crate, wanted), facts)
@@ -64,6 +68,17 @@ def _bootstrap(crate: Crate, wanted: Wanted) -> Outcome:
         message = "a further crate of a repository is made by hand, since its workspace has to name it: docs/create.md"
         return Outcome(crate.name, State.SKIPPED, message, facts)
     return _adopt(crate, wanted, facts)
+
+
+def _require_empty(repository: Path) -> None:
+    """Where HEAD is no commit, only a clone of an empty remote may be exchanged for a new crate.
+
+    Raises GitError where git cannot read the repository, or there is work in it.
+    """
+    if branches := git(repository, "for-each-ref", "--format=%(refname:short)").split():
+        raise GitError(f"{repository} has {branches[0]}, and none of it is checked out: `git switch` to a branch")
+    if any(path.name != ".git" for path in repository.iterdir()):
+        raise GitError(f"{repository} has files and no commit: commit them, then it is adopted; or delete them")
 
 
 _not_asked: dict[str, frozenset[str]] = {}
@@ -91,7 +106,8 @@ def _find_not_asked(crate: Crate, wanted: Wanted) -> frozenset[str]:
             run_copy(
                 wanted.template,
                 Path(folder) / crate.name,
-                data=dict(crate.given),
+                # What a crate is called is a matter of its own, and of others than those that are made here.
+                data={**crate.given, "crate_name": IDENTITY["crate_name"]},
                 vcs_ref=wanted.release,
                 defaults=True,
                 quiet=True,
@@ -114,10 +130,13 @@ def require_answers_that_apply(manifest: Manifest, release: str) -> None:
     wanted = Wanted(manifest.template, release, push=False, dry_run=True)
     faults = []
     for crate in manifest.crates:
-        if answers_file(crate.folder).is_file():
-            continue
         try:
+            if crate.freeze or answers_file(crate.folder).is_file():
+                continue
             asked(crate, wanted)
+        except OSError:
+            # What cannot be read is said of the crate by who works on it.
+            continue
         except (RefusedError, RenderingError) as error:
             faults.append(f"{manifest.path}:{crate.line}: crates.{crate.name}.answers: {error}")
     if faults:
@@ -130,7 +149,7 @@ def _start(crate: Crate, wanted: Wanted, facts: Mapping[str, Any]) -> Outcome:
         message = "the repository is not there: give its root a row, and make this crate by hand: docs/create.md"
         return Outcome(crate.name, State.SKIPPED, message, facts)
     if wanted.dry_run:
-        return Outcome(crate.name, State.MISSING, f"would be made from {wanted.release}", facts)
+        return Outcome(crate.name, State.WOULD_BE_MADE, f"from {wanted.release}", facts)
     # Made beside, and put in place as a whole; what a run that was killed left there is of no use.
     part, old = (crate.repository.with_name(f".{crate.repository.name}.{end}") for end in ("part", "old"))
     shutil.rmtree(part, ignore_errors=True)
@@ -179,6 +198,6 @@ def _adopt(crate: Crate, wanted: Wanted, facts: Mapping[str, Any]) -> Outcome:
     data = {name: str(value).lower() if isinstance(value, bool) else value for name, value in crate.answers.items()}
     plan = adopt.plan(crate.folder, wanted.template, wanted.release, data)
     if wanted.dry_run:
-        return Outcome(crate.name, State.MISSING, "would be adopted", facts)
+        return Outcome(crate.name, State.WOULD_BE_MADE, "adopted", facts)
     adopt.apply(plan)
     return Outcome(crate.name, State.ADOPTED, f"on branch {adopt.BRANCH}", facts)

@@ -2,7 +2,9 @@
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from io import StringIO
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +26,21 @@ def of_folder(folder: Path) -> dict[str, dict[str, Any]]:
     for repository in sorted(path for path in folder.iterdir() if (path / ".git").exists()):
         crates = [crate for crate in crates_below(repository) if _is_crate(crate)]
         for crate in crates:
-            row: dict[str, Any] = {}
-            name = repository.name
-            if crate != repository:
-                row = {"path": repository.name, "subdirectory": crate.relative_to(repository).as_posix()}
-                name = f"{repository.name}.{crate.name}"
+            below = crate.relative_to(repository)
+            name = _unlike(rows, _name("-".join([repository.name, *below.parts])))
+            row: dict[str, Any] = {} if name == repository.name else {"path": repository.name}
+            if below.parts:
+                row["subdirectory"] = below.as_posix()
             if url := try_git(repository, "remote", "get-url", "origin").stdout.strip():
                 row["url"] = url
-            rows[_name(name)] = row
+            rows[name] = row
     return rows
+
+
+def _unlike(rows: Container[str], name: str) -> str:
+    """A name that no other row has."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if one not in rows)
 
 
 def _is_crate(folder: Path) -> bool:
@@ -49,7 +57,11 @@ def of_csv(path: Path) -> dict[str, dict[str, Any]]:
     Raises ManifestError where a name is missing or there twice.
     """
     rows: dict[str, dict[str, Any]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path} is not UTF-8: save it so") from error
+    with StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
         for line in reader:
             name = (line.pop("name", None) or "").strip()

@@ -35,6 +35,8 @@ class Ring(_Strict):
 
     checks: list[Text] = []
     """A command that has to succeed in an updated crate, by its words."""
+    max_minutes: Annotated[StrictInt, Field(ge=1)] = 60
+    """How long the checks of a crate may take."""
     max_failures: Annotated[StrictFloat | StrictInt, Field(ge=0, le=1)] = 0.1
     """The share of its crates that may fail the checks; with more, the ring stops, and those after it."""
     schedule: list[Text] = ["at any time"]

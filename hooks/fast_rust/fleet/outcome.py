@@ -18,6 +18,7 @@ class State(StrEnum):
     IN_LINE = "in line"
     FROZEN = "frozen"
     MISSING = "missing"
+    WOULD_BE_MADE = "would be made"
     CONFLICT = "conflict"
     DRIFT = "drift"
     CHECKS_FAILED = "checks failed"
@@ -33,6 +34,7 @@ class State(StrEnum):
 
 
 NEEDS_A_PERSON = {
+    State.MISSING,
     State.CONFLICT,
     State.DRIFT,
     State.CHECKS_FAILED,

@@ -37,6 +37,8 @@ def _rules(manifest: Manifest) -> Iterator[dict[str, Any]]:
                 "description": f"Frozen: {crate.freeze}",
                 **managers,
                 "matchRepositories": repositories,
+                # The other crates of its repository are not.
+                **({} if crate.subdirectory == "." else {"matchFileNames": [f"{crate.subdirectory}/*"]}),
                 "enabled": False,
             }
 

@@ -28,6 +28,8 @@ class Report:
     target: str
     made: str
     crates: tuple[Outcome, ...]
+    shard: tuple[int, int] | None = None
+    """Which share of the fleet it is, of how many."""
 
     @property
     def releases(self) -> dict[str, int]:
@@ -76,6 +78,7 @@ class Report:
             "form": FORM,
             "target": self.target,
             "made": self.made,
+            "shard": self.shard,
             "crates": [one.as_dict() for one in self.crates],
         }
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -107,7 +110,8 @@ def read_report(path: Path) -> Report:
         if content["form"] != FORM:
             raise ReportError(f"{path} was written by another version of fast-rust: make it anew")
         crates = tuple(Outcome.from_dict(one) for one in content["crates"])
-        return Report(content["target"], content["made"], crates)
+        shard = content["shard"] and tuple(content["shard"])
+        return Report(content["target"], content["made"], crates, shard)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReportError(f"{path} is no report of a fleet: {error}") from error
 
@@ -115,10 +119,14 @@ def read_report(path: Path) -> Report:
 def merged(reports: Sequence[Report]) -> Report:
     """The reports of all shards as one.
 
-    Raises ReportError where they are not of one target, or two have the same crate.
+    Raises ReportError where they are not of one target, one of the shards is not there, or two have the same crate.
     """
     if len(targets := {one.target for one in reports}) > 1:
         raise ReportError(f"these reports are not of one target: {', '.join(sorted(targets))}")
+    shards = {one.shard for one in reports if one.shard}
+    expected = {(number, count) for _, count in shards for number in range(1, count + 1)}
+    if missing := sorted(expected - shards):
+        raise ReportError("there is no report of shard " + ", ".join(f"{number}/{count}" for number, count in missing))
     crates = [crate for one in reports for crate in one.crates]
     if doubles := [name for name, times in Counter(crate.crate for crate in crates).items() if times > 1]:
         raise ReportError(f"{doubles[0]} is in more than one of these reports")

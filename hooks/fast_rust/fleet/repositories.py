@@ -1,5 +1,6 @@
 """Git repositories of a fleet, changed so that a run that is killed leaves each as before or as after."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from filelock import FileLock, Timeout
 
 OWN = "copier-fast-rust"
 LOCKED_FOR = 120
+# Neither a question nor a server that falls silent holds up a fleet.
+PATIENT_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15"
 
 
 class GitError(Exception):
@@ -31,7 +34,14 @@ def git(folder: Path, *arguments: str) -> str:
 
 def try_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run git in a folder."""
-    return subprocess.run(["git", "-C", str(folder), *arguments], check=False, capture_output=True, text=True)
+    command = ["git", "-C", str(folder)]
+    environment = dict(os.environ)
+    if arguments[0] in {"ls-remote", "push"} and environment.get("GIT_SSH_COMMAND") == PATIENT_SSH:
+        own = subprocess.run([*command, "config", "core.sshCommand"], check=False, capture_output=True).stdout
+        if own.strip():
+            # A key of the repository's own, say.
+            del environment["GIT_SSH_COMMAND"]
+    return subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, env=environment)
 
 
 def is_commit(folder: Path, name: str) -> bool:
@@ -93,9 +103,10 @@ def _unlock_branches(git_folder: Path) -> None:
 
 
 def commit_all(clone: Path, folder: str, message: str) -> None:
-    """Commit what has changed in a folder of a workplace, ignored or not."""
-    git(clone, "add", "--all", "--", folder)
-    git(clone, "commit", "--quiet", "--no-verify", "--message", message)
+    """Commit what has changed in a folder of a workplace, ignored or not; the message ends with trailers."""
+    git(clone, "add", "--all", "--force", "--", folder)
+    tree = git(clone, "write-tree").strip()
+    git(clone, "commit", "--quiet", "--no-verify", "--message", f"{message}\nFast-Rust-Tree: {tree}")
 
 
 def publish(repository: Path, clone: Path, branch: str) -> None:

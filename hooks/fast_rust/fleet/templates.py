@@ -29,12 +29,19 @@ def target_of(manifest: Manifest, target: str | None) -> str:
 
 def refresh(crates: Iterable[Crate]) -> None:
     """Fetch each template that crates were made from, once, before workers look at them."""
-    files = (answers_file(crate.folder) for crate in crates)
-    texts = (file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file())
-    for address in {found[1].strip() for text in texts if (found := SOURCE.search(text))}:
+    for address in {found[1].strip() for crate in crates if (found := SOURCE.search(_answers(crate)))}:
         # What cannot be had is said of each crate that needs it.
         with suppress(TemplateError):
             open_repository(address, refresh=True)
+
+
+def _answers(crate: Crate) -> str:
+    try:
+        file = answers_file(crate.folder)
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    except OSError:
+        # It is said of the crate by who looks at it.
+        return ""
 
 
 @contextmanager

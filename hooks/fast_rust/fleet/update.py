@@ -1,9 +1,12 @@
 """Updating the crates of a repository on a branch of their own, and leaving its checkout alone."""
 
 import difflib
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,10 @@ from fast_rust.releases import TemplateError
 from fast_rust.rendering import AnswersError, RenderingError
 
 REPORT = "UPDATE-CONFLICTS.md"
+SECONDS_A_MINUTE = 60.0
 TRAILER = re.compile(r"^Fast-Rust-Update: (\S+) (\w+)$", re.MULTILINE)
+# What a commit holds, so that one which somebody has amended is known to be theirs.
+TREE = re.compile(r"^Fast-Rust-Tree: (\w+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Wanted:
 
     target: str
     checks: tuple[str, ...]
+    max_minutes: int
     logs: Path
     push: bool
     dry_run: bool
@@ -63,34 +70,50 @@ def update(task: Task[Wanted]) -> list[Outcome]:
         raise GitError(f"branch {base} is checked out, so it cannot be made: switch to the one it is for")
     existing, is_ours = _existing(repository, base, wanted.branch)
     if existing and not is_ours:
-        message = f"branch {wanted.branch} has commits of others: merge or delete it"
+        message = f"{existing} has commits of others: merge or delete it"
         return [*frozen, *(Outcome(crate.name, State.CHANGED_BY_OTHERS, message) for crate in crates)]
     if existing and _is_on_top(repository, base, existing) and {crate.name for crate in crates} <= is_ours.keys():
-        pushed = _push(repository, wanted) if State.UPDATED in is_ours.values() else ""
+        pushed = _push(repository, wanted) if {State.UPDATED, State.CONFLICT} & {*is_ours.values()} else ""
         return [*frozen, *(_as_it_was(crate, is_ours[crate.name], wanted, pushed) for crate in crates)]
     return [*frozen, *_update(repository, crates, wanted)]
 
 
 def _existing(repository: Path, base: str, branch: str) -> tuple[str, dict[str, State]]:
-    """The commit of a branch that is there already, and for each crate what it holds; none where others changed it."""
-    ref = next((ref for ref in (f"heads/{branch}", f"remotes/origin/{branch}") if _has(repository, ref)), "")
-    if not ref or try_git(repository, "merge-base", "--is-ancestor", f"refs/{ref}", base).returncode == 0:
-        return "", {}
-    messages = git(repository, "log", "-z", "--format=%B", f"{base}..refs/{ref}").split("\0")
-    found = [TRAILER.findall(message) for message in filter(None, messages)]
-    if not all(found):
-        return f"refs/{ref}", {}
-    return f"refs/{ref}", {crate: STATES[what] for trailers in found for crate, what in trailers}
+    """A branch that is there already, here or on the remote, and for each crate what it holds.
+
+    Nothing where others changed either of them.
+    """
+    found: dict[str, dict[str, State]] = {}
+    for ref in (f"refs/heads/{branch}", _tracking(branch)):
+        if is_commit(repository, ref) and not _is_on_top(repository, ref, base):
+            found[ref] = _states(repository, base, ref)
+    if theirs := next((ref for ref, states in found.items() if not states), None):
+        return theirs, {}
+    return next(iter(found.items()), ("", {}))
+
+
+def _tracking(branch: str) -> str:
+    """The branch of the remote, as it was when it was fetched or pushed."""
+    return f"refs/remotes/origin/{branch}"
+
+
+def _states(repository: Path, base: str, ref: str) -> dict[str, State]:
+    """What a branch holds of each crate; nothing where a commit of it is not as it was made here."""
+    states: dict[str, State] = {}
+    for entry in filter(None, git(repository, "log", "-z", "--format=%T%n%B", f"{base}..{ref}").split("\0")):
+        tree, _, message = entry.partition("\n")
+        trailers = TRAILER.findall(message)
+        if not trailers or TREE.findall(message) != [tree]:
+            return {}
+        states |= {crate: STATES[what] for crate, what in trailers}
+    return states
 
 
 STATES = {"updated": State.UPDATED, "conflict": State.CONFLICT, "nothing": State.UP_TO_DATE}
 
 
-def _has(repository: Path, ref: str) -> bool:
-    return is_commit(repository, f"refs/{ref}")
-
-
 def _is_on_top(repository: Path, base: str, branch: str) -> bool:
+    """Whether a branch has all of its base."""
     return try_git(repository, "merge-base", "--is-ancestor", base, branch).returncode == 0
 
 
@@ -112,11 +135,11 @@ def _update(repository: Path, crates: Iterable[Crate], wanted: Wanted) -> list[O
         if changed and (idle := [one for one in outcomes if one.state is State.UP_TO_DATE]):
             lines = "\n".join(_trailer(one.crate, "nothing") for one in idle)
             git(clone, "commit", "--quiet", "--no-verify", "--amend", "--message", f"{_message(clone)}\n{lines}")
-        if any(one.state is State.UPDATED for one in outcomes) and (failure := _check(clone, wanted, crates)):
+        if any(one.state is State.UPDATED for one in outcomes) and (failure := check(clone, wanted, crates)):
             return [_with_failure(one, failure) for one in outcomes]
         if changed and not wanted.dry_run:
             publish(repository, clone, wanted.branch)
-    if pushed := "" if wanted.dry_run or not changed else _push(repository, wanted):
+    if pushed := _push(repository, wanted) if changed else "":
         outcomes = [Outcome(one.crate, one.state, f"{one.detail}; {pushed}", one.facts) for one in outcomes]
     return outcomes
 
@@ -193,26 +216,42 @@ def report(crate: Crate, plan: single.Plan) -> str:
     return "\n".join(sections)
 
 
-def _check(clone: Path, wanted: Wanted, crates: Iterable[Crate]) -> str:
+def check(clone: Path, wanted: Wanted, crates: Iterable[Crate]) -> str:
     """Run the checks in the updated crates; the first that fails is named, and its output kept."""
+    command = " ".join(wanted.checks)
     for crate in crates if wanted.checks else ():
+        wanted.logs.mkdir(parents=True, exist_ok=True)
+        log = wanted.logs / f"{crate.name}.log"
         try:
-            done = subprocess.run(
-                list(wanted.checks),
-                cwd=clone / crate.subdirectory,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
+            code = _run_check(wanted, clone / crate.subdirectory, log)
         except OSError as error:
             return f"{wanted.checks[0]}: {error.strerror}"
-        if done.returncode:
-            wanted.logs.mkdir(parents=True, exist_ok=True)
-            log = wanted.logs / f"{crate.name}.log"
-            log.write_bytes(done.stdout)
-            return f"`{' '.join(wanted.checks)}` ended with {done.returncode}, so there is no branch: see {log}"
+        except subprocess.TimeoutExpired:
+            return f"`{command}` took more than {wanted.max_minutes} minutes, so there is no branch: see {log}"
+        if code:
+            return f"`{command}` ended with {code}, so there is no branch: see {log}"
+        log.unlink()
     return ""
+
+
+def _run_check(wanted: Wanted, folder: Path, log: Path) -> int:
+    """Run a check with its output in a file, and end whatever it leaves running, which would hold up the fleet."""
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            list(wanted.checks),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            return process.wait(wanted.max_minutes * SECONDS_A_MINUTE)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _with_failure(outcome: Outcome, failure: str) -> Outcome:
@@ -222,19 +261,21 @@ def _with_failure(outcome: Outcome, failure: str) -> Outcome:
 
 
 def _push(repository: Path, wanted: Wanted) -> str:
-    if not wanted.push:
+    if not wanted.push or wanted.dry_run:
         return ""
     ref = f"refs/heads/{wanted.branch}"
     if not is_commit(repository, ref):
         return ""
-    git(repository, "push", "--quiet", "--force-with-lease", "origin", f"{ref}:{ref}")
+    # Over what was looked at, and over nothing that came to the remote since.
+    seen = try_git(repository, "rev-parse", "--verify", "--quiet", _tracking(wanted.branch)).stdout.strip()
+    git(repository, "push", "--quiet", f"--force-with-lease={ref}:{seen}", "origin", f"{ref}:{ref}")
     return "pushed"
 
 
 # --- One repository at a time, for a runner that has its own branches ---
 
 
-def update_here(folder: Path, target: str | None) -> Outcome:
+def update_here(folder: Path, target: str | None, *, dry_run: bool = False) -> Outcome:
     """Update the crate in a folder, in its checkout: for a runner that commits what it finds.
 
     Where there is a conflict, nothing is changed.
@@ -247,7 +288,8 @@ def update_here(folder: Path, target: str | None) -> Outcome:
         move = f"{plan.answers.release} to {plan.target}"
         if conflicts := plan.having(single.Fate.CONFLICT):
             return Outcome(name, State.CONFLICT, f"{move}, conflicts in {', '.join(conflicts)}; nothing was changed")
-        single.apply(plan)
+        if not dry_run:
+            single.apply(plan)
         return Outcome(name, State.UPDATED, "; ".join([move, *_notes(plan)]))
     except (AnswersError, RenderingError, TemplateError, single.UpdateError) as error:
         return failed(name, error)

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from fast_rust.fleet.manifest import Crate
 from fast_rust.fleet.outcome import Outcome, failed
+from fast_rust.fleet.repositories import PATIENT_SSH
 from fast_rust.releases import cache_folder
 
 Job = TypeVar("Job")
@@ -41,22 +42,27 @@ def by_repository(crates: Sequence[Crate]) -> list[tuple[Crate, ...]]:
 
 
 def run(
-    tasks: Sequence[Task[Job]], work: Callable[[Task[Job]], list[Outcome]], jobs: int
+    tasks: Sequence[Task[Job]],
+    work: Callable[[Task[Job]], list[Outcome]],
+    jobs: int,
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> Generator[tuple[Task[Job], list[Outcome]], None, None]:
     """Do the work in processes, and give each task's outcomes as they come; no task stops the others.
 
     When a worker dies, for want of memory say, those tasks that may have been the cause are tried again, each alone.
-    When the generator is closed, what has not begun is not begun.
+    Once it does not go on, what has not begun is not begun, and what has is brought to its end.
     """
     left = list(tasks)
-    while left:
+    while left and goes_on():
         try:
             with _pool(min(jobs, len(left))) as pool:
-                for task, outcomes in _rounds(pool, left, work, jobs):
+                for task, outcomes in _rounds(pool, left, work, jobs, goes_on):
                     left.remove(task)
                     yield task, outcomes
         except BrokenProcessPool:
             for task in left[: 2 * jobs]:
+                if not goes_on():
+                    return
                 left.remove(task)
                 yield task, _alone(task, work)
 
@@ -84,13 +90,16 @@ def _rounds(
     tasks: Sequence[Task[Job]],
     work: Callable[[Task[Job]], list[Outcome]],
     jobs: int,
+    goes_on: Callable[[], bool],
 ) -> Iterator[tuple[Task[Job], list[Outcome]]]:
     # Few at a time, so that what is asked to stop soon does, and a death has few suspects.
     waiting = iter(list(tasks))
     running: dict[Future[list[Outcome]], Task[Job]] = {}
     while True:
-        while len(running) < 2 * jobs and (task := next(waiting, None)):
+        while goes_on() and len(running) < 2 * jobs and (task := next(waiting, None)):
             running[pool.submit(_guarded, work, task)] = task
+        if not goes_on():
+            running = {future: task for future, task in running.items() if not future.cancel()}
         if not running:
             return
         finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -113,7 +122,7 @@ def _begin() -> None:
         del os.environ[name]
     # A question, or a server that says nothing, would hold up the fleet for ever.
     os.environ["GIT_TERMINAL_PROMPT"] = "0"
-    os.environ.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=30")
+    os.environ.setdefault("GIT_SSH_COMMAND", PATIENT_SSH)
     os.environ.setdefault("GIT_HTTP_LOW_SPEED_LIMIT", "1000")
     os.environ.setdefault("GIT_HTTP_LOW_SPEED_TIME", "60")
     os.environ["COPIER_CACHE_DIR"] = str(_own_folder())
