@@ -224,7 +224,11 @@ def test_a_branch_is_made_anew_on_a_newer_base_but_never_over_commits_of_others(
     assert found["stock"] == "changed by others"
     assert git(stock, "rev-parse", BRANCH) == theirs
     git(orders, "merge", "--quiet", "--ff-only", BRANCH)
-    assert states(fleet("update", "--json").stdout)["orders"] == "up to date"
+    git(stock, "merge", "--quiet", "--squash", BRANCH)
+    commit(stock)
+    found = states(fleet("update", "--json").stdout)
+    assert found["orders"] == "up to date"
+    assert found["stock"] == "up to date"
 
 
 def test_what_others_pushed_to_the_branch_is_never_pushed_over(small: Fleet, fleet: Type, tmp_path: Path) -> None:

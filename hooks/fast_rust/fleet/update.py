@@ -28,7 +28,7 @@ from fast_rust.fleet.repositories import (
 )
 from fast_rust.fleet.workers import Task
 from fast_rust.releases import TemplateError
-from fast_rust.rendering import AnswersError, RenderingError
+from fast_rust.rendering import AnswersError, RenderingError, read_answers
 
 REPORT = "UPDATE-CONFLICTS.md"
 SECONDS_A_MINUTE = 60.0
@@ -69,6 +69,9 @@ def update(task: Task[Wanted]) -> list[Outcome]:
     if base == wanted.branch:
         raise GitError(f"branch {base} is checked out, so it cannot be made: switch to the one it is for")
     existing, is_ours = _existing(repository, base, wanted.branch)
+    if existing and not is_ours and all(_is_at(crate, wanted.target) for crate in crates):
+        # Squashed and merged, say; the branch is a left-over.
+        return [*frozen, *(Outcome(crate.name, State.UP_TO_DATE, wanted.target, _facts(wanted)) for crate in crates)]
     if existing and not is_ours:
         message = f"{existing} has commits of others: merge or delete it"
         return [*frozen, *(Outcome(crate.name, State.CHANGED_BY_OTHERS, message) for crate in crates)]
@@ -90,6 +93,11 @@ def _existing(repository: Path, base: str, branch: str) -> tuple[str, dict[str, 
     if theirs := next((ref for ref, states in found.items() if not states), None):
         return theirs, {}
     return next(iter(found.items()), ("", {}))
+
+
+def _is_at(crate: Crate, release: str) -> bool:
+    answers = read_answers(crate.folder)
+    return answers is not None and answers.release == release
 
 
 def _tracking(branch: str) -> str:
