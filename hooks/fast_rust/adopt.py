@@ -5,16 +5,17 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import yaml
+from filelock import FileLock, Timeout
 
 from fast_rust import merging, staging
-from fast_rust.files import as_git_has_it
+from fast_rust.files import as_git_has_it, replace_file
 from fast_rust.inference import Answer, Crate, infer, read_crate
 from fast_rust.owned import Owned, of_rendering
 from fast_rust.releases import Repository, open_repository
@@ -31,6 +32,8 @@ from fast_rust.staging import Staging
 
 BRANCH = "adopt-fast-rust"
 WORKTREE = "fast-rust-adopt-"
+# Beside the working tree, as long as somebody works there.
+LOCK = "fast-rust-adopt.lock"
 # What else a tool reads in place of a file of ours.
 ALIASES = {"clippy.toml": (".clippy.toml",), "deny.toml": (".deny.toml", ".cargo/deny.toml")}
 # CI calls the recipes, so it is of no use before they are there.
@@ -106,7 +109,25 @@ def plan(folder: Path, template: str, target: str | None, data: Mapping[str, str
     fates = _fates(crate, rendering, owned)
     if hidden := sorted(_ignored(crate.folder) & {path for path, fate in fates.items() if fate is not Fate.ADDED}):
         raise AdoptError(f"git ignores {hidden[0]}, so it could not bring it back: `git add --force {hidden[0]}`")
+    _require_own_files(crate, fates)
     return Plan(crate, answers, release, rendering, owned, fates, top)
+
+
+def _require_own_files(crate: Crate, fates: Mapping[str, Fate]) -> None:
+    """What is going to be written is in the crate itself, and is nobody's file yet where it is new."""
+    written = [*(package.folder / "Cargo.toml" for package in crate.packages), crate.root / "Cargo.toml"]
+    for path, fate in fates.items():
+        file = crate.folder / path
+        if fate is Fate.PROPOSED:
+            file = file.with_name(f"{file.name}.proposed")
+            if file.exists():
+                raise AdoptError(f"{file} is there already: give it another name, or delete it")
+        if fate is not Fate.THERE:
+            written += [file, *(crate.folder / name for name in ALIASES.get(path, ()))]
+    for file in written:
+        inside = [one for one in (file, *file.parents) if crate.root in one.parents]
+        if link := next((one for one in inside if one.is_symlink()), None):
+            raise AdoptError(f"{link} is a link, so {file.name} may be elsewhere: make it no link")
 
 
 def _require_clean(folder: Path) -> Path:
@@ -120,7 +141,10 @@ def _require_clean(folder: Path) -> Path:
 def _require_committed(folder: Path) -> Path:
     if _git(folder, "rev-parse", "--verify", "--quiet", "HEAD").returncode:
         raise AdoptError(f"{folder} is in no git repository with a commit: `git init`, and commit all")
-    if _git(folder, "status", "--porcelain").stdout:
+    status = _git(folder, "--no-optional-locks", "status", "--porcelain", "--untracked-files=all")
+    if status.returncode:
+        raise AdoptError(f"git status: {status.stderr.strip()}")
+    if status.stdout:
         raise AdoptError("not everything is committed: commit, or `git stash -u`")
     return Path(_git(folder, "rev-parse", "--show-toplevel").stdout.strip()).resolve()
 
@@ -203,16 +227,27 @@ def unstage(folder: Path) -> tuple[dict[str, int], Staging]:
     before = staging.staged(crate.root)
     _require_tools()
     root = crate.root.relative_to(top)
+    files = {name: crate.root / name for name in staging.FILES}
+    at_first = {name: _content(file) for name, file in files.items()}
     with _worktree(top) as (tree, target):
+        committed = {name: _content(tree / root / name) for name in files}
         staging.unstage(tree / root)
         result = _stage(tree / root, tree / crate.folder.relative_to(top), target)
-        for name in staging.FILES:
-            changed, own = tree / root / name, crate.root / name
-            if changed.is_file():
-                own.write_bytes(changed.read_bytes())
-            else:
-                own.unlink(missing_ok=True)
+        changed = {name: now for name in files if (now := _content(tree / root / name)) != committed[name]}
+    for name in changed:
+        # The gates take minutes, and a file that git ignores is none of theirs.
+        if _content(files[name]) != at_first[name] or (committed[name] is None) != (at_first[name] is None):
+            raise AdoptError(f"{files[name]} was changed meanwhile, or git ignores it; nothing was written: commit it")
+    for name, content in changed.items():
+        if content is None:
+            files[name].unlink(missing_ok=True)
+        else:
+            replace_file(files[name], content)
     return before, result
+
+
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
 
 
 def _stage(root: Path, crate: Path, target: Path) -> Staging:
@@ -233,12 +268,8 @@ def _worktree(top: Path) -> Iterator[tuple[Path, Path]]:
 
     What is killed leaves nothing in the crate's own tree.
     """
-    for line in _git(top, "worktree", "list", "--porcelain").stdout.splitlines():
-        # Of a run that was killed.
-        if line.startswith("worktree ") and f"/{WORKTREE}" in line:
-            _git(top, "worktree", "remove", "--force", line.removeprefix("worktree "))
-            shutil.rmtree(Path(line.removeprefix("worktree ")).parent, ignore_errors=True)
-    with TemporaryDirectory(prefix=WORKTREE) as base:
+    _remove_left_over(top)
+    with TemporaryDirectory(prefix=WORKTREE) as base, FileLock(Path(base) / LOCK):
         tree = Path(base).resolve() / top.name
         try:
             made = _git(top, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
@@ -247,6 +278,21 @@ def _worktree(top: Path) -> Iterator[tuple[Path, Path]]:
             yield tree, tree.parent / "target"
         finally:
             _git(top, "worktree", "remove", "--force", str(tree))
+
+
+def _remove_left_over(top: Path) -> None:
+    """Take away the working trees of runs that were killed: those with our lock beside them, held by nobody."""
+    listed = _git(top, "worktree", "list", "--porcelain").stdout.splitlines()
+    # The first is the repository itself.
+    for line in [line for line in listed if line.startswith("worktree ")][1:]:
+        tree = Path(line.removeprefix("worktree "))
+        base = tree.parent
+        is_ours = base.name.startswith(WORKTREE) and base.parent == Path(gettempdir()).resolve()
+        if not is_ours or not (base / LOCK).is_file():
+            continue
+        with suppress(Timeout), FileLock(base / LOCK, timeout=0):
+            _git(top, "worktree", "remove", "--force", str(tree))
+            shutil.rmtree(base, ignore_errors=True)
 
 
 def _write(plan: Plan, folder: Path, root: Path) -> list[Path]:

@@ -11,8 +11,8 @@ import typer
 
 from fast_rust import drift
 from fast_rust.drift import Difference, State
-from fast_rust.files import replace_file, with_ends_of_lines
-from fast_rust.owned import Owned, owned_by
+from fast_rust.files import replace_file, unwatched, with_ends_of_lines
+from fast_rust.owned import IDENTITY, Owned, owned_by
 from fast_rust.releases import TemplateError, open_repository
 from fast_rust.rendering import (
     ANSWERS_FILES,
@@ -76,9 +76,13 @@ def put_right(report: Report, *, force: bool) -> tuple[list[str], dict[str, str]
         if any(one.found.startswith(drift.NO_TOML) for one in report.drifted if one.path == path):
             left[path] = "it is no TOML, so its keys cannot be told; mend that by hand"
             continue
+        wanted = report.owned.files.get(path, report.owned.shared.get(path, b""))
+        if not file.exists() and any(answer.encode() in wanted for answer in IDENTITY.values()):
+            left[path] = "it is gone, and has more in it than the template's: take it from git, `git checkout`"
+            continue
         before = file.read_bytes() if file.exists() else b""
         if path in report.owned.files or not file.exists():
-            content = report.owned.files.get(path, report.owned.shared.get(path, b""))
+            content = wanted
         else:
             keys = [tuple(one.key.split(".")) for one in report.drifted if one.path == path and one.key]
             text = before.decode().replace("\r\n", "\n")
@@ -98,11 +102,12 @@ def _is_uncommitted(file: Path) -> bool:
         "status",
         "--porcelain",
         "--ignored",
+        "--untracked-files=all",
         "--",
         file.name,
     ]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    return done.returncode != 0 or bool(done.stdout)
+    return done.returncode != 0 or bool(done.stdout) or bool(unwatched(file.parent, [file.name]))
 
 
 def _lines(report: Report) -> list[str]:

@@ -1,6 +1,8 @@
 """Writing files so that a run that is killed, or a disk that is full, leaves each as before or as after."""
 
 import shutil
+import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -38,3 +40,11 @@ def replace_file(file: Path, content: bytes, *, is_executable: bool | None = Non
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(file)) from error
+
+
+def unwatched(folder: Path, names: Iterable[str]) -> list[str]:
+    """The files that git was told to look away from: it calls a change in them none, and could not bring it back."""
+    command = ["git", "-C", str(folder), "--literal-pathspecs", "ls-files", "-v", "-z", "--", *names]
+    listed = subprocess.run(command, check=False, capture_output=True).stdout.decode(errors="surrogateescape")
+    entries = [(entry[0], entry[2:]) for entry in listed.split("\0") if entry]
+    return [name for tag, name in entries if (tag.islower() or tag == "S") and (folder / name).exists()]

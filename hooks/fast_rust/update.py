@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 import yaml
 from packaging.version import Version
 
-from fast_rust.files import as_git_has_it, part_of, replace_file
+from fast_rust.files import as_git_has_it, part_of, replace_file, unwatched
 from fast_rust.owned import Owned, is_in, owned_by
 from fast_rust.releases import Repository, TemplateError, open_repository
 from fast_rust.rendering import Answers, answers_file, render, require_answers
@@ -253,8 +254,9 @@ def apply(plan: Plan) -> str:
     _require_own_files(crate, plan)
     floors = _floors(crate)
     written = {path: change for path, change in plan.changes.items() if change.fate is not Fate.KEPT}
-    note = {"head": _head(crate), "paths": sorted(written), "lock": _has_lock(crate)}
     answers = answers_file(crate).name
+    note = {"head": _head(crate), "paths": sorted(written), "lock": False}
+    note["answers"] = _digest(written[answers].content) if answers in written else ""
     try:
         replace_file(_mark(crate), json.dumps(note).encode())
         # The file of answers is the first to be written, and the last to be brought back: as long as it differs, an
@@ -262,9 +264,16 @@ def apply(plan: Plan) -> str:
         for path in sorted(written, key=lambda path: path != answers):
             _write(crate / path, written[path])
         _note_conflicts(crate, written)
+        if _floors(crate) != floors and _has_lock(crate):
+            note["lock"] = True
+            replace_file(_mark(crate), json.dumps(note).encode())
     except (OSError, UpdateError) as error:
         raise UpdateError(f"{_reason(error)}; {_bring_back(crate)}") from error
-    return _refresh_lock(crate) if note["lock"] and _floors(crate) != floors else ""
+    return _refresh_lock(crate) if note["lock"] else ""
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _reason(error: Exception) -> str:
@@ -314,7 +323,7 @@ def _require_clean(crate: Path) -> None:
         raise UpdateError(f"{crate} is in no git repository with a commit: `git init`, and commit all")
     if _is_pending(crate):
         raise UpdateError("an update is under way: commit it, or `fast-rust update --abort`")
-    if _git(crate, "status", "--porcelain", "--", "."):
+    if _git(crate, "status", "--porcelain", "--untracked-files=all", "--", "."):
         raise UpdateError("not everything is committed, so git could not bring it back: commit, or `git stash -u`")
     answers = answers_file(crate).name
     if not _git(crate, "ls-files", "--", answers):
@@ -322,12 +331,19 @@ def _require_clean(crate: Path) -> None:
 
 
 def _require_own_files(crate: Path, plan: Plan) -> None:
-    """Whatever is going to be written is a file that git has, or none."""
+    """Whatever is going to be written is a file that git has and looks at, or none."""
+    if hidden := unwatched(crate, plan.changes):
+        command = f"git update-index --no-assume-unchanged --no-skip-worktree {hidden[0]}"
+        raise UpdateError(f"git was told to look away from {hidden[0]}, so it could not bring it back: `{command}`")
     for path, change in plan.changes.items():
         file = crate / path
         inside = [one for one in (file, *file.parents) if crate in one.parents]
         if link := next((one for one in inside if one.is_symlink()), None):
             raise UpdateError(f"{link.relative_to(crate)} is a link, so {path} may be elsewhere: make it no link")
+        if above := next((one for one in inside[1:] if one.exists() and not one.is_dir()), None):
+            raise UpdateError(
+                f"{above.relative_to(crate)} is no folder, and {path} would be in it: give it another name"
+            )
         if change.fate is Fate.ADDED and file.exists():
             raise UpdateError(f"git ignores {path}, so it could not bring it back: `git add --force {path}`")
 
@@ -356,7 +372,11 @@ def _is_pending(crate: Path) -> bool:
     if _noted(crate).get("head") != _head(crate):
         return False
     answers = answers_file(crate)
-    return bool(part_of(answers).exists() or _git(crate, "status", "--porcelain", "--", answers.name))
+    if part_of(answers).exists():
+        return True
+    # Answers that somebody changed after taking the update back are their work.
+    is_written = answers.is_file() and _digest(answers.read_bytes()) == _noted(crate).get("answers")
+    return is_written and bool(_git(crate, "status", "--porcelain", "--", answers.name))
 
 
 def abort(crate: Path) -> None:
@@ -373,7 +393,8 @@ def abort(crate: Path) -> None:
     paths = sorted(noted["paths"], key=lambda path: path == answers)
     had = set(_git(crate, "ls-tree", "-r", "-z", "--name-only", "HEAD", "--", ".").split("\0"))
     for path in paths:
-        part_of(crate / path).unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            part_of(crate / path).unlink(missing_ok=True)
         if path in had and path != answers:
             _git(crate, "restore", "--source=HEAD", "--staged", "--worktree", "--", path)
         elif path not in had:

@@ -401,6 +401,24 @@ def hostile(manifest: str) -> Callable[[Path], None]:
     return act
 
 
+def linked(crate: Path) -> None:
+    elsewhere = crate.parent / "clippy.toml"
+    elsewhere.write_text('msrv = "1.70.0"\n')
+    (crate / "clippy.toml").symlink_to(elsewhere)
+    commit(crate)
+
+
+def proposed_before(crate: Path) -> None:
+    for name in ("justfile", "justfile.proposed"):
+        (crate / name).write_text("mine:\n")
+    commit(crate)
+
+
+def broken_index(crate: Path) -> None:
+    (crate / "notes.txt").write_text("mine")
+    (crate / ".git" / "index").write_bytes(b"none")
+
+
 REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
     "dirty": (dirty, "not everything is committed: commit, or `git stash -u`"),
     "branch": (with_branch, f"`git branch --delete --force {BRANCH}`"),
@@ -413,6 +431,9 @@ REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
     "path_in_name": (hostile(PACKAGE.replace("word-counts", "../evil")), "cargo cannot read the crate"),
     "no_version": (hostile('[package]\nname = "Word_Counts"\nedition = "2021"\n'), "type small letters"),
     "bad_bans": (bad_bans, "clippy.toml cannot be read"),
+    "linked": (linked, "clippy.toml is a link"),
+    "proposed": (proposed_before, "justfile.proposed is there already"),
+    "broken_index": (broken_index, "git status"),
     "package_is_text": (hostile('package = "x"\n'), "cargo cannot read the crate"),
 }
 
@@ -534,6 +555,41 @@ def test_killed_at_any_point_the_crate_is_as_it_was_or_adopted(tmp_path: Path, t
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert git(crate, "worktree", "list").count("\n") == 1
+
+
+def test_only_what_a_killed_run_left_is_taken_away(tmp_path: Path, adopt: Adopt) -> None:
+    """A working tree of a user's own may have any name, and anything beside it."""
+    projects = tmp_path / "projects"
+    crate, other = make(projects / "own", PLAIN), make(projects / "other", PLAIN)
+    git(crate, "worktree", "add", "--quiet", str(projects / "fast-rust-adopt-spike"), "-b", "spike")
+    (projects / "fast-rust-adopt-spike" / "notes.txt").write_text("mine")
+    before = read_tree(other) | read_tree(projects / "fast-rust-adopt-spike")
+    assert adopt(crate).exit_code == 0
+    assert read_tree(other) | read_tree(projects / "fast-rust-adopt-spike") == before
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_unstaging_writes_only_what_it_changed_and_nobody_else_did(
+    tmp_path: Path, adopt: Adopt, monkeypatch: pytest.MonkeyPatch, *, meanwhile: bool
+) -> None:
+    crate = make(tmp_path / "crate", PLAIN)
+    assert adopt(crate).exit_code == 0
+    (crate / ".git" / "info" / "exclude").write_text("/.rustfmt.toml\n")
+    (crate / ".rustfmt.toml").write_text("# mine\n")
+    manifest = crate / "Cargo.toml"
+    text = manifest.read_text()
+
+    def stage(root: Path, *_: object) -> Staging:
+        (root / "Cargo.toml").write_text(f"{text}# switched on\n")
+        if meanwhile:
+            manifest.write_text(f"{text}# mine\n")
+        return Staging({}, ())
+
+    monkeypatch.setattr(staging, "stage", stage)
+    done = run("adopt", "--unstage", crate)
+    assert done.exit_code == (2 if meanwhile else 0), done.output
+    assert manifest.read_text() == text + ("# mine\n" if meanwhile else "# switched on\n")
+    assert (crate / ".rustfmt.toml").read_text() == "# mine\n"
 
 
 @pytest.mark.parametrize("fault", ["full", "read-only"])

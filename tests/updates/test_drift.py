@@ -220,6 +220,36 @@ def test_uncommitted_work_is_overwritten_by_force_only(crate: Path) -> None:
     assert (crate / "justfile").read_text() != "mine:\n    true\n"
 
 
+def look_away(crate: Path) -> None:
+    git(crate, "update-index", "--assume-unchanged", "justfile")
+
+
+def out_of_sight(crate: Path) -> None:
+    git(crate, "config", "status.showUntrackedFiles", "no")
+    git(crate, "rm", "--quiet", "--cached", "justfile")
+    git(crate, "commit", "--quiet", "--message", "Our own from now on")
+
+
+@pytest.mark.parametrize("act", [look_away, out_of_sight])
+def test_work_that_git_does_not_show_is_uncommitted_too(crate: Path, act: Act) -> None:
+    act(crate)
+    (crate / "justfile").write_text("mine:\n    true\n")
+    done = drift(crate, "--fix")
+    assert done.exit_code == 1
+    assert "uncommitted work" in done.stderr
+    assert (crate / "justfile").read_text() == "mine:\n    true\n"
+
+
+def test_a_manifest_that_is_gone_is_not_made_up(crate: Path) -> None:
+    (crate / "Cargo.toml").unlink()
+    (crate / "clippy.toml").unlink()
+    done = drift(crate, "--fix")
+    assert done.exit_code == 1
+    assert "take it from git" in done.stderr
+    assert not (crate / "Cargo.toml").exists()
+    assert (crate / "clippy.toml").exists()
+
+
 def test_every_crate_of_a_workspace_is_looked_at(crate: Path, template: Template) -> None:
     member = crate / "crates" / "log-reader"
     assert copy(template.repository, member, {"place": "member", "kind": "lib"}).exit_code == 0

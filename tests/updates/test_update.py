@@ -101,6 +101,30 @@ def test_a_file_that_git_ignores_is_not_overwritten(next_release: Bench) -> None
     assert next_release.status() == ""
 
 
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_a_file_that_git_was_told_to_look_away_from_is_not_overwritten(next_release: Bench, flag: str) -> None:
+    next_release.publish()
+    git(next_release.crate, "update-index", flag, CHANGED)
+    next_release.act(CHANGED)
+    before = read_tree(next_release.crate)
+    done = next_release.update()
+    assert done.exit_code == 2
+    assert f"look away from {CHANGED}" in done.stderr
+    assert read_tree(next_release.crate) == before
+
+
+def test_a_file_where_a_folder_is_to_be_stops_it(next_release: Bench) -> None:
+    (next_release.template / "template" / "guide").mkdir()
+    (next_release.template / "template" / "guide" / "new.txt").write_text("New.\n", encoding="utf-8")
+    (next_release.crate / ".gitignore").write_text("/guide\n", encoding="utf-8")
+    (next_release.crate / "guide").write_text(OURS, encoding="utf-8")
+    done = next_release.fast_rust()
+    assert done.exit_code == 2
+    assert "guide is no folder" in done.stderr
+    assert (next_release.crate / "guide").read_text(encoding="utf-8") == OURS
+    assert next_release.status() == ""
+
+
 # What Copier had open when it failed.
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*ScandirIterator")
 @pytest.mark.parametrize(("path", "exit_code"), [("lints", 2), (CHANGED, 0)])
@@ -216,6 +240,25 @@ def test_an_update_that_a_user_took_back_leaves_later_work_alone(next_release: B
     conflict(next_release)
     assert next_release.update("--abort").exit_code == 2
     assert "10s" in (next_release.crate / CHANGED).read_text(encoding="utf-8")
+
+
+def test_work_on_the_answers_after_an_update_was_put_aside_is_the_users(next_release: Bench) -> None:
+    assert next_release.fast_rust().exit_code == 0
+    git(next_release.crate, "stash", "--quiet", "--include-untracked")
+    next_release.act(ANSWERS_FILE)
+    conflict(next_release)
+    before = read_tree(next_release.crate)
+    assert next_release.update("--abort").exit_code == 2
+    assert read_tree(next_release.crate) == before
+
+
+def test_a_lock_that_the_update_left_alone_is_not_brought_back(next_release: Bench) -> None:
+    (next_release.crate / ".gitignore").write_text("/target\n", encoding="utf-8")
+    (next_release.crate / "Cargo.lock").write_text("version = 4\n", encoding="utf-8")
+    assert next_release.fast_rust().exit_code == 0
+    next_release.act("Cargo.lock")
+    assert next_release.update("--abort").exit_code == 0
+    assert (next_release.crate / "Cargo.lock").read_text(encoding="utf-8").endswith(OURS)
 
 
 def test_two_crates_of_a_repository_are_updated_and_taken_back_apart(next_release: Bench) -> None:
