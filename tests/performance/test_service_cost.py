@@ -39,11 +39,16 @@ def test_a_service_keeps_to_its_limits(workshop: Workshop, crate: Path) -> None:
 
 def test_a_layer_that_grows_is_refused(workshop: Workshop, crate: Path) -> None:
     """With the exit code of gungraun for a regression, not that of a failure to build."""
-    for name, line, planted in FAULTS.values():
-        text = (crate / name).read_text(encoding="utf-8")
-        assert text.count(line) == 1
-        (crate / name).write_text(text.replace(line, planted + line), encoding="utf-8")
-    done = workshop.try_to(crate, *BENCH)
+    before = {crate / name: (crate / name).read_text(encoding="utf-8") for name, *_ in FAULTS.values()}
+    try:
+        for name, line, planted in FAULTS.values():
+            text = before[crate / name]
+            assert text.count(line) == 1
+            (crate / name).write_text(text.replace(line, planted + line), encoding="utf-8")
+        done = workshop.try_to(crate, *BENCH)
+    finally:
+        for path, text in before.items():
+            path.write_text(text, encoding="utf-8")
     assert done.returncode != 0
     benches = re.split(r"(?m)^\S*requests::(\w+ \w+):", done.stdout)[1:]
     said = dict(zip(benches[::2], benches[1::2], strict=True))
