@@ -15,7 +15,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from fast_rust import merging, staging
-from fast_rust.files import as_git_has_it, replace_file
+from fast_rust.files import as_git_has_it, link_to, replace_file
 from fast_rust.inference import Answer, Crate, infer, read_crate
 from fast_rust.owned import Owned, of_rendering
 from fast_rust.releases import Repository, open_repository
@@ -125,8 +125,7 @@ def _require_own_files(crate: Crate, fates: Mapping[str, Fate]) -> None:
         if fate is not Fate.THERE:
             written += [file, *(crate.folder / name for name in ALIASES.get(path, ()))]
     for file in written:
-        inside = [one for one in (file, *file.parents) if crate.root in one.parents]
-        if link := next((one for one in inside if one.is_symlink()), None):
+        if link := link_to(file, crate.root):
             raise AdoptError(f"{link} is a link, so {file.name} may be elsewhere: make it no link")
 
 

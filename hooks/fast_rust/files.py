@@ -1,4 +1,4 @@
-"""Writing files so that a run that is killed, or a disk that is full, leaves each as before or as after."""
+"""Writing files so that a run that is killed, or a full disk, leaves each as before or as after; and whose they are."""
 
 import shutil
 import subprocess
@@ -40,6 +40,12 @@ def replace_file(file: Path, content: bytes, *, is_executable: bool | None = Non
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(file)) from error
+
+
+def link_to(file: Path, top: Path) -> Path | None:
+    """The file, or the first folder around it below the top, that is a link: what is written there may be elsewhere."""
+    inside = [one for one in (file, *file.parents) if top in one.parents]
+    return next((one for one in inside if one.is_symlink()), None)
 
 
 def unwatched(folder: Path, names: Iterable[str]) -> list[str]:

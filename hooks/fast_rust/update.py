@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import yaml
 from packaging.version import Version
 
-from fast_rust.files import as_git_has_it, part_of, replace_file, unwatched
+from fast_rust.files import as_git_has_it, link_to, part_of, replace_file, unwatched
 from fast_rust.owned import Owned, is_in, owned_by
 from fast_rust.releases import Repository, TemplateError, open_repository
 from fast_rust.rendering import Answers, answers_file, render, require_answers
@@ -337,10 +336,10 @@ def _require_own_files(crate: Path, plan: Plan) -> None:
         raise UpdateError(f"git was told to look away from {hidden[0]}, so it could not bring it back: `{command}`")
     for path, change in plan.changes.items():
         file = crate / path
-        inside = [one for one in (file, *file.parents) if crate in one.parents]
-        if link := next((one for one in inside if one.is_symlink()), None):
+        if link := link_to(file, crate):
             raise UpdateError(f"{link.relative_to(crate)} is a link, so {path} may be elsewhere: make it no link")
-        if above := next((one for one in inside[1:] if one.exists() and not one.is_dir()), None):
+        inside = [one for one in file.parents if crate in one.parents]
+        if above := next((one for one in inside if one.exists() and not one.is_dir()), None):
             raise UpdateError(
                 f"{above.relative_to(crate)} is no folder, and {path} would be in it: give it another name"
             )
@@ -369,13 +368,14 @@ def _noted(crate: Path) -> dict[str, Any]:
 
 
 def _is_pending(crate: Path) -> bool:
-    if _noted(crate).get("head") != _head(crate):
+    noted = _noted(crate)
+    if noted.get("head") != _head(crate):
         return False
     answers = answers_file(crate)
     if part_of(answers).exists():
         return True
     # Answers that somebody changed after taking the update back are their work.
-    is_written = answers.is_file() and _digest(answers.read_bytes()) == _noted(crate).get("answers")
+    is_written = answers.is_file() and _digest(answers.read_bytes()) == noted.get("answers")
     return is_written and bool(_git(crate, "status", "--porcelain", "--", answers.name))
 
 
@@ -393,8 +393,7 @@ def abort(crate: Path) -> None:
     paths = sorted(noted["paths"], key=lambda path: path == answers)
     had = set(_git(crate, "ls-tree", "-r", "-z", "--name-only", "HEAD", "--", ".").split("\0"))
     for path in paths:
-        with suppress(NotADirectoryError):
-            part_of(crate / path).unlink(missing_ok=True)
+        part_of(crate / path).unlink(missing_ok=True)
         if path in had and path != answers:
             _git(crate, "restore", "--source=HEAD", "--staged", "--worktree", "--", path)
         elif path not in had:
