@@ -3,19 +3,19 @@
 from pathlib import Path
 
 import pytest
-from crates.workshop import NAMES, Workshop
+from crates.workshop import Workshop
 
 
 @pytest.fixture(scope="session")
 def cli_crate(workshop: Workshop) -> Path:
     """A program with the answers that most give."""
-    return workshop.crate(NAMES["cli"], kind="cli")
+    return workshop.ready("cli")
 
 
 @pytest.fixture(scope="session")
 def service_crate(workshop: Workshop) -> Path:
     """A service with the answers that most give."""
-    return workshop.crate(NAMES["service"], kind="service")
+    return workshop.ready("service")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 import subprocess
 from collections import defaultdict
 from decimal import ROUND_HALF_UP, Decimal
@@ -166,11 +167,11 @@ def test_a_wrong_command_line_is_refused(cli_binary: Path, arguments: list[str])
 
 
 def test_it_describes_itself(cli_binary: Path) -> None:
-    """Help with exit codes, completions, a manual page, a version."""
+    """Help with exit codes, completions, a manual page, a version with its commit."""
     assert b"Exit codes:" in run(cli_binary, "--help").stdout
     assert b"complete -F" in run(cli_binary, "--completions", "bash").stdout
     assert b".SH OPTIONS" in run(cli_binary, "--manual").stdout
-    assert run(cli_binary, "--version").stdout == b"totals-cli 0.1.0\n"
+    assert re.fullmatch(rb"totals-cli 0\.1\.0 \([0-9a-f]+\)\n", run(cli_binary, "--version").stdout)
 
 
 def test_verbose_says_more_and_quiet_nothing(cli_binary: Path) -> None:

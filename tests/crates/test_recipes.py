@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from crates.workshop import Workshop
+from crates.workshop import QUICK_BENCHES, Workshop, commit
 
-from template import git
 from variants import CHECKOUT
 
 NOT_RUN_HERE = {
@@ -54,7 +53,7 @@ def test_a_workflow_step_works_as_written(workshop: Workshop, tmp_path: Path, ki
         pytest.skip(f"not run here: {NOT_RUN_HERE[step.command]}")
     output = tmp_path / "output"
     workshop.run(
-        ready_crate(workshop, kind),
+        workshop.ready(kind),
         *("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step.command),
         **{"CI": "true", "GITHUB_OUTPUT": str(output), **dict(step.environment)},
     )
@@ -70,25 +69,9 @@ def test_every_step_that_is_not_run_is_there() -> None:
     assert NOT_RUN_HERE.keys() <= commands
 
 
-def ready_crate(workshop: Workshop, kind: str) -> Path:
-    """One crate of a kind for all steps, committed as its user would have it."""
-    crate = workshop.folder / f"steps-{kind}"
-    if not crate.exists():
-        workshop.crate(crate.name, kind=kind)
-        commit(crate)
-    return crate
-
-
-def commit(crate: Path) -> None:
-    """Begin the history of a crate."""
-    git(crate, "init", "--quiet")
-    git(crate, "add", "--all")
-    git(crate, "commit", "--quiet", "--message", "Start")
-
-
 def test_every_recipe_is_run_by_some_test(workshop: Workshop) -> None:
     """By the steps above, by `test_variants`, by those of `tests/performance`, or below."""
-    crate = ready_crate(workshop, "lib")
+    crate = workshop.ready("lib")
     recipes = set(workshop.run(crate, "just", "--summary").split())
     in_steps = {match for step in STEPS for match in re.findall(r"^just (\w+)", step.command)}
     assert recipes == in_steps | {"fmt", "bench", "check", "quick", "dist", "pgo", "flame", "asm", "perf"}
@@ -106,28 +89,27 @@ def test_fmt_mends_what_lint_refuses(workshop: Workshop) -> None:
 
 def test_bench_takes_arguments(workshop: Workshop) -> None:
     """Of cargo, and behind `--` of criterion, which here runs each bench once."""
-    crate = ready_crate(workshop, "lib")
-    printed = workshop.run(crate, "just", "bench", "--bench", "aggregate", "--", "--test")
+    crate = workshop.ready("lib")
+    printed = workshop.run(crate, "just", "bench", "--bench", "aggregate", "--", "--test", **QUICK_BENCHES)
     assert "Testing aggregate/read_by_2_threads/200000\nSuccess" in printed
 
 
-def test_dist_ships_a_program_with_its_checksum(workshop: Workshop) -> None:
+def test_dist_ships_a_program_with_its_checksum(workshop: Workshop, cli_crate: Path) -> None:
     """And a library has none to ship."""
-    crate = ready_crate(workshop, "cli")
-    workshop.run(crate, "cargo", "generate-lockfile")
-    workshop.run(crate, "just", "dist")
-    shipped = crate / "target" / "dist"
-    assert sorted(path.name for path in shipped.iterdir()) == ["SHA256SUMS", crate.name]
+    workshop.run(cli_crate, "cargo", "generate-lockfile")
+    workshop.run(cli_crate, "just", "dist")
+    shipped = cli_crate / "target" / "dist"
+    assert sorted(path.name for path in shipped.iterdir()) == ["SHA256SUMS", cli_crate.name]
     workshop.run(shipped, "sha256sum", "--check", "--strict", "SHA256SUMS")
-    assert workshop.run(shipped, f"./{crate.name}", "--version").startswith(f"{crate.name} 0.1.0")
-    library = ready_crate(workshop, "lib")
+    assert workshop.run(shipped, f"./{cli_crate.name}", "--version").startswith(f"{cli_crate.name} 0.1.0")
+    library = workshop.ready("lib")
     workshop.run(library, "cargo", "generate-lockfile")
     assert "this is a library" in workshop.run(library, "just", "dist")
 
 
 def test_quick_builds_what_runs(workshop: Workshop) -> None:
     """Optimised, in a folder of its own."""
-    crate = ready_crate(workshop, "cli")
+    crate = workshop.ready("cli")
     workshop.run(crate, "just", "quick")
     program = Path(workshop.environment["CARGO_TARGET_DIR"]) / "quick" / crate.name
     assert workshop.run(crate, str(program), "--version").startswith(f"{crate.name} 0.1.0")
@@ -144,7 +126,7 @@ def test_a_recipe_says_which_tool_it_misses(
     workshop: Workshop, tmp_path: Path, command: tuple[str, ...], message: str
 ) -> None:
     """And how to get it."""
-    crate = ready_crate(workshop, "lib")
+    crate = workshop.ready("lib")
     for name in ("cargo", "rustc", "just", "sh", "cc", "ld"):
         (tmp_path / name).symlink_to(workshop.run(crate, "which", name).strip())
     done = workshop.try_to(crate, "just", *command, PATH=str(tmp_path))
@@ -154,7 +136,7 @@ def test_a_recipe_says_which_tool_it_misses(
 
 def test_check_runs_what_ci_runs(workshop: Workshop) -> None:
     """The recipes of the jobs, in one."""
-    crate = ready_crate(workshop, "lib")
+    crate = workshop.ready("lib")
     shown = workshop.run(crate, "just", "--show", "check")
     in_steps = {step.command.removeprefix("just ") for step in STEPS if step.job in ("lint", "test", "instructions")}
     assert set(shown.rstrip().rpartition(":")[2].split()) == in_steps - {"setup", "advice"}
@@ -186,13 +168,13 @@ def test_the_hooks_of_a_crate_pass_and_bite(workshop: Workshop) -> None:
 
 def test_setup_says_that_all_is_there(workshop: Workshop) -> None:
     """The second time it installs nothing."""
-    printed = workshop.run(ready_crate(workshop, "lib"), "just", "setup")
+    printed = workshop.run(workshop.ready("lib"), "just", "setup")
     assert printed.count("is there.") == 5
 
 
 def test_the_example_of_a_library_runs(workshop: Workshop, tmp_path: Path) -> None:
     """As its first line says, on a file."""
     (tmp_path / "measurements.txt").write_text("oslo;-1.5\nrome;20\noslo;2\n")
-    crate = ready_crate(workshop, "lib")
+    crate = workshop.ready("lib")
     printed = workshop.run(crate, "cargo", "run", "--quiet", "--example", "totals", str(tmp_path / "measurements.txt"))
     assert printed == "oslo 2 x 0.25\nrome 1 x 20\n"

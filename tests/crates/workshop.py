@@ -9,11 +9,17 @@ from pathlib import Path
 
 import tomlkit
 
-from template import Template
+from template import Template, git
 from variants import CHECKOUT, Answers
 
 # Nobody debugs these builds, and each crate is built once.
 QUICK_BUILDS = {"CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_INCREMENTAL": "0", "CARGO_TERM_COLOR": "never"}
+# Tests whose claim is not about what ships do without what makes linking slow.
+QUICK_BENCHES = {
+    "CARGO_PROFILE_BENCH_LTO": "off",
+    "CARGO_PROFILE_BENCH_CODEGEN_UNITS": "4",
+    "CARGO_PROFILE_BENCH_DEBUG": "0",
+}
 NAMES = {"lib": "totals", "cli": "totals-cli", "service": "totals-service"}
 
 
@@ -28,6 +34,13 @@ class Workshop:
     def crate(self, name: str, **answers: str | bool) -> Path:
         """A crate of its own to build and to edit, fresh from the template."""
         return self._place(self.folder / name, {"crate_name": name, **answers})
+
+    def ready(self, kind: str) -> Path:
+        """The crate of a kind with the answers that most give, committed, for all tests; they leave it as it was."""
+        crate = self.folder / NAMES[kind]
+        if not crate.exists():
+            commit(self.crate(crate.name, kind=kind))
+        return crate
 
     def variant(self, answers: Answers) -> Path:
         """The workspace to build a variant in: the crate itself, or the one that it is a member of."""
@@ -78,6 +91,13 @@ class Workshop:
     def _place(self, crate: Path, answers: Answers) -> Path:
         shutil.copytree(self.template.rendering(answers), crate)
         return crate
+
+
+def commit(crate: Path) -> None:
+    """Begin the history of a crate."""
+    git(crate, "init", "--quiet")
+    git(crate, "add", "--all")
+    git(crate, "commit", "--quiet", "--message", "Start")
 
 
 def make_workshop(template: Template, folder: Path) -> Workshop:

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crates.workshop import Workshop
+from crates.workshop import QUICK_BENCHES, Workshop
 
 from template import git
-
-# Both sides are built alike, so the tests do without what makes linking slow; one test builds as users do.
-QUICK = {"CARGO_PROFILE_BENCH_LTO": "off", "CARGO_PROFILE_BENCH_CODEGEN_UNITS": "16"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class History:
 
     def perf(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the recipe, which may fail."""
-        return self.workshop.try_to(self.crate, "just", "perf", *arguments, **{**QUICK, **environment})
+        return self.workshop.try_to(self.crate, "just", "perf", *arguments, **{**QUICK_BENCHES, **environment})
 
     def report(self) -> dict[str, Any]:
         """The figures of the last run."""

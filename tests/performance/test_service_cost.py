@@ -25,8 +25,8 @@ BENCH = ("cargo", "bench", "--workspace", "--bench", "request_instructions")
 
 @pytest.fixture(scope="module")
 def crate(workshop: Workshop) -> Path:
-    """Without the sample, so that this bench is the only one."""
-    return workshop.crate("cost-service", kind="service", sample=False)
+    """The one whose benches CI's own step has built."""
+    return workshop.ready("service")
 
 
 def test_a_service_keeps_to_its_limits(workshop: Workshop, crate: Path) -> None:
