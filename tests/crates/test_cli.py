@@ -158,7 +158,9 @@ def test_output_goes_to_a_file_only_when_all_went_well(cli_binary: Path, tmp_pat
     assert output.read_bytes() == b"key,count,min,mean,max\na,1,1,1,1\n"
 
 
-@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--format", "xml"], ["-q", "-v"], ["--none"]])
+@pytest.mark.parametrize(
+    "arguments", [["--threads", "0"], ["--threads", "1025"], ["--format", "xml"], ["-q", "-v"], ["--none"]]
+)
 def test_a_wrong_command_line_is_refused(cli_binary: Path, arguments: list[str]) -> None:
     """With exit code 2, as its help says."""
     done = run(cli_binary, *arguments)
