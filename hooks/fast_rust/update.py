@@ -32,6 +32,10 @@ class UpdateError(Exception):
     """What stands in the way, and what to type; nothing was changed."""
 
 
+class OlderReleaseError(UpdateError):
+    """The release that was asked for came before that of the crate."""
+
+
 class Fate(StrEnum):
     """What an update does to a file."""
 
@@ -95,7 +99,7 @@ def plan(crate: Path, target: str | None = None, data: Mapping[str, str] | None 
     if repository.commit(target) == repository.commit(answers.release) and not data:
         return None
     if target in releases and answers.release in releases and Version(target) < Version(answers.release):
-        raise UpdateError(f"{target} is older than {answers.release}, and there is no way back by an update")
+        raise OlderReleaseError(f"{target} is older than {answers.release}, and there is no way back by an update")
     _require_clean(crate)
     with TemporaryDirectory(prefix="fast-rust-") as folder:
         trial = Path(folder) / crate.resolve().name

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -208,6 +209,25 @@ def test_update_makes_a_branch_and_leaves_the_checkout_alone(small: Fleet, fleet
     again = fleet("update", "--json")
     assert states(again.stdout) == dict.fromkeys(("orders", "stock", "audit"), "there already") | {"bills": "conflict"}
     assert picture(small) == after
+
+
+def test_a_crate_that_is_ahead_of_what_is_asked_for_is_up_to_date(
+    small: Fleet, fleet: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By both commands, and by the one for a single crate."""
+    orders = small.clones / "orders"
+    assert states(fleet("update", "--ring", "canary", "--json").stdout) == {"orders": "updated"}
+    git(orders, "merge", "--quiet", "--ff-only", BRANCH)
+    said = f"{NEW} is newer than {OLD}|{OLD} is older than {NEW}"
+    for command in ("plan", "update"):
+        done = fleet(command, "--ring", "canary", "--to", OLD, "--json")
+        [outcome] = json.loads(done.stdout)["crates"]
+        assert (done.exit_code, outcome["state"]) == (0, "up to date")
+        assert re.search(said, outcome["detail"])
+    monkeypatch.chdir(orders)
+    done = fleet("update", "--one", "--to", OLD)
+    assert done.exit_code == 0
+    assert re.search(said, done.output)
 
 
 def test_a_branch_is_made_anew_on_a_newer_base_but_never_over_commits_of_others(small: Fleet, fleet: Type) -> None:

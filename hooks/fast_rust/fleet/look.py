@@ -89,6 +89,8 @@ def _is_newer(release: str, target: str) -> bool:
 
 
 def _said(release: str, target: str, fates: Mapping[str, str]) -> str:
+    if release != target and _is_newer(release, target):
+        return f"{release} is newer than {target}"
     if not fates:
         return release if release == target else f"{release} to {target}, no file changes"
     clashing = [path for path, fate in fates.items() if fate == "conflict"]

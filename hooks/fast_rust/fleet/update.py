@@ -185,6 +185,8 @@ def _update_in(clone: Path, crate: Crate, wanted: Wanted) -> Outcome:
             f"Update {crate.name} from {move} of the template\n\n{body}{_trailer(crate.name, 'updated')}",
         )
         return Outcome(crate.name, State.UPDATED, "; ".join([move, *notes]), facts)
+    except single.OlderReleaseError as error:
+        return Outcome(crate.name, State.UP_TO_DATE, str(error), facts)
     except (AnswersError, GitError, RenderingError, TemplateError, single.UpdateError) as error:
         # What it left half done is no part of the branch.
         git(clone, "reset", "--quiet", "--hard")
@@ -299,5 +301,7 @@ def update_here(folder: Path, target: str | None, *, dry_run: bool = False) -> O
         if not dry_run:
             single.apply(plan)
         return Outcome(name, State.UPDATED, "; ".join([move, *_notes(plan)]))
+    except single.OlderReleaseError as error:
+        return Outcome(name, State.UP_TO_DATE, str(error))
     except (AnswersError, RenderingError, TemplateError, single.UpdateError) as error:
         return failed(name, error)
