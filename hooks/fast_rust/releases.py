@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,12 +100,17 @@ def open_repository(address: str, *, needed: str | None = None, refresh: bool = 
 
 
 def _clone(url: str, mirror: Path) -> None:
-    # Under another name first, so that a run that is killed leaves no half mirror; the first of two wins.
+    # Under another name first, so that a run that is killed leaves no half mirror.
     part = mirror.with_name(f"{mirror.name}.{os.getpid()}.part")
     mirror.parent.mkdir(parents=True, exist_ok=True)
     _git("clone", "--quiet", "--mirror", "--", url, str(part))
-    if not mirror.exists():
+    try:
         part.rename(mirror)
+    except OSError:
+        # Another run was first, and its mirror is as good.
+        shutil.rmtree(part, ignore_errors=True)
+        if not mirror.exists():
+            raise
 
 
 def _has(mirror: Path, release: str) -> bool:

@@ -1,6 +1,7 @@
 """`fast-rust drift` sees what was changed of the template's, and puts back just that."""
 
 import json
+import os
 import shutil
 import subprocess
 import tomllib
@@ -11,7 +12,9 @@ from typing import TypeAlias
 import pytest
 from typer.testing import CliRunner, Result
 
+from fast_rust import releases
 from fast_rust.command import application
+from fast_rust.releases import open_repository
 from fast_rust.rendering import ANSWERS_FILE
 from ownership import owners
 from template import Template, copy, git, read_tree, release
@@ -376,3 +379,22 @@ def test_it_starts_quickly_enough_for_a_hook(made: Path) -> None:
     code += f"finally: print(sorted({slow} & sys.modules.keys()))"
     done = subprocess.run(["python", "-c", code, "drift", str(made)], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_of_two_first_runs_at_once_one_mirror_stays(
+    template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAST_RUST_CACHE_DIR", str(tmp_path))
+    address, run_git = template.repository.as_uri(), releases._git  # noqa: SLF001  It is where the other run comes in.
+
+    def after_another_run(*arguments: str) -> str:
+        monkeypatch.setattr(releases, "_git", run_git)
+        with monkeypatch.context() as other:
+            other.setattr(os, "getpid", lambda: 1)
+            open_repository(address)
+        return run_git(*arguments)
+
+    monkeypatch.setattr(releases, "_git", after_another_run)
+    opened = open_repository(address)
+    assert opened.releases() == ["v0.0.1"]
+    assert list((tmp_path / "templates").iterdir()) == [opened.folder]
