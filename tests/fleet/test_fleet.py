@@ -211,6 +211,33 @@ def test_update_makes_a_branch_and_leaves_the_checkout_alone(small: Fleet, fleet
     assert picture(small) == after
 
 
+def ssh_that_refuses(script: Path) -> Path:
+    """A program that notes what it was started with, and where."""
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f'#!/bin/sh\necho "$*" >>{script}.log\nexit 255\n', encoding="utf-8")
+    script.chmod(0o755)
+    return script.with_name("ssh.log")
+
+
+def test_ssh_asks_nothing_and_gives_up_unless_a_repository_has_its_own(
+    small: Fleet, fleet: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(small, "orders")
+    usual, own = (ssh_that_refuses(tmp_path / name / "ssh") for name in ("usual", "own"))
+    monkeypatch.setenv("PATH", str(usual.parent), prepend=os.pathsep)
+    monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "file:ssh")
+    monkeypatch.delenv("GIT_SSH_COMMAND", raising=False)
+    git(small.clones / "orders", "remote", "add", "origin", "ssh://git.example.org/orders.git")
+    assert states(fleet("update", "--push", "--json").stdout) == {"orders": "error"}
+    started = usual.read_text(encoding="utf-8")
+    assert "BatchMode=yes" in started
+    assert "ServerAliveInterval=15" in started
+    git(small.clones / "orders", "config", "core.sshCommand", str(own.with_suffix("")))
+    assert states(fleet("update", "--push", "--json").stdout) == {"orders": "error"}
+    assert "git.example.org" in own.read_text(encoding="utf-8")
+    assert usual.read_text(encoding="utf-8") == started
+
+
 def test_a_crate_that_is_ahead_of_what_is_asked_for_is_up_to_date(
     small: Fleet, fleet: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
