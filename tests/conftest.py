@@ -38,7 +38,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
 
 @pytest.fixture(scope="session", autouse=True)
 def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Leave out the machine: its git and Copier settings, and a git hook that may be running us."""
+    """Leave out the machine: its git and Copier settings, and a git hook or a make that may be running us."""
     home = tmp_path_factory.mktemp("home")
     (home / "settings.yml").write_text("{}\n")
     (home / "gitconfig").write_text(
@@ -46,7 +46,7 @@ def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         "[init]\ndefaultBranch = main\n[commit]\ngpgSign = false\n"
     )
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("GIT_", "COPIER_"))]:
+        for name in [name for name in os.environ if name.startswith(("GIT_", "COPIER_", "MAKE", "MFLAGS"))]:
             patch.delenv(name)
         patch.setenv("COPIER_SETTINGS_PATH", str(home / "settings.yml"))
         patch.setenv("COPIER_CACHE_DIR", str(home / "cache"))
