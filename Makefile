@@ -63,7 +63,7 @@ test-performance: setup ## Run the tests of what is held about speed
 # None of them builds a crate. Those that do take longest, so what both want is theirs first.
 .PHONY: test-not-building
 test-not-building: check-machine .venv/.installed
-	nice $(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py tests/updates tests/fleet
+	nice -n 5 $(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py tests/updates tests/fleet
 
 # All of them call cargo, so they are one process.
 .PHONY: test-building

@@ -416,7 +416,7 @@ def test_a_second_run_on_the_same_manifest_refuses(small: Fleet, fleet: Type) ->
 
 
 def wait_for(file: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not file.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
