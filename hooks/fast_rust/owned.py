@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-import shutil
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from tempfile import mkdtemp
+from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
 import yaml
 
-from fast_rust.releases import Repository, cache_folder
+from fast_rust.releases import Repository, cache_folder, made_as_a_whole
 from fast_rust.rendering import Answers, render
 
 Key: TypeAlias = tuple[str, ...]
@@ -93,17 +91,8 @@ def _rendering(answers: Answers, commit: str) -> dict[str, bytes]:
     name = hashlib.sha256(json.dumps([commit, answers.choices], sort_keys=True, default=str).encode()).hexdigest()[:24]
     folder = cache_folder() / "renderings" / name
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(mkdtemp(dir=folder.parent, suffix=".part"))
-        try:
+        with made_as_a_whole(folder) as part:
             render(answers, part)
-            part.rename(folder)
-        except OSError:
-            # Another process was quicker.
-            if not folder.exists():
-                raise
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }

@@ -4,8 +4,11 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 
 from packaging.version import InvalidVersion, Version
 from platformdirs import user_cache_path
@@ -22,6 +25,24 @@ def cache_folder() -> Path:
     """Where copies of templates and renderings are kept between runs; deleting it loses nothing but time."""
     given = os.environ.get("FAST_RUST_CACHE_DIR")
     return Path(given) if given else user_cache_path("copier-fast-rust")
+
+
+@contextmanager
+def made_as_a_whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name when it is full, so that a run that is killed leaves no half one.
+
+    Of two runs at once the first wins, since what the other made is the same.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(mkdtemp(dir=folder.parent, suffix=".part"))
+    try:
+        yield part
+        part.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -93,24 +114,11 @@ def open_repository(address: str, *, needed: str | None = None, refresh: bool = 
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
     mirror = cache_folder() / "templates" / f"{name}.git"
     if not mirror.exists():
-        _clone(url, mirror)
+        with made_as_a_whole(mirror) as part:
+            _git("clone", "--quiet", "--mirror", "--", url, str(part))
     elif refresh or (needed and not _has(mirror, needed)):
         _git("-C", str(mirror), "fetch", "--quiet", "--prune", "origin")
     return Repository(mirror)
-
-
-def _clone(url: str, mirror: Path) -> None:
-    # Under another name first, so that a run that is killed leaves no half mirror.
-    part = mirror.with_name(f"{mirror.name}.{os.getpid()}.part")
-    mirror.parent.mkdir(parents=True, exist_ok=True)
-    _git("clone", "--quiet", "--mirror", "--", url, str(part))
-    try:
-        part.rename(mirror)
-    except OSError:
-        # Another run was first, and its mirror is as good.
-        shutil.rmtree(part, ignore_errors=True)
-        if not mirror.exists():
-            raise
 
 
 def _has(mirror: Path, release: str) -> bool:

@@ -1,7 +1,6 @@
 """`fast-rust drift` sees what was changed of the template's, and puts back just that."""
 
 import json
-import os
 import shutil
 import subprocess
 import tomllib
@@ -14,7 +13,6 @@ from typer.testing import CliRunner, Result
 
 from fast_rust import releases
 from fast_rust.command import application
-from fast_rust.releases import open_repository
 from fast_rust.rendering import ANSWERS_FILE
 from ownership import owners
 from template import Template, copy, git, read_tree, release
@@ -389,12 +387,10 @@ def test_of_two_first_runs_at_once_one_mirror_stays(
 
     def after_another_run(*arguments: str) -> str:
         monkeypatch.setattr(releases, "_git", run_git)
-        with monkeypatch.context() as other:
-            other.setattr(os, "getpid", lambda: 1)
-            open_repository(address)
+        releases.open_repository(address)
         return run_git(*arguments)
 
     monkeypatch.setattr(releases, "_git", after_another_run)
-    opened = open_repository(address)
+    opened = releases.open_repository(address)
     assert opened.releases() == ["v0.0.1"]
     assert list((tmp_path / "templates").iterdir()) == [opened.folder]
