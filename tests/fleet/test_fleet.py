@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -245,16 +244,16 @@ def test_a_crate_that_is_ahead_of_what_is_asked_for_is_up_to_date(
     orders = small.clones / "orders"
     assert states(fleet("update", "--ring", "canary", "--json").stdout) == {"orders": "updated"}
     git(orders, "merge", "--quiet", "--ff-only", BRANCH)
-    said = f"{NEW} is newer than {OLD}|{OLD} is older than {NEW}"
+    said = f"{OLD} is older than {NEW}"
     for command in ("plan", "update"):
         done = fleet(command, "--ring", "canary", "--to", OLD, "--json")
         [outcome] = json.loads(done.stdout)["crates"]
         assert (done.exit_code, outcome["state"]) == (0, "up to date")
-        assert re.search(said, outcome["detail"])
+        assert said in outcome["detail"]
     monkeypatch.chdir(orders)
     done = fleet("update", "--one", "--to", OLD)
     assert done.exit_code == 0
-    assert re.search(said, done.output)
+    assert said in done.output
 
 
 def test_a_branch_is_made_anew_on_a_newer_base_but_never_over_commits_of_others(small: Fleet, fleet: Type) -> None:

@@ -90,7 +90,7 @@ def _is_newer(release: str, target: str) -> bool:
 
 def _said(release: str, target: str, fates: Mapping[str, str]) -> str:
     if release != target and _is_newer(release, target):
-        return f"{release} is newer than {target}"
+        return f"{target} is older than {release}"
     if not fates:
         return release if release == target else f"{release} to {target}, no file changes"
     clashing = [path for path, fate in fates.items() if fate == "conflict"]
