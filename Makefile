@@ -142,6 +142,7 @@ check-machine:
 runner: $(RUNNER) .venv/.installed
 	@ln -sf $(RUNNER) .venv/bin/gungraun-runner
 
+# The tests start it for a moment, so what counts is how soon it is built.
 $(RUNNER):
 	@echo "Building gungraun-runner $(RUNNER_VERSION), once; this takes a minute."
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo install --quiet --locked --root $(CACHE)/gungraun-runner-$(RUNNER_VERSION) --version =$(RUNNER_VERSION) gungraun-runner

@@ -94,14 +94,15 @@ def test_bench_takes_arguments(workshop: Workshop) -> None:
     assert "Testing aggregate/read_by_2_threads/200000\nSuccess" in printed
 
 
-def test_dist_ships_a_program_with_its_checksum(workshop: Workshop, cli_crate: Path) -> None:
+def test_dist_ships_a_program_with_its_checksum(workshop: Workshop) -> None:
     """And a library has none to ship."""
-    workshop.run(cli_crate, "cargo", "generate-lockfile")
-    workshop.run(cli_crate, "just", "dist")
-    shipped = cli_crate / "target" / "dist"
-    assert sorted(path.name for path in shipped.iterdir()) == ["SHA256SUMS", cli_crate.name]
+    crate = workshop.ready("cli")
+    workshop.run(crate, "cargo", "generate-lockfile")
+    workshop.run(crate, "just", "dist")
+    shipped = crate / "target" / "dist"
+    assert sorted(path.name for path in shipped.iterdir()) == ["SHA256SUMS", crate.name]
     workshop.run(shipped, "sha256sum", "--check", "--strict", "SHA256SUMS")
-    assert workshop.run(shipped, f"./{cli_crate.name}", "--version").startswith(f"{cli_crate.name} 0.1.0")
+    assert workshop.run(shipped, f"./{crate.name}", "--version").startswith(f"{crate.name} 0.1.0")
     library = workshop.ready("lib")
     workshop.run(library, "cargo", "generate-lockfile")
     assert "this is a library" in workshop.run(library, "just", "dist")

@@ -5,14 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crates.workshop import NAMES, Workshop
+from crates.workshop import NAMES, Workshop, commit
 from updates import acts
 from updates.acts import Given
 from updates.releases import Releases
 
 from fast_rust import update
 from fast_rust.update import Fate
-from template import git
 from variants import domain
 
 ACTS = (
@@ -35,9 +34,7 @@ def test_a_crate_from_the_oldest_release_passes_its_checks(
     shutil.copytree(releases.rendering(releases.tags[0], answers), crate)
     begun = [act(Given(crate, ())) for act in ACTS]
     assert {next(act) for act in begun} == {crate}
-    git(crate, "init", "--quiet")
-    git(crate, "add", "--all")
-    git(crate, "commit", "--quiet", "--message", "Ours")
+    commit(crate)
 
     plan = update.plan(crate)
     assert plan is not None

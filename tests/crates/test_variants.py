@@ -62,11 +62,11 @@ def test_a_workspace_takes_two_members(workshop: Workshop) -> None:
     assert "first-member" in workshop.run(workspace, "just", "test")
 
 
-def test_plain_cargo_needs_nothing_installed(workshop: Workshop, cli_crate: Path, tmp_path: Path) -> None:
+def test_plain_cargo_needs_nothing_installed(workshop: Workshop, tmp_path: Path) -> None:
     """Who has only Rust can build and test."""
     programs = tmp_path / "programs"
     programs.mkdir()
     for name in ("cargo", "rustc", "cc", "ld", "sh", "git"):
         found = workshop.run(tmp_path, "which", name).strip()
         (programs / name).symlink_to(found)
-    workshop.run(cli_crate, "cargo", "test", PATH=str(programs))
+    workshop.run(workshop.ready("cli"), "cargo", "test", PATH=str(programs))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crates.workshop import QUICK_BENCHES, Workshop
+from crates.workshop import QUICK_BENCHES, Workshop, commit
 
 from template import git
 
@@ -69,7 +69,5 @@ def edit(path: Path, change: tuple[str, str] | str | None) -> None:
 def begin(workshop: Workshop, crate: Path, repository: Path) -> History:
     """Commit a crate as its user would."""
     workshop.run(crate, "cargo", "generate-lockfile", "--quiet")
-    git(repository, "init", "--quiet")
-    git(repository, "add", "--all")
-    git(repository, "commit", "--quiet", "--message", "Start")
+    commit(repository)
     return History(workshop, repository, crate)
