@@ -10,8 +10,10 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from fast_rust.releases import Repository, cache_folder, made_as_a_whole
-from fast_rust.rendering import Answers, render
+from fast_rust.answers import ANSWERS_FILE, Answers
+from fast_rust.cache import cache_folder, created_atomically
+from fast_rust.releases import Repository
+from fast_rust.rendering import read_files, render
 
 Key: TypeAlias = tuple[str, ...]
 
@@ -82,6 +84,27 @@ def of_rendering(repository: Repository, release: str, rendering: Mapping[str, b
     )
 
 
+@dataclass(frozen=True)
+class Part:
+    """A rendering of a release, by who owns its files."""
+
+    files: Mapping[str, bytes]
+    """Managed and shared files, which an update changes."""
+    of_the_crate: Mapping[str, bytes]
+    """Starters, as the release has them; an update touches none."""
+    starters: tuple[str, ...]
+    """Files and folders that are the crate's from the first day, rendered or not."""
+    answers: bytes
+
+
+def part_of(repository: Repository, release: str, rendering: Mapping[str, bytes], answers: str = ANSWERS_FILE) -> Part:
+    """Return a rendering by who owns its files; its answers are in the file of that name."""
+    starters = tuple(yaml.safe_load(repository.text(release, "ownership.yml"))["starter"])
+    files = {path: content for path, content in rendering.items() if path != answers}
+    own = {path: content for path, content in files.items() if is_in(path, starters)}
+    return Part({path: files[path] for path in files.keys() - own.keys()}, own, starters, rendering[answers])
+
+
 def is_in(path: str, entries: Iterable[str]) -> bool:
     """Whether a file is one of the entries of the table of owners, or below one."""
     return any(PurePosixPath(path).is_relative_to(entry) for entry in entries)
@@ -91,8 +114,6 @@ def _rendering(answers: Answers, commit: str) -> dict[str, bytes]:
     name = hashlib.sha256(json.dumps([commit, answers.choices], sort_keys=True, default=str).encode()).hexdigest()[:24]
     folder = cache_folder() / "renderings" / name
     if not folder.exists():
-        with made_as_a_whole(folder) as part:
+        with created_atomically(folder) as part:
             render(answers, part)
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+    return read_files(folder)

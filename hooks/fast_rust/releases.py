@@ -1,48 +1,33 @@
 """The template's repository with its releases, on this machine."""
 
 import hashlib
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from tempfile import mkdtemp
 
+from filelock import FileLock
 from packaging.version import InvalidVersion, Version
-from platformdirs import user_cache_path
+
+from fast_rust import git
+from fast_rust.cache import cache_folder, created_atomically
+from fast_rust.errors import FastRustError
+from fast_rust.git import Config, GitError
 
 # As Copier reads them.
 SHORT_ADDRESSES = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
+NO_QUESTIONS = {"GIT_TERMINAL_PROMPT": "0"}
 
 
-class TemplateError(Exception):
-    """The template or a release of it cannot be had; the message says why, and what to type."""
+class TemplateError(FastRustError):
+    """The template or a release of it is not available; the message says why, and what to run."""
 
 
-def cache_folder() -> Path:
-    """Where copies of templates and renderings are kept between runs; deleting it loses nothing but time."""
-    given = os.environ.get("FAST_RUST_CACHE_DIR")
-    return Path(given) if given else user_cache_path("copier-fast-rust")
+class Order(Enum):
+    """How two releases of a template relate."""
 
-
-@contextmanager
-def made_as_a_whole(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its name when it is full, so that a run that is killed leaves no half one.
-
-    Of two runs at once the first wins, since what the other made is the same.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(mkdtemp(dir=folder.parent, suffix=".part"))
-    try:
-        yield part
-        part.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    SAME = "same"
+    OLDER = "older"
+    NEWER = "newer"
 
 
 @dataclass(frozen=True)
@@ -52,37 +37,56 @@ class Repository:
     folder: Path
 
     def releases(self) -> list[str]:
-        """The tags that are versions, oldest first, without those before a release."""
-        versions = {tag: version for tag in self._git("tag", "--list").split() if (version := _version(tag))}
+        """Return the tags that are versions, oldest first, without pre-releases."""
+        tags = self._git("for-each-ref", "--format=%(refname:strip=2)", "refs/tags").splitlines()
+        versions = {tag: version for tag in tags if (version := _version(tag))}
         return sorted((tag for tag in versions if not versions[tag].is_prerelease), key=lambda tag: versions[tag])
 
     def newest(self, address: str) -> str:
-        """The newest release of what people know by its address.
+        """Return the newest release of the template, which people know by its address.
 
-        Raises TemplateError where there is none.
+        Raises TemplateError where it has no release.
         """
         if not (releases := self.releases()):
-            raise TemplateError(f"{address} has no release: its tags have to be versions, as v1.2.3")
+            raise TemplateError(f"{address} has no release: a release is a tag such as v1.2.3")
         return releases[-1]
 
     def commit(self, release: str) -> str:
-        """The commit of a release; also of what Copier records between two releases.
+        """Return the commit of a release, or of what Copier records between two releases (v1.2.3-4-g1234567).
 
-        Raises TemplateError where there is none of that name.
+        Raises TemplateError where the repository has no such release.
         """
         try:
-            return self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{release}^{{commit}}").strip()
-        except TemplateError as error:
+            return self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{release}^{{commit}}")
+        except GitError as error:
             newest = next(reversed(self.releases()), "none")
             message = f"the template has no release {release} (its newest is {newest}): check `_commit` of the answers"
             raise TemplateError(message) from error
 
+    def order(self, release: str, other: str) -> Order:
+        """Return whether a release is older or newer than another; a commit after a tag is newer than the tag.
+
+        Raises TemplateError where the repository lacks one of them.
+        """
+        commit, reference = self.commit(release), self.commit(other)
+        if commit == reference:
+            return Order.SAME
+        versions = _version(release), _version(other)
+        if versions[0] is not None and versions[1] is not None:
+            return Order.NEWER if versions[0] > versions[1] else Order.OLDER
+        is_newer = git.succeeds(self.folder, "merge-base", "--is-ancestor", reference, commit, config=Config.OURS)
+        return Order.NEWER if is_newer else Order.OLDER
+
     def text(self, release: str, path: str) -> str:
-        """A file of the repository as a release has it."""
-        return self._git("show", f"{self.commit(release)}:{path}")
+        """Return a file of the repository as a release has it."""
+        try:
+            content = git.output(self.folder, "cat-file", "blob", f"{self.commit(release)}:{path}", config=Config.OURS)
+        except GitError as error:
+            raise TemplateError(f"release {release} of the template has no {path}") from error
+        return content.decode()
 
     def _git(self, *arguments: str) -> str:
-        return _git("-C", str(self.folder), *arguments)
+        return git.text(self.folder, *arguments, config=Config.OURS)
 
 
 def _version(tag: str) -> Version | None:
@@ -93,47 +97,43 @@ def _version(tag: str) -> Version | None:
 
 
 def open_repository(address: str, *, needed: str | None = None, refresh: bool = False) -> Repository:
-    """The repository at an address: itself if it is a folder here, else a mirror that is kept.
+    """Return the repository at an address: the folder itself if it is one, else a mirror in the cache.
 
-    A mirror is fetched anew if it lacks the release that is needed, or on request.
-    Raises TemplateError where it cannot be had.
+    A mirror is fetched if it lacks the release that is needed, or on request, by one process at a time.
+    Raises TemplateError where the address is not a template, or cannot be reached.
     """
     try:
-        is_here = (folder := Path(address).expanduser()).is_dir()
+        is_folder = (folder := Path(address).expanduser()).is_dir()
     except (OSError, RuntimeError) as error:
-        raise TemplateError(f"the template's address {address} leads nowhere: {error}") from error
-    if is_here:
+        raise TemplateError(f"{address} is not the address of a template: {error}") from error
+    if is_folder:
         if not folder.is_absolute():
-            message = f"the template's address {address} is relative, so it depends on where one stands"
-            raise TemplateError(f"{message}: write it in full, as `_src_path` of the crate's answers")
+            message = f"the template's address {address} is relative, so it depends on the current folder"
+            raise TemplateError(f"{message}: set `_src_path` of the crate's answers to an absolute path")
         return Repository(folder)
     url = next((full + address[3:] for short, full in SHORT_ADDRESSES.items() if address.startswith(short)), address)
     url = url.removeprefix("git+")
     if url.startswith("-") or "::" in url:
-        raise TemplateError(f"{address} is no address of a template")
+        raise TemplateError(f"{address} is not the address of a template")
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
     mirror = cache_folder() / "templates" / f"{name}.git"
-    if not mirror.exists():
-        with made_as_a_whole(mirror) as part:
-            _git("clone", "--quiet", "--mirror", "--", url, str(part))
-    elif refresh or (needed and not _has(mirror, needed)):
-        _git("-C", str(mirror), "fetch", "--quiet", "--prune", "origin")
+    mirror.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(mirror.with_suffix(".lock")):
+        _fetch(mirror, url, needed, refresh=refresh)
     return Repository(mirror)
 
 
-def _has(mirror: Path, release: str) -> bool:
+def _fetch(mirror: Path, url: str, needed: str | None, *, refresh: bool) -> None:
+    """Make a mirror, or fetch what it lacks; under the user's configuration, which has their credentials."""
     try:
-        _git("-C", str(mirror), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{release}^{{commit}}")
-    except TemplateError:
-        return False
-    return True
-
-
-def _git(*arguments: str) -> str:
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    done = subprocess.run(["git", *arguments], check=False, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no reason given"]
-        reason = next((line for line in lines if line.startswith("fatal: ")), lines[-1]).removeprefix("fatal: ")
-        raise TemplateError(f"git {next(word for word in arguments if not word.startswith(('-', '/')))}: {reason}")
-    return done.stdout
+        if not mirror.exists():
+            with created_atomically(mirror) as part:
+                # `clone.defaultRemoteName` may have another name for the remote.
+                command = ("clone", "--quiet", "--mirror", "--origin=origin", "--", url, str(part))
+                git.output(mirror.parent, *git.NO_HOOKS, *command, environment=NO_QUESTIONS)
+        elif refresh or (needed and not git.is_commit(mirror, needed, config=Config.OURS)):
+            # Settings may forbid to find a bare repository by its folder (`safe.bareRepository`).
+            here = (*git.NO_HOOKS, f"--git-dir={mirror}")
+            git.output(mirror, *here, "fetch", "--quiet", "--prune", "origin", environment=NO_QUESTIONS)
+    except GitError as error:
+        raise TemplateError(f"the template {url} cannot be fetched: {error}") from error

@@ -1,115 +1,114 @@
-"""Renderings of the template: a crate as its answers would make it today."""
+"""Renderings of the template: a crate as its answers would make it today.
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+Copier runs under our own git configuration and without the user's settings of Copier, so that a rendering depends on
+the release and the answers alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-ANSWERS_FILE = ".copier-answers.yml"
-# Where that name is another template's.
-OTHER_ANSWERS_FILE = ".copier-answers.fast-rust.yml"
-ANSWERS_FILES = ".copier-answers*.yml"
+from fast_rust import git
+from fast_rust.answers import ANSWERS_FILE, Answers
+from fast_rust.errors import FastRustError
 
 
-class RenderingError(Exception):
-    """The template could not be had, or not be rendered."""
-
-
-class AnswersError(Exception):
-    """A crate's answers are not there, or cannot be read; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a crate was made from: the template, its release, and the choices."""
-
-    source: str
-    release: str
-    choices: Mapping[str, Any]
-
-    def with_choice(self, name: str, *, choice: str | bool) -> "Answers":
-        return replace(self, choices={**self.choices, name: choice})
-
-
-def answers_file(crate: Path) -> Path:
-    """The file with a crate's answers to this template, or where it would be.
-
-    A crate that several templates have a part in has a file for each, and ours asks for the name of a crate.
-    """
-    files = [path for path in sorted(crate.glob(ANSWERS_FILES)) if path.is_file()]
-    return next((path for path in files if _has_key("crate_name", path)), crate / ANSWERS_FILE)
-
-
-def is_of_another_template(file: Path) -> bool:
-    """Whether a file of answers has those to another template."""
-    return _has_key("_src_path", file) and not _has_key("crate_name", file)
-
-
-def _has_key(name: str, file: Path) -> bool:
-    # It may be damaged, so it is no matter for a parser yet.
-    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-    return re.search(rf"(?m)^{name}:", text) is not None
-
-
-def read_answers(crate: Path) -> Answers | None:
-    """The answers that a crate has recorded; none where it has not, or not in full."""
-    path = answers_file(crate)
-    recorded = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    match recorded:
-        case {"_src_path": str(source), "_commit": str(release), "crate_name": str(name), **choices}:
-            return Answers(source, release, {"crate_name": name, **{str(key): value for key, value in choices.items()}})
-        case _:
-            return None
-
-
-def require_answers(crate: Path) -> Answers:
-    """The answers that a crate has recorded.
-
-    Raises AnswersError where it has none, or they cannot be read.
-    """
-    path = answers_file(crate)
-    try:
-        answers = read_answers(crate)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        message = f"{path} is damaged ({str(error).splitlines()[0]}): take it from git, `git checkout -- {path}`"
-        raise AnswersError(message) from error
-    if answers is None:
-        what = "lacks `_src_path`, `_commit` or `crate_name`" if path.is_file() else "is not there"
-        raise AnswersError(
-            f"{path} {what}, so it is not known what this crate was made from: `fast-rust adopt` makes one"
-        )
-    return answers
+class RenderingError(FastRustError):
+    """The template is not available, or cannot be rendered."""
 
 
 def render(answers: Answers, folder: Path, file: str = ANSWERS_FILE) -> dict[str, bytes]:
     """Make a crate in an empty folder, without trust, and return its files by their paths; its answers go to a file.
 
-    Raises RenderingError where the template or its release is not there, or refuses the answers.
+    Raises RenderingError where the template or its release is not available, or refuses the answers.
     """
     # Copier takes a third of a second to import, and a hook that finds a rendering in the cache needs none.
-    from copier import run_copy  # noqa: PLC0415
-    from copier.errors import CopierError  # noqa: PLC0415
-    from jinja2 import TemplateError as JinjaError  # noqa: PLC0415
-    from plumbum.commands.processes import ProcessExecutionError  # noqa: PLC0415
+    from copier import Settings, run_copy  # noqa: PLC0415
 
-    choices = dict(answers.choices)
-    try:
+    with _copier(answers.source, answers.release):
         run_copy(
             answers.source,
             folder,
-            data=choices,
+            data=dict(answers.choices),
             answers_file=file,
             vcs_ref=answers.release,
+            settings=Settings(),
             defaults=True,
             quiet=True,
         )
-    except (CopierError, JinjaError, ProcessExecutionError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1].strip("| ")
-        message = f"release {answers.release} of the template cannot be rendered from {answers.source}: {reason}"
-        raise RenderingError(message) from error
+    return read_files(folder)
+
+
+def render_again(folder: Path, source: str, release: str, data: Mapping[str, Any], file: str) -> dict[str, bytes]:
+    """Make a crate in a folder that has nothing but its recorded answers in `file`, as an update does.
+
+    The release takes the answers that it asks for, and has defaults for those that it refuses; `data` replaces answers.
+    Raises RenderingError.
+    """
+    from copier import Settings, run_recopy  # noqa: PLC0415
+
+    with _copier(source, release):
+        run_recopy(
+            folder,
+            data=dict(data),
+            answers_file=file,
+            vcs_ref=release,
+            settings=Settings(),
+            defaults=True,
+            skip_answered=True,
+            overwrite=True,
+            quiet=True,
+        )
+    return read_files(folder)
+
+
+def questions_asked(source: str, release: str, data: Mapping[str, Any], folder: Path) -> bytes:
+    """Return the file of answers that Copier would record for these answers: those that do not apply are missing.
+
+    Raises RenderingError where an answer is not valid.
+    """
+    from copier import Settings, run_copy  # noqa: PLC0415
+
+    with _copier(source, release):
+        run_copy(
+            source,
+            folder,
+            data=dict(data),
+            vcs_ref=release,
+            settings=Settings(),
+            defaults=True,
+            quiet=True,
+            # Nothing but the file of answers is rendered, which is quick.
+            exclude=["*", f"!/{ANSWERS_FILE}"],
+        )
+    return (folder / ANSWERS_FILE).read_bytes()
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Return the files below a folder, by their paths in it."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
+
+
+@contextmanager
+def _copier(source: str, release: str) -> Iterator[None]:
+    """Run Copier under our git configuration, and translate its errors."""
+    import yaml  # noqa: PLC0415
+    from copier.errors import CopierError  # noqa: PLC0415
+    from jinja2 import TemplateError as JinjaError  # noqa: PLC0415
+    from plumbum import local  # noqa: PLC0415
+    from plumbum.commands.processes import ProcessExecutionError  # noqa: PLC0415
+
+    environment = git.our_env()
+    try:
+        # Plumbum has taken a copy of the environment when it was imported, and starts git from that.
+        with local.env():
+            for name in set(local.env.keys()) - environment.keys():
+                del local.env[name]
+            local.env.update(environment)
+            yield
+    except (CopierError, JinjaError, ProcessExecutionError, ValueError, yaml.YAMLError) as error:
+        reason = str(error).strip().splitlines()[-1].strip("| ") if str(error).strip() else type(error).__name__
+        raise RenderingError(f"release {release} of the template {source} cannot be rendered: {reason}") from error

@@ -6,7 +6,7 @@ import pytest
 from crates.workshop import Workshop
 from updates.test_adopt import CLI, CODE, OTHERS, Files, commit, make, run
 
-from fast_rust import staging
+from fast_rust.adopt import staging
 from template import Template, git
 
 SLOPPY: Files = {

@@ -10,8 +10,8 @@ from updates import acts
 from updates.acts import Given
 from updates.releases import Releases
 
-from fast_rust import update
-from fast_rust.update import Fate
+from fast_rust.update import update
+from fast_rust.update.update import Fate
 from variants import domain
 
 ACTS = (

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner, Result
 
-from fast_rust.command import application
+from fast_rust.main import application
 from template import Template, git, release
 
 Type: TypeAlias = Callable[..., Result]

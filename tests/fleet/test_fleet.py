@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fast_rust import adopt
-from fast_rust import update as single
-from fast_rust.drift_command import inspect
+from fast_rust.adopt import adoption as adopt
+from fast_rust.commands.drift import inspect
 from fast_rust.fleet.bootstrap import Wanted, bootstrap
 from fast_rust.fleet.manifest import Crate
 from fast_rust.fleet.outcome import State
@@ -20,6 +19,7 @@ from fast_rust.fleet.repositories import commit_all
 from fast_rust.fleet.update import Wanted as Checked
 from fast_rust.fleet.update import check
 from fast_rust.fleet.workers import Task, run
+from fast_rust.update import update as single
 from fleet.conftest import COMMAND, NEW, OLD, Type, change, commit, write_manifest
 from fleet.deadly import die
 from fleets import Fleet, corrupt, no_permission, picture, template_gone, without_answers

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from fast_rust.answers import Answers
 from fast_rust.fleet.forms import Shelf, form_of
 from fast_rust.releases import Repository
-from fast_rust.rendering import Answers, render
+from fast_rust.rendering import render
 from fleet.conftest import OLD
 from variants import AWKWARD, SHORT, USUAL, Variant, all_combinations
 

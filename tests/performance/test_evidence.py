@@ -7,7 +7,7 @@ import pytest
 from crates.workshop import Workshop
 
 from evidence import Case, Claim, Figure, measure_pairs, middle, page, read_claims, rows, verdict
-from fast_rust.standards import directives, read_standards
+from fast_rust.standards.pages import directives, read_standards
 from variants import CHECKOUT
 
 CLAIMS, UNMEASURED = read_claims()

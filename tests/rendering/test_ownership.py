@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pathspec import PathSpec
 
-from fast_rust.rendering import ANSWERS_FILE
+from fast_rust.answers import ANSWERS_FILE
 from ownership import ANSWERS_TEMPLATE, holds, owners, ownership, shared_keys, template_paths
 from template import Template, copier, copy, git, read_tree, release
 from variants import CHECKOUT, domain, settings

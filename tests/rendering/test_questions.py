@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
 
-from fast_rust.rendering import ANSWERS_FILE
+from fast_rust.answers import ANSWERS_FILE
 from template import Template, copier_in_process, copy, copy_in_process, read_tree
 from variants import CHECKOUT, Answers, domain, is_asked, questions, where_asked
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pytest_copie.plugin import Copie
 
-from fast_rust.rendering import ANSWERS_FILE
+from fast_rust.answers import ANSWERS_FILE
 from ownership import owners
 from template import Template, copier, copy, copy_in_process, read_tree
 from variants import CHECKOUT, Variant, is_asked, pairwise_cover, questions

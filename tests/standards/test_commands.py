@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fast_rust import standards_command
-from fast_rust.command import application
-from fast_rust.standards import directives, read_standards
+from fast_rust.commands import standards as standards_command
+from fast_rust.main import application
+from fast_rust.standards.pages import directives, read_standards
 from variants import CHECKOUT
 
 IDS = [one.id for one in directives(read_standards(CHECKOUT / "standards"))]
@@ -81,7 +81,7 @@ def test_the_installed_command_has_the_pages(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     code = f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); sys.argv[1:] = ['explain', 'OWN-1']; "
-    code += "from fast_rust.command import application; application()"
+    code += "from fast_rust.main import application; application()"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert "### OWN-1 · MUST" in done.stdout
     assert (

@@ -15,7 +15,7 @@ import tomlkit
 from crates.workshop import Workshop
 from markdown_it import MarkdownIt
 
-from fast_rust.standards import KINDS, Directive, Example, directives, read_standards, standards_folder
+from fast_rust.standards.pages import KINDS, Directive, Example, directives, read_standards, standards_folder
 from variants import CHECKOUT, domain
 
 ONLY = os.environ.get("FAST_RUST_EXAMPLES", "")

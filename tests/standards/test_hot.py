@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from crates.workshop import Workshop
 
-from fast_rust import hot
-from fast_rust.rendering import ANSWERS_FILE
+from fast_rust.answers import ANSWERS_FILE
+from fast_rust.hot import hot
 from template import Template, copy, git, read_tree, release
 from variants import CHECKOUT, domain
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from standards.faults import FAULTS
 
-from fast_rust.documents import documents, switched_on, unproven
-from fast_rust.standards import Directive, Quality, StandardsError, directives, read_page, read_standards
+from fast_rust.standards.documents import documents, switched_on, unproven
+from fast_rust.standards.pages import Directive, Quality, StandardsError, directives, read_page, read_standards
 from variants import CHECKOUT
 
 PAGES = read_standards(CHECKOUT / "standards")

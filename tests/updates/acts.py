@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from fast_rust import hot
+from fast_rust.hot import hot
 from template import git, read_tree
 
 Act: TypeAlias = Callable[["Given"], Iterator[Path]]

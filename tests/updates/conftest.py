@@ -14,8 +14,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from fast_rust.command import application
-from fast_rust.rendering import ANSWERS_FILE
+from fast_rust.answers import ANSWERS_FILE
+from fast_rust.main import application
 from template import Outcome, Template, copier_in_process, copy_in_process, git, read_tree, release
 
 OURS = "\n# A line of ours.\n"

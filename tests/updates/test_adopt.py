@@ -18,13 +18,13 @@ from typer.testing import CliRunner, Result
 from updates.conftest import SmallDisk
 from updates.test_drift import ANOTHER
 
-from fast_rust import staging
-from fast_rust.adopt import BRANCH
-from fast_rust.command import application
-from fast_rust.inference import infer, read_crate
-from fast_rust.merging import AS_BEFORE, merged
-from fast_rust.rendering import ANSWERS_FILE, OTHER_ANSWERS_FILE
-from fast_rust.staging import Staging
+from fast_rust.adopt import staging
+from fast_rust.adopt.adoption import BRANCH
+from fast_rust.adopt.inference import infer, read_crate
+from fast_rust.adopt.merging import AS_BEFORE, merged
+from fast_rust.adopt.staging import Staging
+from fast_rust.answers import ANSWERS_FILE, OTHER_ANSWERS_FILE
+from fast_rust.main import application
 from template import Template, git, read_tree, release
 
 Files: TypeAlias = Mapping[str, str]
@@ -520,9 +520,9 @@ def test_an_update_reaches_an_adopted_crate(tmp_path: Path, template: Template) 
 # As if the code met every gate, in a process of its own.
 STANDALONE = """
 import time
-from fast_rust import staging
+from fast_rust.adopt import staging
 staging.stage = lambda *_: time.sleep(0.5) or staging.Staging({}, ())
-from fast_rust.command import application
+from fast_rust.main import application
 application()
 """
 KILLS = 20

@@ -25,11 +25,14 @@ from updates.acts import (
 )
 from updates.releases import Releases, newest_release, past_releases
 
-from fast_rust import drift, update
+from fast_rust.answers import ANSWERS_FILE, require_answers
+from fast_rust.drift.differences import differences
+from fast_rust.git import merge_file
 from fast_rust.owned import owned_by
 from fast_rust.releases import Repository
-from fast_rust.rendering import ANSWERS_FILE, require_answers
-from fast_rust.update import Fate, Plan, merge
+from fast_rust.update.merge import Fate
+from fast_rust.update.plan import Plan
+from fast_rust.update.plan import plan as plan_update
 from ownership import owners
 from template import copier_in_process, git, read_tree
 from variants import Answers, domain, pairwise_cover
@@ -101,7 +104,8 @@ class Journey:
             return own or b""
         if own is None or own == old:
             return new or b""
-        return merge(own, old or b"", new or b"")
+        merged, is_conflict = merge_file(own, old or b"", new or b"")
+        return None if is_conflict else merged
 
     def user_lines(self) -> Iterator[tuple[str, Counter[bytes]]]:
         """The lines of each file that are not from the template."""
@@ -163,8 +167,8 @@ def test_an_update_loses_no_line_and_stops_only_where_it_must(
     commit(repository)
     own, modes, drifted = read_tree(crate), executables(crate), drift_of(crate, releases)
 
-    plan = update.plan(crate, data=data)
-    assert plan is not None
+    plan = plan_update(crate, data=data)
+    assert isinstance(plan, Plan)
     assert read_tree(crate) == own
     assert git(repository, "status", "--porcelain") == ""
     changed = [f"--data={name}={value}" for name, value in data.items()]
@@ -229,7 +233,7 @@ def check_second_update(journey: Journey, repository: Path) -> None:
 def drift_of(crate: Path, releases: Releases) -> set[tuple[str, str]]:
     """What differs from the crate's release, in what the template owns."""
     owned = owned_by(Repository(releases.repository), require_answers(crate))
-    return {(one.path, one.key) for one in drift.differences(crate, owned)}
+    return {(one.path, one.key) for one in differences(crate, owned)}
 
 
 def resolve(crate: Path, conflicts: set[str]) -> None:

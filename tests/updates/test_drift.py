@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fast_rust import releases
-from fast_rust.command import application
-from fast_rust.rendering import ANSWERS_FILE
+from fast_rust.answers import ANSWERS_FILE
+from fast_rust.main import application
 from ownership import owners
 from template import Template, copy, git, read_tree, release
 from variants import domain
@@ -372,8 +372,8 @@ def test_the_same_choices_are_rendered_once(made: Path, template: Template, monk
 def test_it_starts_quickly_enough_for_a_hook(made: Path) -> None:
     """Nothing is imported that takes long and has no part in it: Copier with a rendering at hand, other commands."""
     drift(made)
-    slow = {"copier", "fast_rust.fleet_command", "fast_rust.standards", "markdown_it"}
-    code = "import sys; from fast_rust.command import application\ntry: application()\n"
+    slow = {"copier", "fast_rust.commands.fleet", "fast_rust.standards", "markdown_it"}
+    code = "import sys; from fast_rust.main import application\ntry: application()\n"
     code += f"finally: print(sorted({slow} & sys.modules.keys()))"
     done = subprocess.run(["python", "-c", code, "drift", str(made)], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -19,15 +19,17 @@ import pytest
 from updates.conftest import Bench, SmallDisk
 from updates.test_update import CHANGED, conflict
 
-from fast_rust import files, update
+from fast_rust import files
+from fast_rust.update import apply as applying
 from template import git, read_tree
 
 POINTS = 20
 # Kills itself before the n-th event, or prints how many there were. Events before `start` is called do not count.
 PROGRAM = """
 import os, signal, sys
-from fast_rust import drift_command, update
-from fast_rust.command import application
+from fast_rust.drift import fix as fixing
+from fast_rust.main import application
+from fast_rust.commands import update
 point, whole = int(sys.argv[1]), sys.argv[2] == "whole"
 count, is_on = 0, whole
 def watch(event, arguments):
@@ -44,7 +46,7 @@ def from_here(function):
         return function(*arguments, **named)
     return called
 update.apply = from_here(update.apply)
-drift_command.put_right = from_here(drift_command.put_right)
+fixing.fix = from_here(fixing.fix)
 sys.addaudithook(watch)
 try:
     application(sys.argv[3:])
@@ -173,12 +175,12 @@ def test_an_update_that_cannot_write_a_file_brings_all_back(
 ) -> None:
     before, calls = read_tree(conflicting.crate), iter(range(1, 100))
 
-    def fail_once(file: Path, content: bytes, *, is_executable: bool | None = None) -> None:
+    def fail_once(file: Path, content: bytes) -> None:
         if next(calls) == nth:
             raise OSError(28, "No space left on device", str(file))
-        files.replace_file(file, content, is_executable=is_executable)
+        files.replace_file(file, content)
 
-    monkeypatch.setattr(update, "replace_file", fail_once)
+    monkeypatch.setattr(applying, "replace_file", fail_once)
     done = conflicting.update()
     assert done.exit_code == 2
     assert re.search("error: No space left on device: .*; the crate is as it was\n", done.stderr)
@@ -194,5 +196,5 @@ def test_a_full_or_read_only_disk_is_said_and_loses_nothing(
     if command[0] == "drift":
         (crate / "STANDARDS.md").unlink()
         git(crate, "commit", "--quiet", "--all", "--message", "Drift")
-    program = "from fast_rust.command import application; application()"
+    program = "from fast_rust.main import application; application()"
     disk.refuses([sys.executable, "-c", program, *command, str(crate)], crate, fault)

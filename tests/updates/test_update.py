@@ -8,7 +8,7 @@ import pytest
 from updates.conftest import OURS, Bench
 from updates.test_drift import ANOTHER, UNCLEAR, Act
 
-from fast_rust.rendering import ANSWERS_FILE
+from fast_rust.answers import ANSWERS_FILE
 from template import git, read_tree
 
 NEWS = "# Changelog\n\n## 0.0.2\n\n### What changes in your crate\n\nA change.\n\n## 0.0.1\n\nThe first.\n"

@@ -10,13 +10,16 @@ from typing import Any
 
 import yaml
 
-from fast_rust import adopt
+from fast_rust.adopt import adoption as adopt
+from fast_rust.answers import ANSWERS_FILE, Answers, answers_file
+from fast_rust.errors import FastRustError
 from fast_rust.fleet.manifest import Crate, Manifest, ManifestError
 from fast_rust.fleet.outcome import Outcome, State, failed
-from fast_rust.fleet.repositories import GitError, git, is_commit
+from fast_rust.fleet.repositories import git, is_commit
 from fast_rust.fleet.workers import Task
+from fast_rust.git import GitError
 from fast_rust.owned import IDENTITY
-from fast_rust.rendering import ANSWERS_FILE, Answers, RenderingError, answers_file, render
+from fast_rust.rendering import RenderingError, render
 
 MAIN = "main"
 
@@ -31,7 +34,7 @@ class Wanted:
     dry_run: bool
 
 
-class RefusedError(Exception):
+class RefusedError(FastRustError):
     """Answers that the template does not ask of such a crate."""
 
 

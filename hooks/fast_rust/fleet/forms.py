@@ -16,10 +16,12 @@ from typing import Any
 
 import yaml
 
+from fast_rust.answers import Answers
+from fast_rust.cache import cache_folder
 from fast_rust.files import replace_file
 from fast_rust.owned import IDENTITY, Owned, owned_by
-from fast_rust.releases import Repository, cache_folder, open_repository
-from fast_rust.rendering import Answers, render
+from fast_rust.releases import Repository, open_repository
+from fast_rust.rendering import render
 
 # How templates write an answer.
 STYLES: Mapping[str, Callable[[str], str]] = {

@@ -11,10 +11,10 @@ from typing import Any
 import tomlkit
 from tomlkit.items import InlineTable
 
-from fast_rust.drift_command import crates_below
+from fast_rust.answers import answers_file
+from fast_rust.drift.report import crates_below
 from fast_rust.fleet.manifest import ManifestError
 from fast_rust.fleet.repositories import try_git
-from fast_rust.rendering import answers_file
 
 COLUMNS = ("path", "url", "subdirectory", "ring", "owner", "freeze")
 ROWS_START = "\n# A row a crate. Its folder has its name, unless `path` says another.\n"

@@ -9,12 +9,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from fast_rust.errors import FastRustError
 from fast_rust.files import replace_file
 from fast_rust.fleet.manifest import Manifest
 from fast_rust.fleet.outcome import Outcome
 
 
-class BusyError(Exception):
+class BusyError(FastRustError):
     """Another run is at work on the same manifest."""
 
 

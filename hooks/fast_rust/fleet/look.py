@@ -6,15 +6,15 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from fast_rust import drift
+from fast_rust.answers import Answers, require_answers
+from fast_rust.drift import differences as drift
 from fast_rust.files import as_git_has_it
 from fast_rust.fleet.forms import Shelf
 from fast_rust.fleet.manifest import Crate
 from fast_rust.fleet.outcome import Outcome, State, failed
 from fast_rust.fleet.workers import Task
+from fast_rust.git import merge_file
 from fast_rust.releases import Repository
-from fast_rust.rendering import Answers, require_answers
-from fast_rust.update import merge
 
 _shelf = Shelf()
 
@@ -120,4 +120,4 @@ def _fates(crate: Path, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> I
             case _, bytes(), bytes(after) if own == after:
                 pass
             case before, bytes(), bytes(after):
-                yield path, "conflict" if merge(own, before or b"", after) is None else "merged"
+                yield path, "conflict" if merge_file(own, before or b"", after)[1] else "merged"

@@ -10,6 +10,8 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
+from fast_rust.errors import FastRustError
+
 Key: TypeAlias = tuple[str, ...]
 Given: TypeAlias = Mapping[str, str | bool]
 TheAnswers: TypeAlias = dict[str, StrictStr | StrictBool]
@@ -22,7 +24,7 @@ HEADER = re.compile(rf"\s*\[\[?\s*({KEY}(?:\s*\.\s*{KEY})*)\s*\]\]?\s*(?:#.*)?$"
 ASSIGNMENT = re.compile(rf"\s*({KEY}(?:\s*\.\s*{KEY})*)\s*=")
 
 
-class ManifestError(Exception):
+class ManifestError(FastRustError):
     """What is wrong with a manifest: a line for each fault, with its place and what to type."""
 
 

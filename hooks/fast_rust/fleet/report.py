@@ -9,7 +9,8 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from fast_rust.drift import State as DriftState
+from fast_rust.drift.differences import State as DriftState
+from fast_rust.errors import FastRustError
 from fast_rust.files import replace_file
 from fast_rust.fleet.outcome import Outcome
 
@@ -17,7 +18,7 @@ FORM = 1
 NOT_KNOWN = "not known"
 
 
-class ReportError(Exception):
+class ReportError(FastRustError):
     """A file that is no report, or does not go with the others."""
 
 

@@ -9,39 +9,22 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from fast_rust import git as base
+from fast_rust.git import GitError
+
 OWN = "copier-fast-rust"
 LOCKED_FOR = 120
-# Neither a question nor a server that falls silent holds up a fleet.
-PATIENT_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15"
-
-
-class GitError(Exception):
-    """Git refused; the message is git's own."""
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git in a folder, and return what it prints.
-
-    Raises GitError.
-    """
-    done = try_git(folder, *arguments)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no reason given"]
-        reason = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
-        raise GitError(f"git {next(word for word in arguments if word[0] not in '-/')}: {reason.partition(': ')[2]}")
-    return done.stdout
+    """Run git in a folder under the user's configuration, and return what it prints."""
+    return os.fsdecode(base.output(folder, *arguments))
 
 
 def try_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git in a folder."""
-    command = ["git", "-C", str(folder)]
-    environment = dict(os.environ)
-    if arguments[0] in {"ls-remote", "push"} and environment.get("GIT_SSH_COMMAND") == PATIENT_SSH:
-        own = subprocess.run([*command, "config", "core.sshCommand"], check=False, capture_output=True).stdout
-        if own.strip():
-            # A key of the repository's own, say.
-            del environment["GIT_SSH_COMMAND"]
-    return subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, env=environment)
+    """Run git in a folder under the user's configuration."""
+    done = base.run(folder, *arguments)
+    return subprocess.CompletedProcess(done.args, done.returncode, os.fsdecode(done.stdout), os.fsdecode(done.stderr))
 
 
 def is_commit(folder: Path, name: str) -> bool:

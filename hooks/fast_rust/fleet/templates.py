@@ -1,16 +1,17 @@
 """The template of a fleet: its newest release, and a checkout taken for one."""
 
 import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fast_rust import git as base
+from fast_rust.answers import answers_file
 from fast_rust.fleet.manifest import Crate, Manifest
 from fast_rust.fleet.repositories import git
+from fast_rust.git import Config
 from fast_rust.releases import TemplateError, open_repository
-from fast_rust.rendering import answers_file
 
 SOURCE = re.compile(r"^_src_path: *['\"]?([^'\"\n]+)", re.MULTILINE)
 
@@ -56,6 +57,6 @@ def checkout_as_release(checkout: Path) -> Iterator[tuple[str, str]]:
             ("add", "--all"),
             ("commit", "--quiet", "--no-verify", "--allow-empty", "--message", "As it is in the checkout"),
         ):
-            subprocess.run(["git", "-C", str(checkout), *identity, *here, *command], check=True, capture_output=True)
+            base.output(checkout, *identity, *here, *command, config=Config.OURS)
         git(copy, "reset", "--quiet", "--hard")
         yield str(copy), git(copy, "rev-parse", "HEAD").strip()

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fast_rust import update as single
+from fast_rust.answers import read_answers
+from fast_rust.errors import FastRustError
 from fast_rust.fleet.manifest import Crate
 from fast_rust.fleet.outcome import Outcome, State, failed
 from fast_rust.fleet.repositories import (
     OWN,
-    GitError,
     branch_at_hand,
     clear,
     commit_all,
@@ -27,8 +27,11 @@ from fast_rust.fleet.repositories import (
     workplace,
 )
 from fast_rust.fleet.workers import Task
-from fast_rust.releases import TemplateError
-from fast_rust.rendering import AnswersError, RenderingError, read_answers
+from fast_rust.git import GitError
+from fast_rust.update.apply import apply
+from fast_rust.update.merge import Fate
+from fast_rust.update.plan import OlderReleaseError, Plan, Standing
+from fast_rust.update.plan import plan as plan_update
 
 REPORT = "UPDATE-CONFLICTS.md"
 SECONDS_A_MINUTE = 60.0
@@ -166,17 +169,17 @@ def _update_in(clone: Path, crate: Crate, wanted: Wanted) -> Outcome:
     if not folder.is_dir():
         return Outcome(crate.name, State.ERROR, f"{crate.subdirectory} is not on the branch that is checked out", facts)
     try:
-        plan = single.plan(folder, wanted.target)
-        if plan is None:
+        plan = plan_update(folder, wanted.target)
+        if isinstance(plan, Standing):
             return Outcome(crate.name, State.UP_TO_DATE, wanted.target, facts)
         move = f"{plan.answers.release} to {plan.target}"
         facts |= {"release": plan.answers.release, "touches": {p: str(c.fate) for p, c in plan.changes.items()}}
-        if conflicts := plan.having(single.Fate.CONFLICT):
+        if conflicts := plan.having(Fate.CONFLICT):
             (folder / REPORT).write_text(report(crate, plan), encoding="utf-8")
             message = f"Report why {crate.name} cannot come from {move} by itself"
             commit_all(clone, crate.subdirectory, f"{message}\n\n{_trailer(crate.name, 'conflict')}")
             return Outcome(crate.name, State.CONFLICT, f"{move}, conflicts in {', '.join(conflicts)}", facts)
-        lock = single.apply(plan)
+        lock = apply(plan)
         notes = [*_notes(plan), *([f"Cargo.lock: {lock}"] if lock else [])]
         body = "".join(f"{note}\n" for note in notes)
         commit_all(
@@ -185,9 +188,9 @@ def _update_in(clone: Path, crate: Crate, wanted: Wanted) -> Outcome:
             f"Update {crate.name} from {move} of the template\n\n{body}{_trailer(crate.name, 'updated')}",
         )
         return Outcome(crate.name, State.UPDATED, "; ".join([move, *notes]), facts)
-    except single.OlderReleaseError as error:
+    except OlderReleaseError as error:
         return Outcome(crate.name, State.UP_TO_DATE, str(error), facts)
-    except (AnswersError, GitError, RenderingError, TemplateError, single.UpdateError) as error:
+    except FastRustError as error:
         # What it left half done is no part of the branch.
         git(clone, "reset", "--quiet", "--hard")
         git(clone, "clean", "-d", "--force", "--quiet")
@@ -196,17 +199,15 @@ def _update_in(clone: Path, crate: Crate, wanted: Wanted) -> Outcome:
         return Outcome(crate.name, State.ERROR, " ".join(said.split()), facts)
 
 
-def _notes(plan: single.Plan) -> list[str]:
-    kept = [
-        f"{path} is no longer the template's; you had changed it, so it stays" for path in plan.having(single.Fate.KEPT)
-    ]
+def _notes(plan: Plan) -> list[str]:
+    kept = [f"{path} is no longer the template's; you had changed it, so it stays" for path in plan.having(Fate.KEPT)]
     changed = [f"the release did not take the answer to {name} as it was" for name in plan.changed_answers]
     return [*kept, *changed]
 
 
-def report(crate: Crate, plan: single.Plan) -> str:
+def report(crate: Crate, plan: Plan) -> str:
     """What a person finds on the branch where both sides changed the same lines: no markers, and what to type."""
-    conflicts = plan.having(single.Fate.CONFLICT)
+    conflicts = plan.having(Fate.CONFLICT)
     sections = [
         f"# {crate.name} cannot come from {plan.answers.release} to {plan.target} by itself\n",
         "The crate and the release changed the same lines. On this branch nothing is updated yet. Type here:\n",
@@ -216,11 +217,10 @@ def report(crate: Crate, plan: single.Plan) -> str:
         "git add --all && git commit\n```\n",
     ]
     for path in conflicts:
-        sides = {side.number: side.content.decode(errors="replace").splitlines() for side in plan.changes[path].sides}
-        before = sides.get("1", [])
+        before, own, after = ((side or b"").decode(errors="replace").splitlines() for side in plan.changes[path].sides)
         sections.append(f"## {path}\n")
-        for title, number in (("The crate changed", "2"), ("The release changes", "3")):
-            lines = difflib.unified_diff(before, sides.get(number, []), lineterm="", n=1)
+        for title, side in (("The crate changed", own), ("The release changes", after)):
+            lines = difflib.unified_diff(before, side, lineterm="", n=1)
             # Indented, so that no line looks like a marker of a conflict.
             sections.append(f"{title}:\n\n" + "".join(f"    {line}\n" for line in list(lines)[2:]))
     return "\n".join(sections)
@@ -292,16 +292,16 @@ def update_here(folder: Path, target: str | None, *, dry_run: bool = False) -> O
     """
     name = folder.resolve().name
     try:
-        plan = single.plan(folder, target)
-        if plan is None:
+        plan = plan_update(folder, target)
+        if isinstance(plan, Standing):
             return Outcome(name, State.UP_TO_DATE)
         move = f"{plan.answers.release} to {plan.target}"
-        if conflicts := plan.having(single.Fate.CONFLICT):
+        if conflicts := plan.having(Fate.CONFLICT):
             return Outcome(name, State.CONFLICT, f"{move}, conflicts in {', '.join(conflicts)}; nothing was changed")
         if not dry_run:
-            single.apply(plan)
+            apply(plan)
         return Outcome(name, State.UPDATED, "; ".join([move, *_notes(plan)]))
-    except single.OlderReleaseError as error:
+    except OlderReleaseError as error:
         return Outcome(name, State.UP_TO_DATE, str(error))
-    except (AnswersError, RenderingError, TemplateError, single.UpdateError) as error:
+    except FastRustError as error:
         return failed(name, error)

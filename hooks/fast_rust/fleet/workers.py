@@ -16,10 +16,10 @@ from typing import Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
+from fast_rust.cache import cache_folder
 from fast_rust.fleet.manifest import Crate
 from fast_rust.fleet.outcome import Outcome, failed
-from fast_rust.fleet.repositories import PATIENT_SSH
-from fast_rust.releases import cache_folder
+from fast_rust.git import PATIENT_SSH
 
 Job = TypeVar("Job")
 _held: list[FileLock] = []

@@ -7,13 +7,10 @@ from typing import Annotated
 
 import typer
 
-from fast_rust import adopt
-from fast_rust.adopt import AdoptError, Fate, Plan, Result
-from fast_rust.inference import CrateError
-from fast_rust.releases import TemplateError
-from fast_rust.rendering import AnswersError, RenderingError
+from fast_rust.adopt import adoption as adopt
+from fast_rust.adopt.adoption import AdoptError, Fate, Plan, Result
 
-NEEDS_WORK, COULD_NOT = 1, 2
+NEEDS_WORK = 1
 NEXT = {
     "justfile": "move your recipes to local.just under other names, then `git mv -f {0}.proposed {0}`",
     ".github/workflows/ci.yml": "it runs the recipes of the justfile: once they are in place, move your own jobs, if it"
@@ -38,16 +35,12 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
 
     Exit codes: 0 adopted; 1 adopted, and something is left for people; 2 nothing was changed.
     """
-    try:
-        if unstage:
-            is_left = _unstage(crate)
-        else:
-            plan = adopt.plan(crate, template or own_address(), to, _pairs(data or []))
-            _show(plan)
-            is_left = not dry_run and _report(adopt.apply(plan))
-    except (AdoptError, AnswersError, CrateError, RenderingError, TemplateError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(COULD_NOT) from error
+    if unstage:
+        is_left = _unstage(crate)
+    else:
+        plan = adopt.plan(crate, template or own_address(), to, _pairs(data or []))
+        _show(plan)
+        is_left = not dry_run and _report(adopt.apply(plan))
     if is_left:
         raise typer.Exit(NEEDS_WORK)
 

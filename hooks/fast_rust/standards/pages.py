@@ -11,6 +11,8 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
+from fast_rust.errors import FastRustError
+
 HEADING = re.compile(r"(?P<id>[A-Z]+-[1-9]\d*) · (?P<level>MUST|SHOULD|AVOID) · (?P<title>\S.*)")
 TITLE = re.compile(r"(?P<number>[1-9]?\d) · (?P<title>\S.*)")
 MECHANISM = re.compile(
@@ -21,7 +23,7 @@ KINDS = frozenset({"lib", "cli", "service"})
 CODE = re.compile(r"`([^`]+)`")
 
 
-class StandardsError(Exception):
+class StandardsError(FastRustError):
     """A page that is not written as all pages are; says where and what was expected."""
 
     def __init__(self, path: Path, line: int, message: str) -> None:
@@ -113,8 +115,8 @@ class Page:
 
 def standards_folder() -> Path:
     """The folder of the pages: beside this file where it is installed, else in the checkout."""
-    installed = Path(__file__).with_name("standards")
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "standards"
+    installed = Path(__file__).with_name("guide")
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "standards"
 
 
 @cache

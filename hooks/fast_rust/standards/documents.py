@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fast_rust.standards import Directive, Page, Quality, directives
+from fast_rust.standards.pages import Directive, Page, Quality, directives
 
 COVERAGE_MARKS = ("<!-- coverage: made by `fast-rust standards render` -->", "<!-- end of coverage -->")
 

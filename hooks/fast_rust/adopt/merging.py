@@ -9,7 +9,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Item
 
-from fast_rust.drift import is_dependency, item_at, keeps, restored, value_at
+from fast_rust.drift.keys import is_dependency, item_at, keeps, restored, value_at
 from fast_rust.files import with_ends_of_lines
 from fast_rust.owned import Key
 

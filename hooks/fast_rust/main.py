@@ -1,7 +1,6 @@
 """The `fast-rust` command.
 
-Exit codes: 0 all is well; 1 something has to be done, which is said; 2 the command was not typed right, or could
-not tell.
+Exit codes: 0 done; 1 something is left for a person; 2 the command could not do its work, and says why.
 """
 
 from importlib import import_module
@@ -12,17 +11,20 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
-# Where each command is: its module, and its name there.
+from fast_rust.errors import FastRustError, reason_of
+
+# The module of each command in commands/, and its name there.
 COMMANDS = {
-    "adopt": ("adopt_command", "command"),
-    "conflicts": ("conflicts_command", "command"),
-    "drift": ("drift_command", "command"),
-    "explain": ("standards_command", "explain"),
-    "fleet": ("fleet_command", "application"),
-    "hot": ("hot_command", "application"),
-    "standards": ("standards_command", "application"),
-    "update": ("update_command", "command"),
+    "adopt": ("adopt", "command"),
+    "conflicts": ("conflicts", "command"),
+    "drift": ("drift", "command"),
+    "explain": ("standards", "explain"),
+    "fleet": ("fleet", "application"),
+    "hot": ("hot", "application"),
+    "standards": ("standards", "application"),
+    "update": ("update", "command"),
 }
+COULD_NOT = 2
 
 
 class Commands(TyperGroup):
@@ -36,7 +38,7 @@ class Commands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module, name = COMMANDS[cmd_name]
-        found = getattr(import_module(f"fast_rust.{module}"), name)
+        found = getattr(import_module(f"fast_rust.commands.{module}"), name)
         if isinstance(found, typer.Typer):
             command: Any = get_group(found)
         else:
@@ -45,6 +47,17 @@ class Commands(TyperGroup):
             command = get_command(alone)
         command.name = cmd_name
         return command
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        """Run a command; print the error that ends it."""
+        try:
+            return super().invoke(ctx)
+        except FastRustError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            typer.echo(f"error: {reason_of(error)}; fix that, and run the command again", err=True)
+            raise typer.Exit(COULD_NOT) from error
 
 
 application = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="markdown")
@@ -66,6 +79,5 @@ def main(
 ) -> None:
     """Keep a Rust crate made from copier-fast-rust at its standards.
 
-    Exit codes: 0 all is well; 1 something has to be done, which is said; 2 the command was not typed right, or
-    could not tell.
+    Exit codes: 0 done; 1 something is left for a person; 2 the command could not do its work, and says why.
     """

@@ -18,7 +18,7 @@ from typing import Any
 
 import tomlkit
 
-from fast_rust.merging import rewrite
+from fast_rust.adopt.merging import rewrite
 
 STAGED = "staged by adopt"
 MARK = re.compile(r" *# reason: staged by adopt, [^;]*(?:; was (\"\w+\"))?$")

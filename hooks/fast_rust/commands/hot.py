@@ -1,14 +1,13 @@
 """`fast-rust hot`."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fast_rust import hot
-from fast_rust.rendering import RenderingError
+from fast_rust import git
+from fast_rust.hot import hot
 
 application = typer.Typer(no_args_is_help=True, help="Add a hot path with its measurements, or take one out.")
 
@@ -36,17 +35,12 @@ def remove(
 ) -> None:
     """Take a hot path out, with its measurements; of the sample (`aggregate`) all that came with it."""
     if not force and not _is_committed(crate):
-        typer.echo("error: not everything is committed, so git could not bring it back; commit, or --force.", err=True)
-        raise typer.Exit(1)
+        raise hot.HotPathError("not everything is committed, so git could not restore it; commit, or use --force")
     _apply(crate, lambda: hot.remove(crate, name))
 
 
 def _apply(crate: Path, plan: Callable[[], hot.Changes]) -> None:
-    try:
-        changes = plan()
-    except (hot.HotPathError, RenderingError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+    changes = plan()
     new = {path for path in changes.written if not path.exists()}
     changes.apply()
     for path in sorted({*changes.written, *changes.deleted}):
@@ -55,6 +49,4 @@ def _apply(crate: Path, plan: Callable[[], hot.Changes]) -> None:
 
 
 def _is_committed(crate: Path) -> bool:
-    command = ["git", "-C", str(crate), "status", "--porcelain", "--", "."]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    return done.returncode == 0 and not done.stdout
+    return not git.status(crate)

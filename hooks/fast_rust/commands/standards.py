@@ -11,18 +11,14 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
-from fast_rust import documents
-from fast_rust.standards import Directive, Page, StandardsError, directives, read_standards, standards_folder
+from fast_rust.standards import documents
+from fast_rust.standards.pages import Directive, Page, directives, read_standards, standards_folder
 
 application = typer.Typer(no_args_is_help=True, help="Read and render the standards.")
 
 
 def _pages() -> tuple[Page, ...]:
-    try:
-        return read_standards(standards_folder())
-    except StandardsError as error:
-        typer.echo(f"error: standards/{error}", err=True)
-        raise typer.Exit(2) from error
+    return read_standards(standards_folder())
 
 
 def _directives() -> list[Directive]:

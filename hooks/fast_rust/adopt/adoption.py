@@ -1,5 +1,6 @@
 """Bringing a crate that is older than the template under its standards, on a branch of its own."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,21 +15,23 @@ from tempfile import TemporaryDirectory, gettempdir
 import yaml
 from filelock import FileLock, Timeout
 
-from fast_rust import merging, staging
-from fast_rust.files import as_git_has_it, link_to, replace_file
-from fast_rust.inference import Answer, Crate, infer, read_crate
-from fast_rust.owned import Owned, of_rendering
-from fast_rust.releases import Repository, open_repository
-from fast_rust.rendering import (
+from fast_rust import git
+from fast_rust.adopt import merging, staging
+from fast_rust.adopt.inference import Answer, Crate, infer, read_crate
+from fast_rust.adopt.staging import Staging
+from fast_rust.answers import (
     ANSWERS_FILE,
     OTHER_ANSWERS_FILE,
     Answers,
     answers_file,
     is_of_another_template,
-    render,
     require_answers,
 )
-from fast_rust.staging import Staging
+from fast_rust.errors import FastRustError
+from fast_rust.files import as_git_has_it, link_to, replace_file
+from fast_rust.owned import Owned, of_rendering
+from fast_rust.releases import Repository, open_repository
+from fast_rust.rendering import render
 
 BRANCH = "adopt-fast-rust"
 WORKTREE = "fast-rust-adopt-"
@@ -43,7 +46,7 @@ ABSENT = {"tests", "allocations", "instructions", "clippy::print_stdout", "clipp
 FIXED = ("sample", "adopted", "place")
 
 
-class AdoptError(Exception):
+class AdoptError(FastRustError):
     """What stands in the way, and what to type; nothing was changed."""
 
 
@@ -377,4 +380,5 @@ def directives(standards: str, staging: Staging) -> Iterator[tuple[str, str, str
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", "-C", str(folder), *arguments], check=False, capture_output=True, text=True)
+    done = git.run(folder, *arguments)
+    return subprocess.CompletedProcess(done.args, done.returncode, os.fsdecode(done.stdout), os.fsdecode(done.stderr))

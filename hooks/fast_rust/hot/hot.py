@@ -1,7 +1,6 @@
 """Hot paths of a crate: a module with its benches and its allocation test, added and taken out as one."""
 
 import re
-import subprocess
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,9 +10,12 @@ from tempfile import TemporaryDirectory
 
 import tomlkit
 
-from fast_rust.rendering import Answers, read_answers, render
+from fast_rust import git
+from fast_rust.answers import Answers, read_answers
+from fast_rust.errors import FastRustError
+from fast_rust.rendering import render
 
-TEMPLATES = Path(__file__).with_name("hot_path")
+TEMPLATES = Path(__file__).with_name("skeleton")
 LIBRARY = "src/lib.rs"
 MANIFEST = "bench/Cargo.toml"
 CORPUS = "bench/src/lib.rs"
@@ -31,7 +33,7 @@ KEYWORDS = frozenset(
 )
 
 
-class HotPathError(Exception):
+class HotPathError(FastRustError):
     """What stands in the way, and what to do; nothing was written."""
 
 
@@ -131,7 +133,7 @@ def _remove_sample(crate: Path, package: str, answers: Answers) -> Changes:
                 case bytes(), None:
                     changes.deleted.add(path)
                 case bytes(old), bytes(new) if old != new and path.exists():
-                    if (merged := _merge(path, old, new, Path(folder))) is not None:
+                    if (merged := _merge(path, old, new)) is not None:
                         changes.written[path] = merged
                     # Else its user may have taken the sample out of it.
                     elif re.search(rf"\b{SAMPLE}\b", path.read_text(encoding="utf-8"), re.IGNORECASE):
@@ -148,15 +150,12 @@ def _remove_sample(crate: Path, package: str, answers: Answers) -> Changes:
     return changes
 
 
-def _merge(path: Path, old: bytes, new: bytes, folder: Path) -> bytes | None:
+def _merge(path: Path, old: bytes, new: bytes) -> bytes | None:
     """The file with the change from old to new; none where that touches the user's own lines."""
     if path.read_bytes() == old:
         return new
-    (folder / "old").write_bytes(old)
-    (folder / "new").write_bytes(new)
-    command = ["git", "merge-file", "--stdout", str(path), str(folder / "old"), str(folder / "new")]
-    done = subprocess.run(command, check=False, capture_output=True)
-    return done.stdout if done.returncode == 0 else None
+    merged, is_conflict = git.merge_file(path.read_bytes(), old, new)
+    return None if is_conflict else merged
 
 
 def _check_crate(crate: Path) -> str:

@@ -20,12 +20,10 @@ from fast_rust.fleet import bootstrap as bootstrapping
 from fast_rust.fleet import inventory, look, renovate, templates
 from fast_rust.fleet import report as reporting
 from fast_rust.fleet import update as updating
-from fast_rust.fleet.journal import BusyError, Journal, only_run
+from fast_rust.fleet.journal import Journal, only_run
 from fast_rust.fleet.manifest import Crate, Manifest, ManifestError, read_manifest, read_shard
 from fast_rust.fleet.outcome import Outcome, State
-from fast_rust.fleet.repositories import GitError
 from fast_rust.fleet.workers import Task, by_repository, run
-from fast_rust.releases import TemplateError
 
 NEEDS_WORK, COULD_NOT, STOPPED = 1, 2, 3
 # A run that was killed and goes on tries these again.
@@ -60,11 +58,7 @@ JOBS = os.cpu_count() or 1
 @contextmanager
 def _explained() -> Iterator[None]:
     """Say what stands in the way of the whole run, and end with 2."""
-    try:
-        yield
-    except (BusyError, GitError, ManifestError, reporting.ReportError, TemplateError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(COULD_NOT) from error
+    yield
 
 
 def _read(path: Path, ring: str | None = None, shard: str | None = None) -> Manifest:

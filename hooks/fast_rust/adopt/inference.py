@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fast_rust.errors import FastRustError
+
 SERVERS = ("axum", "actix-web", "hyper", "poem", "rocket", "salvo", "tonic", "warp")
 ALLOCATORS = {"mimalloc": "mimalloc", "tikv-jemallocator": "jemalloc", "jemallocator": "jemalloc"}
 LICENSES = ("MIT OR Apache-2.0", "Apache-2.0", "MIT")
@@ -16,7 +18,7 @@ OLDEST_MSRV = 85
 LONGEST_LINE = 200
 
 
-class CrateError(Exception):
+class CrateError(FastRustError):
     """The folder holds no crate that could be read; the message says why, and what to do."""
 
 

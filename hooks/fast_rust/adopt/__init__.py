@@ -1,0 +1,1 @@
+"""Bringing an existing crate under the standards."""

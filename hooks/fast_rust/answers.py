@@ -1,0 +1,91 @@
+"""The answers that a crate was made from, in its `.copier-answers.yml`."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fast_rust.errors import FastRustError
+
+ANSWERS_FILE = ".copier-answers.yml"
+# Where that name is another template's.
+OTHER_ANSWERS_FILE = ".copier-answers.fast-rust.yml"
+ANSWERS_FILES = ".copier-answers*.yml"
+# A long value goes on in lines that are indented.
+SOURCE_LINE = re.compile(r"(?m)^_src_path:.*\n(?:[ \t].*\n)*")
+
+
+class AnswersError(FastRustError):
+    """A crate's answers are missing, or cannot be read; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a crate was made from: the template, its release, and the choices."""
+
+    source: str
+    release: str
+    choices: Mapping[str, Any]
+
+    def with_choice(self, name: str, *, choice: str | bool) -> "Answers":
+        return replace(self, choices={**self.choices, name: choice})
+
+
+def answers_file(crate: Path) -> Path:
+    """Return the file with a crate's answers to this template, or where it would be.
+
+    A crate that several templates have a part in has a file for each, and ours asks for the name of a crate.
+    """
+    files = [path for path in sorted(crate.glob(ANSWERS_FILES)) if path.is_file()]
+    return next((path for path in files if _has_key("crate_name", path)), crate / ANSWERS_FILE)
+
+
+def is_of_another_template(file: Path) -> bool:
+    """Return whether a file of answers has those to another template."""
+    return _has_key("_src_path", file) and not _has_key("crate_name", file)
+
+
+def _has_key(name: str, file: Path) -> bool:
+    # The file may be damaged, so a parser may refuse it.
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    return re.search(rf"(?m)^{name}:", text) is not None
+
+
+def read_answers(crate: Path) -> Answers | None:
+    """Return the answers that a crate has recorded; none where it has not, or not in full.
+
+    Raises AnswersError where they cannot be read.
+    """
+    path = answers_file(crate)
+    try:
+        recorded = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        message = f"{path} is damaged ({str(error).splitlines()[0]}); run `git checkout -- {path}` to restore it"
+        raise AnswersError(message) from error
+    match recorded:
+        case {"_src_path": str(source), "_commit": str(release), "crate_name": str(name), **choices}:
+            return Answers(source, release, {"crate_name": name, **{str(key): value for key, value in choices.items()}})
+        case _:
+            return None
+
+
+def require_answers(crate: Path) -> Answers:
+    """Return the answers that a crate has recorded.
+
+    Raises AnswersError where it has none, or they cannot be read.
+    """
+    if (answers := read_answers(crate)) is None:
+        path = answers_file(crate)
+        what = "lacks `_src_path`, `_commit` or `crate_name`" if path.is_file() else "is missing"
+        message = f"{path} {what}, so the crate's template and release are unknown"
+        raise AnswersError(f"{message}; run `fast-rust adopt` to create it, or restore it from git")
+    return answers
+
+
+def with_source(content: bytes, source: str) -> bytes:
+    """Return the content of a file of answers with another address of the template."""
+    line = yaml.safe_dump({"_src_path": source}, allow_unicode=True, width=100_000)
+    return SOURCE_LINE.sub(lambda _: line, content.decode()).encode()

@@ -1,0 +1,1 @@
+"""The commands, a module each: they read the arguments, call the domain, and print."""

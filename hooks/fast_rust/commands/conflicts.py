@@ -1,0 +1,25 @@
+"""`fast-rust conflicts`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fast_rust.update.conflicts import conflicts
+
+
+def command(
+    folder: Annotated[
+        Path, typer.Argument(help="A folder in a git repository.", file_okay=False, exists=True)
+    ] = Path(),
+) -> None:
+    """List the conflicts that an update has left.
+
+    Exit codes: 0 none; 1 some, which are listed; 2 not a git repository.
+    """
+    found = list(conflicts(folder))
+    for line in found:
+        # A name that is not UTF-8 is printed as the bytes that it is.
+        typer.echo(os.fsencode(line))
+    raise typer.Exit(int(bool(found)))

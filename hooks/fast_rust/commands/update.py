@@ -1,0 +1,87 @@
+"""`fast-rust update`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fast_rust.answers import answers_file
+from fast_rust.drift.report import inspect
+from fast_rust.update import journal
+from fast_rust.update.apply import apply
+from fast_rust.update.merge import Fate
+from fast_rust.update.plan import Plan, Standing, UpdateError, plan
+
+NEEDS_WORK = 1
+CrateFolder = Annotated[Path, typer.Argument(help="The folder of the crate.", file_okay=False, exists=True)]
+
+
+def command(
+    crate: CrateFolder = Path(),
+    *,
+    to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="The release; the newest by default.")] = None,
+    data: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change an answer.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
+    abort: Annotated[bool, typer.Option("--abort", help="Undo an update that is not committed.")] = False,
+) -> None:
+    """Update a crate to a newer release of the template; no line of yours is lost.
+
+    Exit codes: 0 updated, or nothing to do; 1 updated, and something is left for you; 2 nothing was changed.
+    """
+    if abort:
+        journal.abort(crate)
+        typer.echo("The crate is as it was before the update.")
+        return
+    planned = plan(crate, to, _as_answers(data or []))
+    match planned:
+        case Standing.UP_TO_DATE:
+            typer.echo("Up to date.")
+            return
+        case Standing.AHEAD:
+            typer.echo("Ahead of the newest release; nothing to update.")
+            return
+        case Plan():
+            _show(planned)
+            if not dry_run:
+                _report(planned, apply(planned))
+    if planned.needs_a_person and not dry_run:
+        raise typer.Exit(NEEDS_WORK)
+
+
+def _as_answers(data: list[str]) -> dict[str, str]:
+    if wrong := [pair for pair in data if "=" not in pair]:
+        raise UpdateError(f"--data {wrong[0]} has no value: write --data {wrong[0]}=VALUE")
+    return dict(pair.split("=", 1) for pair in data)
+
+
+def _show(planned: Plan) -> None:
+    typer.echo(f"From {planned.answers.release} to {planned.target}.\n")
+    if planned.changelog:
+        typer.echo(f"{planned.changelog}\n")
+    typer.echo("Files:" if planned.changes else "No file changes.")
+    for path, change in planned.changes.items():
+        typer.echo(f"  {change.fate:8}  {path}")
+    for path, change in planned.changes.items():
+        if change.reason:
+            typer.echo(f"{path}: {change.reason}.")
+    for path, what in planned.starters.items():
+        typer.echo(f"{path} is yours, so it is not changed: {what}.")
+    for name in planned.changed_answers:
+        file = answers_file(planned.crate).name
+        typer.echo(f"The release does not take your answer to `{name}`, and has its default: see {file}.")
+    if planned.having(Fate.CONFLICT):
+        typer.echo("You and the release changed the same lines of a file marked `conflict`.")
+
+
+def _report(planned: Plan, lock: str) -> None:
+    typer.echo()
+    if lock:
+        typer.echo(f"Cargo.lock: {lock}")
+    if conflicts := planned.having(Fate.CONFLICT):
+        typer.echo("Resolve the conflicts in these files (search for <<<<<<<), then `git add` them:")
+        for path in conflicts:
+            typer.echo(f"  {path}")
+    else:
+        for one in inspect(planned.crate).drifted:
+            typer.echo(f"Still {one.state}: {one.path} {one.key}".rstrip() + " (run `fast-rust drift` for details)")
+    typer.echo("Review with `git diff`, run `just check`, and commit; `fast-rust update --abort` undoes the update.")

@@ -1,0 +1,1 @@
+"""How a crate differs from its release, in what the template owns."""

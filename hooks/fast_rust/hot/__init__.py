@@ -1,0 +1,1 @@
+"""Hot paths: a module with its benches and its allocation test, added and removed together."""

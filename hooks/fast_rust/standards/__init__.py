@@ -1,0 +1,1 @@
+"""The guide, second edition: its pages, and the documents made from them."""

@@ -1,0 +1,1 @@
+"""Taking a crate to a newer release of the template."""

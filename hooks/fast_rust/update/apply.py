@@ -1,0 +1,80 @@
+"""Making a planned update: each file changes atomically, and a failure restores the crate."""
+
+from pathlib import Path
+
+from fast_rust import git
+from fast_rust.answers import answers_file
+from fast_rust.errors import FastRustError, reason_of
+from fast_rust.files import remove_file, replace_file
+from fast_rust.update import journal, lockfile
+from fast_rust.update.guard import require_clean, require_restorable
+from fast_rust.update.merge import Change, Fate
+from fast_rust.update.plan import Plan, UpdateError
+
+
+def apply(plan: Plan) -> str:
+    """Make an update, and return what happened to Cargo.lock, if anything.
+
+    Raises FastRustError where the crate is no longer as it was planned for, or cannot be written; it is then as before.
+    """
+    crate = plan.crate
+    written = {path: change for path, change in plan.changes.items() if change.fate is not Fate.KEPT}
+    require_clean(crate)
+    require_restorable(crate, written)
+    requirements = lockfile.requirements(crate)
+    answers = answers_file(crate).name
+    try:
+        noted = journal.begin(crate, written, written[answers].content)
+        # The file of answers is the first to be written, and the last to be restored: as long as it differs, an
+        # update is under way.
+        for path in sorted(written, key=lambda path: path != answers):
+            _write(crate / path, written[path])
+        _mark_unmerged(crate, {path: change for path, change in written.items() if change.fate is Fate.CONFLICT})
+        moved = lockfile.moved(requirements, lockfile.requirements(crate))
+        lock = lockfile.committed_lock(crate) if moved else None
+        if lock:
+            noted.lock = lock
+            noted.write(crate)
+    except (OSError, FastRustError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise UpdateError(f"{reason}; {_restored(crate)}") from error
+    return lockfile.refresh(crate, lock, moved) if lock else ""
+
+
+def _restored(crate: Path) -> str:
+    try:
+        if journal.is_pending(crate):
+            journal.abort(crate)
+    except (OSError, FastRustError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        return f"fix that, then run `fast-rust update --abort` to restore the crate ({reason})"
+    return "the crate is as it was"
+
+
+def _write(file: Path, change: Change) -> None:
+    if change.fate is Fate.DELETED:
+        remove_file(file)
+    else:
+        replace_file(file, change.content)
+
+
+def _mark_unmerged(crate: Path, conflicts: dict[str, Change]) -> None:
+    """Record the three sides of each conflict in git's index, as a merge does."""
+    if not conflicts:
+        return
+    prefix, committed = git.prefix_of(crate), git.entries(crate)
+    lines = []
+    for path, change in conflicts.items():
+        mode = committed[path].mode
+        before, _, after = change.sides
+        blobs = {1: _blob(crate, before), 2: committed[path].blob, 3: _blob(crate, after)}
+        lines.append(f"0 {'0' * len(committed[path].blob)}\t{prefix}{path}\n")
+        lines += [f"{mode} {blob} {side}\t{prefix}{path}\n" for side, blob in blobs.items() if blob]
+    given = "".join(lines).encode(errors="surrogateescape")
+    git.output(crate, "update-index", "--index-info", given=given)
+
+
+def _blob(crate: Path, content: bytes | None) -> str:
+    if content is None:
+        return ""
+    return git.output(crate, "hash-object", "-w", "--stdin", given=content).decode().strip()

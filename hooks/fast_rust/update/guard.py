@@ -1,0 +1,72 @@
+"""What has to be so before an update writes: all of it is committed, so that git can restore it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fast_rust import git
+from fast_rust.answers import answers_file
+from fast_rust.errors import FastRustError
+from fast_rust.files import as_git_has_it, link_to
+from fast_rust.update.journal import is_pending
+
+
+class RefusedError(FastRustError):
+    """Why nothing was written, and what to run."""
+
+
+def require_clean(crate: Path) -> None:
+    """Check that nothing is uncommitted, and no update under way.
+
+    Raises GitError where there is no commit, RefusedError otherwise.
+    """
+    git.require_commit(crate)
+    if is_pending(crate):
+        raise RefusedError("an update is under way: commit it, or run `fast-rust update --abort`")
+    if found := git.status(crate):
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        message = f"not everything is committed ({found[0][1]}{more}), so git could not restore it"
+        raise RefusedError(f"{message}; commit, or run `git stash -u`")
+    answers = answers_file(crate).name
+    if answers not in git.entries(crate):
+        raise RefusedError(f"git does not have {answers}; run `git add --force {answers}`, and commit")
+
+
+def require_restorable(crate: Path, paths: Iterable[str]) -> None:
+    """Check that each file to be written is one that git can restore, in the crate itself, or a new one.
+
+    Raises RefusedError.
+    """
+    wanted = list(paths)
+    if hidden := git.unwatched(crate, wanted):
+        command = f"git update-index --no-assume-unchanged --no-skip-worktree {hidden[0]}"
+        message = f"{hidden[0]} is marked assume-unchanged or skip-worktree, so this update could not be undone"
+        raise RefusedError(f"{message}; run `{command}` first")
+    committed = git.entries(crate)
+    for path in wanted:
+        file = crate / path
+        if link := link_to(file, crate):
+            message = f"{link.relative_to(crate)} is a symlink, so {path} may be outside the crate"
+            raise RefusedError(f"{message}; replace it with a regular file or folder")
+        inside = [one for one in file.parents if crate in one.parents]
+        if above := next((one for one in inside if one.exists() and not one.is_dir()), None):
+            message = f"{above.relative_to(crate)} is not a folder, and {path} would be in it"
+            raise RefusedError(f"{message}; rename it")
+        if file.is_dir():
+            raise RefusedError(f"{path} is a folder, and the release has a file of that name; rename it")
+        if path in committed and not _is_committed(crate, path, committed[path]):
+            raise RefusedError(f"{path} has changes that `git status` does not show; commit them, or restore the file")
+        if path not in committed and file.exists():
+            raise RefusedError(f"git ignores {path}, so it could not restore it; run `git add --force {path}`")
+
+
+def _is_committed(crate: Path, path: str, entry: git.Entry) -> bool:
+    """Return whether a file has the content of its commit; settings may keep git from looking (`core.checkStat`)."""
+    file = crate / path
+    if not file.is_file():
+        return False
+    content = git.output(crate, "cat-file", "blob", entry.blob)
+    if as_git_has_it(content) == as_git_has_it(file.read_bytes()):
+        return True
+    # A filter may have changed it on checkout.
+    hashed = git.output(crate, "-c", "core.safecrlf=false", "hash-object", "--", path)
+    return hashed.decode().strip() == entry.blob

@@ -1,0 +1,67 @@
+"""Cargo.lock after an update: refreshed only where a requirement of the manifests has changed."""
+
+import subprocess
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fast_rust import git
+
+LOCK = "Cargo.lock"
+MANIFESTS = ("Cargo.toml", "bench/Cargo.toml")
+
+
+def requirements(crate: Path) -> dict[tuple[str, str], str]:
+    """Return what the manifests of a crate require, by manifest and dependency; a damaged one requires nothing."""
+    found: dict[tuple[str, str], str] = {}
+    for name in MANIFESTS:
+        file = crate / name
+        try:
+            manifest = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        except ValueError:
+            continue
+        found |= {(name, dependency): requirement for dependency, requirement in _dependencies(manifest)}
+    return found
+
+
+def _dependencies(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if key.endswith("dependencies") and isinstance(value, dict):
+            yield from ((name, repr(requirement)) for name, requirement in value.items())
+        elif isinstance(value, dict) and key != "metadata":
+            yield from _dependencies(value)
+
+
+def moved(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str], str]) -> list[str]:
+    """Return the dependencies whose requirement has changed."""
+    return sorted({key[1] for key in before.keys() | after.keys() if before.get(key) != after.get(key)})
+
+
+def committed_lock(crate: Path) -> str | None:
+    """Return the lockfile of the crate or its workspace, by its path from the crate, if git has it as it is now.
+
+    A lockfile that git ignores is refreshed by cargo anyway.
+    """
+    top = git.top_of(crate)
+    folder, path = crate.resolve(), Path()
+    while folder.is_relative_to(top):
+        if (folder / LOCK).is_file():
+            name = (path / LOCK).as_posix()
+            is_known = bool(git.names(folder, "ls-files", "-z", "--", LOCK))
+            return name if is_known and not git.status(folder, LOCK) else None
+        folder, path = folder.parent, path / ".."
+    return None
+
+
+def refresh(crate: Path, lock: str, dependencies: list[str]) -> str:
+    """Let cargo update a lockfile, and return what happened to it; empty where it had nothing to change."""
+    changed, command = f"the requirement of {', '.join(dependencies)} has changed", ["cargo", "update", "--workspace"]
+    before = (crate / lock).read_bytes()
+    try:
+        done = subprocess.run([*command, "--quiet"], cwd=crate, check=False, capture_output=True, text=True)
+    except FileNotFoundError:
+        return f"{changed}, and cargo is not installed: run `{' '.join(command)}`"
+    if done.returncode:
+        return f"{changed}, and it could not be refreshed; run `{' '.join(command)}`: {done.stderr.strip()}"
+    return f"refreshed, since {changed}" if (crate / lock).read_bytes() != before else ""

@@ -1,0 +1,74 @@
+"""What an update does to each file: a three-way merge of the crate's own text with the change of the release."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from fast_rust import git
+from fast_rust.files import as_git_has_it, with_ends_of_lines
+from fast_rust.owned import Part, is_in
+from fast_rust.update.validity import problem_of
+
+LABELS = ("before updating", "last update", "after updating")
+
+
+class Fate(StrEnum):
+    """What an update does to a file."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    CONFLICT = "conflict"
+    DELETED = "deleted"
+    KEPT = "kept"
+    """The crate's file stays, though the release drops it or would change it; a person has to look."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of a file."""
+
+    fate: Fate
+    content: bytes = b""
+    sides: tuple[bytes | None, bytes | None, bytes | None] = (None, None, None)
+    """Of a conflict: the older release's content, the crate's, and the newer release's."""
+    reason: str = ""
+    """Why a person has to look, where the fate alone does not say so."""
+
+
+def changes(crate: Path, old: Part, new: Part) -> Iterator[tuple[str, Change]]:
+    """Yield each file that an update changes, or that a person has to look at, by its path in the crate."""
+    for path in sorted(old.files.keys() | new.files.keys()):
+        before, after = old.files.get(path), new.files.get(path)
+        # A file that the release hands over to the crate stays as it is.
+        is_handed_over = after is None and is_in(path, new.starters)
+        if before != after and not is_handed_over and (change := _change(crate / path, before, after)):
+            yield path, change
+
+
+def _change(file: Path, before: bytes | None, after: bytes | None) -> Change | None:
+    if file.is_symlink():
+        return Change(Fate.KEPT, reason="it is a symlink here, so the change of the release is not applied")
+    own = file.read_bytes() if file.is_file() else None
+    if own is None:
+        # A file that the crate deleted stays deleted.
+        return Change(Fate.ADDED, after) if before is None and after is not None else None
+    is_unchanged = before is not None and as_git_has_it(own) == before
+    if after is None:
+        reason = "it is no longer the template's. You had changed it, so it stays: keep it, or delete it"
+        return Change(Fate.DELETED) if is_unchanged else Change(Fate.KEPT, reason=reason)
+    if is_unchanged:
+        return Change(Fate.CHANGED, with_ends_of_lines(after, own))
+    return _merged(file.name, own, before, after) if as_git_has_it(own) != after else None
+
+
+def _merged(name: str, own: bytes, before: bytes | None, after: bytes) -> Change:
+    # Where all lines end as on Windows, that is no difference; where only some do, nothing can be told from it.
+    is_windows = own.count(b"\r\n") == own.count(b"\n")
+    text = as_git_has_it(own) if is_windows else own
+    result, is_conflict = git.merge_file(text, before or b"", after, LABELS)
+    reason = "" if is_conflict else problem_of(name, text, after, result)
+    content = with_ends_of_lines(result, own) if is_windows else result
+    if is_conflict or reason:
+        return Change(Fate.CONFLICT, content, (before, own, after), reason)
+    return Change(Fate.CHANGED, content)

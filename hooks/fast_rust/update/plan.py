@@ -1,0 +1,155 @@
+"""Planning an update: nothing of the crate is touched."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from packaging.version import InvalidVersion, Version
+
+from fast_rust.answers import Answers, answers_file, require_answers, with_source
+from fast_rust.errors import FastRustError
+from fast_rust.owned import Part, part_of
+from fast_rust.releases import Order, Repository, TemplateError, open_repository
+from fast_rust.rendering import render, render_again
+from fast_rust.update.guard import require_clean
+from fast_rust.update.merge import Change, Fate, changes
+
+
+class UpdateError(FastRustError):
+    """Why an update cannot be made, and what to run; nothing was changed."""
+
+
+class OlderReleaseError(UpdateError):
+    """The requested release is older than that of the crate."""
+
+
+class Standing(StrEnum):
+    """Why a crate needs no update."""
+
+    UP_TO_DATE = "up to date"
+    AHEAD = "ahead"
+    """Its release is a commit after the newest one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An update that has touched nothing yet."""
+
+    crate: Path
+    answers: Answers
+    target: str
+    changelog: str
+    changes: Mapping[str, Change]
+    """Of each file, by its path in the crate."""
+    changed_answers: tuple[str, ...]
+    """Answers that the release does not take as they are."""
+    starters: Mapping[str, str]
+    """Starters that the changed answers would change, with what a person has to do: an update touches none."""
+
+    def having(self, fate: Fate) -> list[str]:
+        """Return the files of a fate."""
+        return [path for path, change in self.changes.items() if change.fate is fate]
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Return whether something is left for a person once the update is made."""
+        return bool(self.having(Fate.CONFLICT) or self.having(Fate.KEPT) or self.changed_answers or self.starters)
+
+
+def plan(
+    crate: Path, target: str | None = None, data: Mapping[str, str] | None = None, *, refresh: bool = True
+) -> Plan | Standing:
+    """Plan an update to a release, the newest by default; with `refresh`, the template is fetched first.
+
+    Raises FastRustError where the update cannot be made.
+    """
+    answers = require_answers(crate)
+    repository = open_repository(answers.source, needed=answers.release, refresh=refresh)
+    wanted = target or repository.newest(answers.source)
+    match repository.order(answers.release, wanted):
+        case Order.SAME if not data:
+            return Standing.UP_TO_DATE
+        case Order.NEWER if target:
+            raise OlderReleaseError(f"{target} is older than {answers.release}; an update cannot go back")
+        case Order.NEWER if not data:
+            return Standing.AHEAD
+        case Order.NEWER:
+            wanted = answers.release
+    require_clean(crate)
+    return _plan(crate, answers, repository, wanted, data or {})
+
+
+def _plan(crate: Path, answers: Answers, repository: Repository, target: str, data: Mapping[str, str]) -> Plan:
+    with TemporaryDirectory(prefix="fast-rust-") as folder:
+        local = replace(answers, source=str(repository.folder))
+        before = part_of(repository, answers.release, render(local, Path(folder) / "old"))
+        after, taken = _rendered(crate, repository, target, data, Path(folder) / "new")
+        if unknown := sorted(data.keys() - taken.choices.keys()):
+            asked = ", ".join(taken.choices)
+            raise UpdateError(f"--data {unknown[0]}: unknown question; this crate's questions are: {asked}")
+        starters = {}
+        if data:
+            unchanged, _ = _rendered(crate, repository, target, {}, Path(folder) / "unchanged")
+            starters = _starters(crate, unchanged.of_the_crate, after.of_the_crate)
+    file = answers_file(crate).name
+    found = dict(changes(crate, before, after))
+    found[file] = Change(Fate.CHANGED, with_source(after.answers, answers.source))
+    wanted = {**answers.choices, **data}
+    refused = [
+        name for name, value in wanted.items() if name in taken.choices and not _is_same(value, taken.choices[name])
+    ]
+    changelog = _changelog(repository, answers.release, target)
+    return Plan(crate, answers, target, changelog, dict(sorted(found.items())), tuple(refused), starters)
+
+
+def _rendered(
+    crate: Path, repository: Repository, release: str, data: Mapping[str, str], folder: Path
+) -> tuple[Part, Answers]:
+    """Render a release from the crate's recorded answers, and return it with the answers that it took."""
+    recorded = answers_file(crate)
+    folder.mkdir()
+    (folder / recorded.name).write_bytes(with_source(recorded.read_bytes(), str(repository.folder)))
+    rendering = render_again(folder, str(repository.folder), release, data, recorded.name)
+    return part_of(repository, release, rendering, recorded.name), require_answers(folder)
+
+
+def _is_same(asked: object, taken: object) -> bool:
+    return asked == taken or str(asked).lower() == str(taken).lower()
+
+
+def _starters(crate: Path, unchanged: Mapping[str, bytes], changed: Mapping[str, bytes]) -> dict[str, str]:
+    """Return what a person has to do with each starter that the changed answers would change."""
+    found = {}
+    for path in sorted(unchanged.keys() | changed.keys()):
+        is_there = (crate / path).is_file()
+        match unchanged.get(path), changed.get(path):
+            case before, after if before == after:
+                continue
+            case None, bytes() if not is_there:
+                found[path] = "a crate with these answers has it: create it"
+            case bytes(), None if is_there:
+                found[path] = "a crate with these answers does not have it: delete it"
+            case _ if is_there:
+                found[path] = "it still says what the old answers said: edit it"
+    return found
+
+
+def _changelog(repository: Repository, old: str, new: str) -> str:
+    """Return what CHANGELOG.md says of the releases after the old one, up to the new one."""
+    try:
+        text = repository.text(new, "CHANGELOG.md")
+    except TemplateError:
+        return ""
+    sections = re.split(r"(?m)^(?=## )", text)[1:]
+    since = [section for section in sections if _is_between(section.split()[1], old, new)]
+    return "".join(since).strip()
+
+
+def _is_between(name: str, old: str, new: str) -> bool:
+    try:
+        return Version(old) < Version(name) <= Version(new)
+    except InvalidVersion:
+        return False
