@@ -3,8 +3,10 @@
 Exit codes: 0 done; 1 something is left for a person; 2 the command could not do its work, and says why.
 """
 
+import sys
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -50,6 +52,9 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run a command; print the error that ends it."""
+        if isinstance(sys.stdout, TextIOWrapper):
+            # A file name that is not UTF-8 is printed as the bytes that it is.
+            sys.stdout.reconfigure(errors="surrogateescape")
         try:
             return super().invoke(ctx)
         except FastRustError as error:

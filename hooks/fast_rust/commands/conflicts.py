@@ -1,6 +1,5 @@
 """`fast-rust conflicts`."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +19,5 @@ def command(
     """
     found = list(conflicts(folder))
     for line in found:
-        # A name that is not UTF-8 is printed as the bytes that it is.
-        typer.echo(os.fsencode(line))
+        typer.echo(line)
     raise typer.Exit(int(bool(found)))

@@ -71,7 +71,7 @@ def _mark_unmerged(crate: Path, conflicts: dict[str, Change]) -> None:
         lines.append(f"0 {'0' * len(committed[path].blob)}\t{prefix}{path}\n")
         lines += [f"{mode} {blob} {side}\t{prefix}{path}\n" for side, blob in blobs.items() if blob]
     given = "".join(lines).encode(errors="surrogateescape")
-    git.output(crate, "update-index", "--index-info", given=given)
+    git.output(crate, *git.NO_HOOKS, "update-index", "--index-info", given=given)
 
 
 def _blob(crate: Path, content: bytes | None) -> str:

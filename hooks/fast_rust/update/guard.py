@@ -31,6 +31,18 @@ def require_clean(crate: Path) -> None:
         raise RefusedError(f"git does not have {answers}; run `git add --force {answers}`, and commit")
 
 
+def require_checked_out(crate: Path, paths: Iterable[str]) -> None:
+    """Check that each file that git has is in the working tree too: one that is not there looks like a deleted one.
+
+    Raises RefusedError.
+    """
+    committed = git.entries(crate)
+    for path in paths:
+        if path in committed and not (crate / path).exists() and not (crate / path).is_symlink():
+            message = f"{path} is outside the sparse checkout"
+            raise RefusedError(f"{message}; run `git sparse-checkout add {path}` first")
+
+
 def require_restorable(crate: Path, paths: Iterable[str]) -> None:
     """Check that each file to be written is one that git can restore, in the crate itself, or a new one.
 

@@ -73,7 +73,7 @@ def abort(crate: Path) -> None:
         if path in committed and path != answers:
             _restore(crate, path)
         elif path not in committed:
-            git.output(crate, "rm", "--cached", "--quiet", "--force", "--ignore-unmatch", "--", path)
+            git.output(crate, *git.NO_HOOKS, "rm", "--cached", "--quiet", "--force", "--ignore-unmatch", "--", path)
             remove_file(crate / path)
     if journal.lock:
         _restore(crate, journal.lock)

@@ -11,10 +11,11 @@ from packaging.version import InvalidVersion, Version
 
 from fast_rust.answers import Answers, answers_file, require_answers, with_source
 from fast_rust.errors import FastRustError
+from fast_rust.files import with_ends_of_lines
 from fast_rust.owned import Part, part_of
 from fast_rust.releases import Order, Repository, TemplateError, open_repository
 from fast_rust.rendering import render, render_again
-from fast_rust.update.guard import require_clean
+from fast_rust.update.guard import require_checked_out, require_clean
 from fast_rust.update.merge import Change, Fate, changes
 
 
@@ -88,19 +89,19 @@ def _plan(crate: Path, answers: Answers, repository: Repository, target: str, da
         before = part_of(repository, answers.release, render(local, Path(folder) / "old"))
         after, taken = _rendered(crate, repository, target, data, Path(folder) / "new")
         if unknown := sorted(data.keys() - taken.choices.keys()):
-            asked = ", ".join(taken.choices)
-            raise UpdateError(f"--data {unknown[0]}: unknown question; this crate's questions are: {asked}")
+            known = ", ".join(taken.choices)
+            raise UpdateError(f"--data {unknown[0]}: unknown question; this crate's questions are: {known}")
         starters = {}
         if data:
             unchanged, _ = _rendered(crate, repository, target, {}, Path(folder) / "unchanged")
             starters = _starters(crate, unchanged.of_the_crate, after.of_the_crate)
-    file = answers_file(crate).name
+    require_checked_out(crate, sorted({*before.files, *after.files}))
+    recorded = answers_file(crate)
     found = dict(changes(crate, before, after))
-    found[file] = Change(Fate.CHANGED, with_source(after.answers, answers.source))
-    wanted = {**answers.choices, **data}
-    refused = [
-        name for name, value in wanted.items() if name in taken.choices and not _is_same(value, taken.choices[name])
-    ]
+    written = with_ends_of_lines(with_source(after.answers, answers.source), recorded.read_bytes())
+    found[recorded.name] = Change(Fate.CHANGED, written)
+    asked = {name: value for name, value in {**answers.choices, **data}.items() if name in taken.choices}
+    refused = [name for name, value in asked.items() if not _is_same(value, taken.choices[name])]
     changelog = _changelog(repository, answers.release, target)
     return Plan(crate, answers, target, changelog, dict(sorted(found.items())), tuple(refused), starters)
 
