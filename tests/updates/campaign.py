@@ -1,0 +1,158 @@
+"""Crates between two releases: how they are made, and what an update must leave of their users' lines."""
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from updates.acts import ACTS, Act
+from updates.releases import Releases, past_releases
+
+from fast_rust.answers import ANSWERS_FILE, require_answers
+from fast_rust.drift.differences import differences
+from fast_rust.git import merge_file
+from fast_rust.owned import owned_by
+from fast_rust.releases import Repository
+from ownership import owners
+from template import git, read_tree
+from variants import Answers, domain, pairwise_cover
+
+ANSWERS_A_KIND = 3
+# What older releases call a question of today.
+FORMER_NAMES = {"copyright_holder": "author"}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A crate's way from one release to the next."""
+
+    kind: str
+    act: Act
+    tag: str
+    turn: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.act.__name__}-{self.tag}"
+
+    @property
+    def answers(self) -> dict[str, str | bool]:
+        """Answers of the kind, which take turns; the sample is there for the act that takes it out."""
+        fitting = [one.answers for one in pairwise_cover() if one.answers["kind"] == self.kind]
+        fitting = [answers for answers in fitting if answers["place"] == "repository"]
+        chosen = fitting[:: max(1, len(fitting) // ANSWERS_A_KIND)][:ANSWERS_A_KIND]
+        answers = {**chosen[self.turn % len(chosen)], "crate_name": "log-totals"}
+        return {**answers, "sample": True} if self.act.__name__ == "sample_replaced" else answers
+
+
+def scenarios(*, exhaustive: bool) -> Iterator[Scenario]:
+    """Each act once for each kind, from a release of those that take turns, or from all of them."""
+    tags = list(past_releases())
+    tags = list(dict.fromkeys([tags[0], *tags[-3:]]))
+    for turn, act in enumerate(ACTS):
+        for number, kind in enumerate(domain("kind")):
+            for tag in tags if exhaustive else [tags[(turn + number) % len(tags)]]:
+                yield Scenario(str(kind), act, tag, number + turn)
+
+
+@dataclass(frozen=True)
+class Journey:
+    """A crate between two releases: as both make it, as its user left it, and as it came out."""
+
+    crate: Path
+    old: Mapping[str, bytes]
+    own: Mapping[str, bytes]
+    new: Mapping[str, bytes]
+    after: Mapping[str, bytes]
+    conflicts: set[str]
+    """What git's index says is in conflict: Copier's exit code does not say it."""
+
+    @property
+    def of_the_template(self) -> set[str]:
+        return (self.old.keys() | self.new.keys()) - {ANSWERS_FILE}
+
+    def expected(self, path: str) -> bytes | None:
+        """A file of the template's as it has to be after the update; none in a conflict, and empty where it is not."""
+        old, own, new = self.old.get(path), self.own.get(path), self.new.get(path)
+        if owners(path) in (["starter"], ["dropped"]) or (own is None and old is not None):
+            return own or b""
+        if own is None or own == old:
+            return new or b""
+        merged, is_conflict = merge_file(own, old or b"", new or b"")
+        return None if is_conflict else merged
+
+    def user_lines(self) -> Iterator[tuple[str, Counter[bytes]]]:
+        """The lines of each file that are not from the template."""
+        for path, own in self.own.items():
+            if path != ANSWERS_FILE:
+                yield path, Counter(lines(own)) - Counter(lines(self.old.get(path, b"")))
+
+
+def normal(content: bytes) -> bytes:
+    """Return a text with the line endings of Unix."""
+    return content.replace(b"\r\n", b"\n")
+
+
+def lines(content: bytes) -> list[bytes]:
+    return normal(content).split(b"\n")
+
+
+def commit(crate: Path) -> None:
+    git(crate, "add", "--all", "--force", ".")
+    git(crate, "commit", "--quiet", "--allow-empty", "--message", "An act of a user")
+
+
+def unmerged(crate: Path) -> set[str]:
+    entries = git(crate, "ls-files", "-z", "--unmerged").split("\0")
+    return {entry.partition("\t")[2] for entry in entries if entry}
+
+
+def executables(crate: Path) -> set[str]:
+    return {path for path in read_tree(crate) if os.access(crate / path, os.X_OK)}
+
+
+def make(scenario: Scenario, releases: Releases, folder: Path) -> tuple[Path, Answers]:
+    """Make a crate as its release does, commit it, and return it with its answers by their names of today."""
+    asked = releases.questions(scenario.tag)
+    called = {name: name if name in asked else FORMER_NAMES.get(name, "") for name in scenario.answers}
+    answers = {name: answer for name, answer in scenario.answers.items() if called[name] in asked}
+    crate = folder / "log-totals"
+    given = {called[name]: answer for name, answer in answers.items()}
+    shutil.copytree(releases.rendering(scenario.tag, given), crate)
+    git(crate, "init", "--quiet")
+    commit(crate)
+    return crate, answers
+
+
+def check_files(journey: Journey) -> None:
+    """Each file is what a merge by lines makes of it, and each line of the user's is there."""
+    for path in journey.of_the_template - journey.conflicts:
+        if (expected := journey.expected(path)) is not None:
+            assert normal(journey.after.get(path, b"")) == normal(expected), path
+    for path, users in journey.user_lines():
+        assert not users - Counter(lines(journey.after.get(path, b""))), path
+    for path in journey.own.keys() - journey.of_the_template - {ANSWERS_FILE}:
+        assert normal(journey.after[path]) == journey.own[path].replace(b"\r\n", b"\n"), path
+
+
+def drift_of(crate: Path, releases: Releases) -> set[tuple[str, str]]:
+    """What differs from the crate's release, in what the template owns."""
+    owned = owned_by(Repository(releases.repository), require_answers(crate))
+    return {(one.path, one.key) for one in differences(crate, owned)}
+
+
+def resolve(crate: Path, conflicts: set[str]) -> None:
+    """Take all lines of both sides, as a user may."""
+    for path in conflicts:
+        sides = [crate.parent / f"side-{number}" for number in "213"]
+        for number, side in zip("213", sides, strict=True):
+            done = subprocess.run(
+                ["git", "-C", str(crate), "show", f":{number}:./{path}"], check=False, capture_output=True
+            )
+            side.write_bytes(done.stdout)
+        command = ["git", "merge-file", "--union", "--stdout", *map(str, sides)]
+        (crate / path).write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+        for side in sides:
+            side.unlink()

@@ -1,0 +1,122 @@
+"""The update campaign under a git configuration that sets everything that could change what our commands do.
+
+A part of the scenarios; with --exhaustive all of them. The acts of users are committed under the tests' own
+configuration, and only our command runs under the hostile one.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from updates import hostile
+from updates.acts import CHANGED_ANSWERS, Given, answers_changed
+from updates.campaign import Journey, Scenario, commit, executables, lines, make, normal, resolve, scenarios, unmerged
+from updates.conftest import fast_rust
+from updates.releases import Releases, newest_release
+
+from fast_rust.answers import ANSWERS_FILE, require_answers
+from template import git, read_tree
+
+# Every act comes up for one kind in each of these runs.
+PART = 3
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the campaign's test for a part of the scenarios, or for all."""
+    if "scenario" in metafunc.fixturenames:
+        exhaustive = bool(metafunc.config.getoption("exhaustive"))
+        found = list(scenarios(exhaustive=exhaustive))
+        # One kind of each act, and the kinds take turns.
+        part = (
+            found if exhaustive else [one for number, one in enumerate(found) if number % PART == number // PART % PART]
+        )
+        metafunc.parametrize("scenario", part, ids=str)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Switch the hostile configuration on."""
+    folder = tmp_path / "hostile"
+    config = hostile.write_config(folder)
+
+    def switch_on() -> None:
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+        for name, value in hostile.variables(folder).items():
+            monkeypatch.setenv(name, value)
+
+    return switch_on
+
+
+def test_no_line_is_lost_under_a_hostile_configuration(
+    scenario: Scenario,
+    releases: Releases,
+    tmp_path: Path,
+    settings: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    repository, answers = make(scenario, releases, tmp_path)
+    old = read_tree(repository)
+    data = CHANGED_ANSWERS if scenario.act is answers_changed else {}
+    asked = releases.questions(newest_release())
+    known = {name: answer for name, answer in {**answers, **data}.items() if name in asked}
+    new = read_tree(releases.rendering(newest_release(), known))
+    act = scenario.act(Given(repository, tuple(new.keys() - old.keys())))
+    crate = next(act)
+    commit(repository)
+    own, modes = read_tree(crate), executables(crate)
+    before = (git(repository, "rev-parse", "HEAD"), git(repository, "for-each-ref"))
+
+    settings()
+    changed = [f"--data={name}={value}" for name, value in data.items()]
+    done = fast_rust("update", *changed, crate)
+    monkeypatch.undo()
+
+    assert done.returncode in {0, 1}, done.stderr
+    assert before == (git(repository, "rev-parse", "HEAD"), git(repository, "for-each-ref"))
+    # A merge by lines does not ask how they end.
+    merged = {path: normal(content) for path, content in own.items()}
+    journey = Journey(crate, old, merged, new, read_tree(crate), unmerged(crate))
+    check_result(journey)
+    for path in own.keys() - journey.of_the_template - {ANSWERS_FILE}:
+        assert journey.after[path] == own[path], path
+    assert require_answers(crate).release == newest_release()
+    assert modes & journey.after.keys() <= executables(crate)
+    if journey.conflicts:
+        assert done.returncode == 1
+    else:
+        assert list(act) == []
+    assert not (tmp_path / "hostile" / "ran").exists(), "a hook ran"
+    check_second_update(journey, repository, settings, monkeypatch)
+    record_property("campaign updates under a hostile configuration", 1)
+    record_property("campaign lines checked under it", sum(each.total() for _, each in journey.user_lines()))
+
+
+def check_result(journey: Journey) -> None:
+    """Each file is what a merge by lines makes of it, with a conflict where it must be one, and has every line."""
+    for path in journey.of_the_template:
+        own = journey.own.get(path)
+        is_dropped = path not in journey.new and own is not None and own == journey.old[path]
+        expected = b"" if is_dropped else journey.expected(path)
+        assert (expected is None) == (path in journey.conflicts), path
+        if expected is not None:
+            assert normal(journey.after.get(path, b"")) == normal(expected), path
+        else:
+            release = Counter(lines(journey.new[path])) - Counter(lines(journey.old.get(path, b"")))
+            assert not release - Counter(lines(journey.after[path])), path
+    for path, users in journey.user_lines():
+        assert not users - Counter(lines(journey.after.get(path, b""))), path
+
+
+def check_second_update(
+    journey: Journey, repository: Path, settings: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once its conflicts are resolved and committed, the crate is up to date."""
+    resolve(journey.crate, journey.conflicts)
+    commit(repository)
+    settings()
+    again = fast_rust("update", journey.crate)
+    monkeypatch.undo()
+    assert (again.returncode, again.stdout) == (0, "Up to date.\n")
+    assert git(repository, "status", "--porcelain") == ""
