@@ -1,10 +1,12 @@
 """A template whose next release is being made, and what can go wrong on a disk."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,18 @@ from fast_rust.answers import ANSWERS_FILE
 from fast_rust.main import application
 from template import Outcome, Template, copier_in_process, copy_in_process, git, read_tree, release
 
+COMMAND = str(Path(sys.executable).with_name("fast-rust"))
 OURS = "\n# A line of ours.\n"
 ANSWERS: dict[str, str | bool] = {"kind": "lib", "sample": False, "copyright_holder": "Ada", "msrv": "1.86"}
+
+
+def fast_rust(
+    *arguments: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command as a person does: in a process, so that what Copier starts has the environment, too."""
+    command = [COMMAND, *map(str, arguments)]
+    given = {**os.environ, **(environment or {})}
+    return subprocess.run(command, cwd=folder, env=given, check=False, capture_output=True, text=True, errors="replace")
 
 
 @dataclass(frozen=True)
