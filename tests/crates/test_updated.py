@@ -10,8 +10,9 @@ from updates import acts
 from updates.acts import Given
 from updates.releases import Releases
 
-from fast_rust.update import update
-from fast_rust.update.update import Fate
+from fast_rust.update.apply import apply
+from fast_rust.update.merge import Fate
+from fast_rust.update.plan import Plan, plan
 from variants import domain
 
 ACTS = (
@@ -36,10 +37,10 @@ def test_a_crate_from_the_oldest_release_passes_its_checks(
     assert {next(act) for act in begun} == {crate}
     commit(crate)
 
-    plan = update.plan(crate)
-    assert plan is not None
-    assert plan.having(Fate.CONFLICT) == []
-    update.apply(plan)
+    planned = plan(crate)
+    assert isinstance(planned, Plan)
+    assert planned.having(Fate.CONFLICT) == []
+    apply(planned)
     assert [list(act) for act in begun] == [[] for _ in begun]
     here = dataclasses.replace(workshop, folder=tmp_path)
     # The tuned profile would have all dependencies built again, which says nothing of the crate.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fast_rust.adopt import adoption as adopt
-from fast_rust.commands.drift import inspect
+from fast_rust.drift.report import inspect
 from fast_rust.fleet.bootstrap import Wanted, bootstrap
 from fast_rust.fleet.manifest import Crate
 from fast_rust.fleet.outcome import State

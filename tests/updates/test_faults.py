@@ -21,6 +21,7 @@ from updates.test_update import CHANGED, conflict
 
 from fast_rust import files
 from fast_rust.update import apply as applying
+from fast_rust.update import journal
 from template import git, read_tree
 
 POINTS = 20
@@ -180,7 +181,8 @@ def test_an_update_that_cannot_write_a_file_brings_all_back(
             raise OSError(28, "No space left on device", str(file))
         files.replace_file(file, content)
 
-    monkeypatch.setattr(applying, "replace_file", fail_once)
+    for module in (applying, journal):
+        monkeypatch.setattr(module, "replace_file", fail_once)
     done = conflicting.update()
     assert done.exit_code == 2
     assert re.search("error: No space left on device: .*; the crate is as it was\n", done.stderr)

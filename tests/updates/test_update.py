@@ -1,14 +1,19 @@
 """`fast-rust update`: what it says, what it refuses, and that it can be taken back."""
 
 import json
+import re
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from updates.conftest import OURS, Bench
 from updates.test_drift import ANOTHER, UNCLEAR, Act
 
 from fast_rust.answers import ANSWERS_FILE
+from fast_rust.update import lockfile
 from template import git, read_tree
 
 NEWS = "# Changelog\n\n## 0.0.2\n\n### What changes in your crate\n\nA change.\n\n## 0.0.1\n\nThe first.\n"
@@ -65,7 +70,9 @@ def test_a_conflict_is_in_the_index_in_the_report_and_in_the_exit_code(next_rele
     done = next_release.fast_rust()
     assert done.exit_code == 1
     assert f"conflict  {CHANGED}" in done.stdout
-    assert f"Look for <<<<<<< in these, then `git add` them:\n  {CHANGED}\n" in done.stdout
+    assert (
+        f"Resolve the conflicts in these files (search for <<<<<<<), then `git add` them:\n  {CHANGED}\n" in done.stdout
+    )
     assert f"UU {CHANGED}\n" in next_release.status()
     text = (next_release.crate / CHANGED).read_text(encoding="utf-8")
     assert all(part in text for part in ("<<<<<<<", "10s", "60s"))
@@ -88,7 +95,7 @@ def test_a_crate_that_is_not_in_git_stops_it(next_release: Bench) -> None:
     for arguments in ((), ("--abort",)):
         done = next_release.update(*arguments)
         assert done.exit_code == 2
-        assert "is in no git repository with a commit" in done.stderr
+        assert "is not in a git repository; run `git init`" in done.stderr
 
 
 def test_a_file_that_git_ignores_is_not_overwritten(next_release: Bench) -> None:
@@ -96,7 +103,7 @@ def test_a_file_that_git_ignores_is_not_overwritten(next_release: Bench) -> None
     (next_release.crate / "lints" / "new.yml").write_text(OURS, encoding="utf-8")
     done = next_release.fast_rust()
     assert done.exit_code == 2
-    assert "git ignores lints/new.yml, so it could not bring it back" in done.stderr
+    assert "git ignores lints/new.yml, so it could not restore it" in done.stderr
     assert (next_release.crate / "lints" / "new.yml").read_text(encoding="utf-8") == OURS
     assert next_release.status() == ""
 
@@ -109,7 +116,7 @@ def test_a_file_that_git_was_told_to_look_away_from_is_not_overwritten(next_rele
     before = read_tree(next_release.crate)
     done = next_release.update()
     assert done.exit_code == 2
-    assert f"look away from {CHANGED}" in done.stderr
+    assert f"{CHANGED} is marked assume-unchanged or skip-worktree" in done.stderr
     assert read_tree(next_release.crate) == before
 
 
@@ -120,14 +127,14 @@ def test_a_file_where_a_folder_is_to_be_stops_it(next_release: Bench) -> None:
     (next_release.crate / "guide").write_text(OURS, encoding="utf-8")
     done = next_release.fast_rust()
     assert done.exit_code == 2
-    assert "guide is no folder" in done.stderr
+    assert "guide is not a folder" in done.stderr
     assert (next_release.crate / "guide").read_text(encoding="utf-8") == OURS
     assert next_release.status() == ""
 
 
 # What Copier had open when it failed.
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*ScandirIterator")
-@pytest.mark.parametrize(("path", "exit_code"), [("lints", 2), (CHANGED, 0)])
+@pytest.mark.parametrize(("path", "exit_code"), [("lints", 2), (CHANGED, 1)])
 def test_a_link_leads_it_nowhere(next_release: Bench, tmp_path: Path, path: str, exit_code: int) -> None:
     elsewhere = tmp_path / "elsewhere"
     shutil.move(next_release.crate / path, elsewhere)
@@ -152,10 +159,50 @@ def test_there_is_no_way_back_to_an_older_release(next_release: Bench) -> None:
 
 
 def test_an_answer_can_be_changed_with_it(next_release: Bench) -> None:
-    done = next_release.fast_rust("--data", "copyright_holder=Grace")
+    done = next_release.fast_rust("--data", "repository_url=https://example.org/acme/moved")
     assert done.exit_code == 0, done.output
-    assert next_release.answers()["copyright_holder"] == "Grace"
-    assert next_release.update("--data", "team").stderr.startswith("error: --data team: type KEY=VALUE")
+    assert next_release.answers()["repository_url"] == "https://example.org/acme/moved"
+    assert next_release.update("--data", "team").stderr.startswith("error: --data team has no value")
+
+
+def test_an_answer_to_no_question_is_refused(next_release: Bench) -> None:
+    done = next_release.fast_rust("--data", "licence=MIT")
+    assert done.exit_code == 2
+    assert "--data licence: unknown question; this crate's questions are: crate_name, " in done.stderr
+    assert next_release.status() == ""
+
+
+LICENCE_STARTERS = {
+    "MIT": {"LICENSE-APACHE": "delete it", "README.md": "edit it"},
+    "Apache-2.0": {"LICENSE-MIT": "delete it", "README.md": "edit it"},
+    "proprietary": {"LICENSE-APACHE": "delete it", "LICENSE-MIT": "delete it", "README.md": "edit it"},
+}
+
+
+@pytest.mark.parametrize("licence", LICENCE_STARTERS)
+def test_starters_that_a_changed_answer_would_change_are_named(next_release: Bench, licence: str) -> None:
+    """An update touches none of them, so a person has to."""
+    before = read_tree(next_release.crate)
+    done = next_release.fast_rust("--data", f"license={licence}")
+    assert done.exit_code == 1
+    named = re.findall(r"(?m)^(\S+) is yours, so it is not changed: .*: (.*)\.$", done.stdout)
+    assert dict(named) == LICENCE_STARTERS[licence]
+    after = read_tree(next_release.crate)
+    assert all(after[path] == before[path] for path in LICENCE_STARTERS[licence])
+
+
+def test_a_starter_that_a_changed_answer_would_add_is_named(next_release: Bench) -> None:
+    done = next_release.fast_rust("--data", "sample=true")
+    assert done.exit_code == 1
+    assert (
+        "src/aggregate.rs is yours, so it is not changed: a crate with these answers has it: create it." in done.stdout
+    )
+
+
+def test_an_answer_that_was_so_before_names_no_starter(next_release: Bench) -> None:
+    done = next_release.fast_rust("--data", "license=MIT OR Apache-2.0")
+    assert done.exit_code == 0, done.output
+    assert "is yours" not in done.stdout
 
 
 def test_answers_under_another_name_are_found_and_taken_back(next_release: Bench) -> None:
@@ -195,6 +242,174 @@ def test_a_name_that_leads_out_of_the_crate_is_never_taken(next_release: Bench, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log-totals", "template"]
 
 
+# --- A crate that is ahead ---
+
+
+def test_a_crate_of_a_commit_after_the_newest_release_is_ahead(next_release: Bench) -> None:
+    """As Copier records it: `copier copy --vcs-ref HEAD` from a template that goes on."""
+    crate, template = next_release.crate, next_release.template
+    git(template, "commit", "--quiet", "--all", "--message", "After the release")
+    commit = git(template, "describe", "--tags").strip()
+    assert commit.startswith("v0.0.1-1-g")
+    set_release(crate, commit)
+    before = read_tree(crate)
+    done = next_release.update()
+    assert (done.exit_code, done.stdout) == (0, "Ahead of the newest release; nothing to update.\n")
+    assert read_tree(crate) == before
+    done = next_release.update("--to", "v0.0.1")
+    assert done.exit_code == 2
+    assert f"v0.0.1 is older than {commit}" in done.stderr
+    # A release after that commit is newer.
+    git(template, "tag", "v0.0.2")
+    assert next_release.update().stdout == "Up to date.\n"
+    (template / "template" / "lints" / "newer.yml").write_text("# Newer.\n", encoding="utf-8")
+    git(template, "add", "--all")
+    git(template, "commit", "--quiet", "--message", "v0.0.3")
+    git(template, "tag", "v0.0.3")
+    assert next_release.update().exit_code == 0
+    assert next_release.answers()["_commit"] == "v0.0.3"
+
+
+def set_release(crate: Path, commit: str) -> None:
+    answers = crate / ANSWERS_FILE
+    text = re.sub(r"(?m)^_commit: .*$", f"_commit: {commit}", answers.read_text(encoding="utf-8"))
+    answers.write_text(text, encoding="utf-8")
+    git(crate, "commit", "--quiet", "--all", "--message", "Ahead")
+
+
+def test_a_crate_of_another_branch_of_the_template_is_not_ahead(next_release: Bench) -> None:
+    template = next_release.template
+    git(template, "switch", "--quiet", "--create", "other")
+    git(template, "commit", "--quiet", "--allow-empty", "--message", "Elsewhere")
+    set_release(next_release.crate, git(template, "rev-parse", "HEAD").strip())
+    git(template, "switch", "--quiet", "-")
+    done = next_release.fast_rust()
+    assert done.exit_code == 0, done.output
+    assert next_release.answers()["_commit"] == "v0.0.2"
+
+
+# --- Cargo.lock ---
+
+
+def test_a_lockfile_is_refreshed_only_where_a_requirement_has_changed(next_release: Bench) -> None:
+    crate = next_release.crate
+    (crate / ".gitignore").write_text("/target\n", encoding="utf-8")
+    subprocess.run(["cargo", "generate-lockfile", "--quiet"], cwd=crate, check=True)
+    lock = (crate / "Cargo.lock").read_bytes()
+    done = next_release.fast_rust()
+    assert done.exit_code == 0, done.output
+    assert "Cargo.lock" not in done.stdout
+    assert (crate / "Cargo.lock").read_bytes() == lock
+    git(crate, "add", "--all")
+    git(crate, "commit", "--quiet", "--message", "Update")
+    manifest = next_release.template / "template" / "bench" / "Cargo.toml.jinja"
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace('toml = "1.2"', 'toml = "1.1"'), encoding="utf-8")
+    git(next_release.template, "commit", "--quiet", "--all", "--message", "v0.0.3")
+    git(next_release.template, "tag", "v0.0.3")
+    done = next_release.update()
+    assert done.exit_code == 0, done.output
+    # What is locked satisfies the new requirement too.
+    assert "Cargo.lock" not in done.stdout
+    assert (crate / "Cargo.lock").read_bytes() == lock
+
+
+def test_which_requirements_have_changed_is_told_by_their_tables() -> None:
+    """A comment, another order and a key of the same look elsewhere are no change."""
+    before = requirements_of('[dependencies]\na = "1"\nb = { version = "2" }\n[package]\nversion = "1"\n')
+    same = requirements_of('[package]\nversion = "2"\n[dependencies]\n# Why.\nb = { version = "2" }\na = "1" # c\n')
+    assert lockfile.moved(before, same) == []
+    after = requirements_of('[dependencies]\na = "1.1"\n[target."cfg(unix)".dev-dependencies]\nb = { version = "2" }\n')
+    assert lockfile.moved(before, after) == ["a"]
+    assert lockfile.moved(before, requirements_of("[dependencies")) == ["a", "b"]
+
+
+def requirements_of(manifest: str) -> dict[tuple[str, str], str]:
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "Cargo.toml").write_text(manifest, encoding="utf-8")
+        return lockfile.requirements(Path(folder))
+
+
+# --- Refusals: the message names all that was changed, which is nothing ---
+
+
+def unborn(bench: Bench) -> None:
+    shutil.rmtree(bench.crate / ".git")
+    git(bench.crate, "init", "--quiet")
+
+
+def merging(bench: Bench) -> None:
+    git(bench.crate, "switch", "--quiet", "--create", "other", "HEAD")
+    bench.act("README.md", "\nTheirs.\n")
+    git(bench.crate, "commit", "--quiet", "--all", "--message", "Theirs")
+    git(bench.crate, "switch", "--quiet", "main")
+    bench.act("README.md", "\nOurs.\n")
+    git(bench.crate, "commit", "--quiet", "--all", "--message", "Ours")
+    subprocess.run(["git", "-C", str(bench.crate), "merge", "--quiet", "other"], check=False, capture_output=True)
+
+
+def staged(bench: Bench) -> None:
+    bench.act(CHANGED)
+    git(bench.crate, "add", CHANGED)
+    git(bench.crate, "restore", "--source=HEAD", "--worktree", CHANGED)
+
+
+def folder_in_place(bench: Bench) -> None:
+    exclude = bench.crate / ".git" / "info" / "exclude"
+    exclude.parent.mkdir(exist_ok=True)
+    exclude.write_text("/lints/new.yml\n", encoding="utf-8")
+    (bench.crate / "lints" / "new.yml").mkdir()
+    (bench.crate / "lints" / "new.yml" / "mine.txt").write_text(OURS, encoding="utf-8")
+
+
+def template_gone(bench: Bench) -> None:
+    shutil.move(bench.template, bench.template.with_name("moved"))
+
+
+def no_release(bench: Bench) -> None:
+    for tag in ("v0.0.1", "v0.0.2"):
+        git(bench.template, "tag", "--delete", tag)
+
+
+def broken_template(bench: Bench) -> None:
+    bench.edit("copier.yml", "_subdirectory", "[_subdirectory")
+    git(bench.template, "commit", "--quiet", "--all", "--message", "v0.0.3")
+    git(bench.template, "tag", "v0.0.3")
+
+
+REFUSALS: dict[Callable[[Bench], None], str] = {
+    unborn: "has no commit",
+    merging: "not everything is committed (README.md)",
+    staged: f"not everything is committed ({CHANGED})",
+    folder_in_place: "lints/new.yml is a folder, and the release has a file of that name",
+    template_gone: "cannot be fetched",
+    no_release: "has no release",
+    broken_template: "cannot be rendered",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*ScandirIterator")
+@pytest.mark.parametrize("act", REFUSALS, ids=lambda act: act.__name__)
+def test_what_is_refused_changes_nothing(next_release: Bench, act: Callable[[Bench], None]) -> None:
+    next_release.publish()
+    act(next_release)
+    before = snapshot(next_release.crate)
+    for arguments in ((), ("--dry-run",)):
+        done = next_release.update(*arguments)
+        if arguments and act is folder_in_place:
+            continue
+        assert done.exit_code == 2, done.output
+        assert REFUSALS[act] in done.stderr
+        assert "Traceback" not in done.output
+        assert snapshot(next_release.crate) == before
+
+
+def snapshot(crate: Path) -> tuple[object, ...]:
+    """The working tree, the index, HEAD and all refs."""
+    head = subprocess.run(["git", "-C", str(crate), "rev-parse", "HEAD"], check=False, capture_output=True).stdout
+    refs, index = git(crate, "for-each-ref"), git(crate, "ls-files", "--stage")
+    return read_tree(crate), index, head, refs, git(crate, "status", "--porcelain", "--ignored")
+
+
 # --- Taking it back ---
 
 
@@ -217,12 +432,12 @@ def test_a_second_update_waits_for_the_first_to_be_committed(next_release: Bench
     release_after(next_release)
     done = next_release.update()
     assert done.exit_code == 2
-    assert "an update is under way: commit it, or `fast-rust update --abort`" in done.stderr
+    assert "an update is under way: commit it, or run `fast-rust update --abort`" in done.stderr
     git(next_release.crate, "add", "--all")
     git(next_release.crate, "commit", "--quiet", "--message", "Update")
     done = next_release.update("--abort")
     assert done.exit_code == 2
-    assert "no update is under way; if it is committed, `git revert`" in done.stderr
+    assert "no update is under way, so there is nothing to restore; run `git revert`" in done.stderr
     assert next_release.update().exit_code == 0
 
 
