@@ -26,6 +26,7 @@ ANSWERS = ("--quiet", "--defaults", "--data", f"crate_name={NAME}", "--data", "k
 # What the two may take, in seconds as a whole process.
 AIMS = {"copier copy": 1.0, "copier update": 2.0}
 COPIER = Path(sys.executable).with_name("copier")
+FAST_RUST = Path(sys.executable).with_name("fast-rust")
 INSIDE = Path(__file__).with_name("inside_copier.py")
 PARTS = {
     "python": "starting and ending Python",
@@ -166,6 +167,7 @@ def contestants(folder: Path, releases: Releases, cargo_generate: Path | None) -
     found = [
         Contestant("copier copy", (COPIER, *copy), copied, fresh(copied)),
         Contestant("copier update", (COPIER, "update", "--quiet", "--defaults"), updated, restored, updated),
+        Contestant("fast-rust update", (FAST_RUST, "update"), updated, restored, updated),
         Contestant("cargo new", ("cargo", "new", "--quiet", "--vcs=none", new), new, fresh(new)),
     ]
     if cargo_generate:
@@ -227,6 +229,7 @@ PAGE = """\
 
 - **copier copy** makes a program with all defaults from a git repository on this machine, and **copier update** brings
   one from {old} to {new}, the files as they are here.
+- **fast-rust update** does the same without a trial repository, and prints the changelog ({ratio}).
 - **cargo generate** is cargo-generate {version}, with as many files in a git repository, of which those are templates
   that are templates in ours. It cannot update.{absent}
 - **cargo new** writes two files, and asks nobody.
@@ -254,6 +257,7 @@ def page(releases: Releases, found: Sequence[Contestant], walls: Mapping[str, Se
         aims="\n".join(_aim(name, median(walls[name])) for name in AIMS),
         old=releases.old,
         new=releases.new,
+        ratio=f"{median(walls['fast-rust update']) / median(walls['copier update']):.2f} of its time",
         version=CARGO_GENERATE,
         absent="" if has_generate else " It could not be built here, so it is not in the table.",
         inside=table(("part", *inside), lines),
