@@ -1,10 +1,12 @@
-"""`fast-rust drift` sees what was changed of the template's, and puts back just that."""
+"""`fast-rust drift` finds what differs from the release in what the template owns, and restores only that."""
 
 import json
 import shutil
 import subprocess
+import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from fast_rust import releases
 from fast_rust.answers import ANSWERS_FILE
+from fast_rust.git import output
 from fast_rust.main import application
 from ownership import owners
 from template import Template, copy, git, read_tree, release
@@ -188,8 +191,8 @@ def test_a_file_that_is_no_toml_is_named_and_left(crate: Path) -> None:
     commit(crate)
     done = drift(crate, "--fix")
     assert done.exit_code == 1
-    assert "changed   deny.toml (no TOML: " in done.stdout
-    assert "deny.toml: it is no TOML, so its keys cannot be told; mend that by hand" in done.stderr
+    assert "changed   deny.toml (not valid TOML: " in done.stdout
+    assert "deny.toml: it is not valid TOML, so its keys cannot be compared. Fix the syntax first" in done.stderr
     assert (crate / "deny.toml").read_text() == "[licenses\n"
 
 
@@ -246,7 +249,7 @@ def test_a_manifest_that_is_gone_is_not_made_up(crate: Path) -> None:
     (crate / "clippy.toml").unlink()
     done = drift(crate, "--fix")
     assert done.exit_code == 1
-    assert "take it from git" in done.stderr
+    assert "Run `git checkout` to restore it" in done.stderr
     assert not (crate / "Cargo.toml").exists()
     assert (crate / "clippy.toml").exists()
 
@@ -332,12 +335,12 @@ def relative_template(crate: Path) -> None:
 
 
 UNCLEAR: dict[Act, str] = {
-    without_answers: "is not there",
+    without_answers: "is missing, so the crate's template and release are unknown",
     without_release: "lacks `_src_path`, `_commit` or `crate_name`",
     unknown_release: "has no release v9.9.9 (its newest is v0.0.1)",
     release_like_an_option: "has no release --output=x",
     yaml_that_makes_objects: "is damaged",
-    address_that_runs_a_command: "is no address of a template",
+    address_that_runs_a_command: "is not the address of a template",
     unreachable_template: "git clone: '/nowhere/at/all' does not appear to be a git repository",
     relative_template: "is relative",
 }
@@ -379,18 +382,23 @@ def test_it_starts_quickly_enough_for_a_hook(made: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_of_two_first_runs_at_once_one_mirror_stays(
+def test_of_two_first_runs_at_once_one_clones_the_template(
     template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The other waits for it, and finds the mirror."""
     monkeypatch.setenv("FAST_RUST_CACHE_DIR", str(tmp_path))
-    address, run_git = template.repository.as_uri(), releases._git  # noqa: SLF001  It is where the other run comes in.
+    address = template.repository.as_uri()
+    cloned: list[str] = []
 
-    def after_another_run(*arguments: str) -> str:
-        monkeypatch.setattr(releases, "_git", run_git)
-        releases.open_repository(address)
-        return run_git(*arguments)
+    def slowly(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> bytes:
+        if "clone" in arguments:
+            cloned.append(address)
+            time.sleep(0.3)
+        return output(folder, *arguments, environment=environment)
 
-    monkeypatch.setattr(releases, "_git", after_another_run)
-    opened = releases.open_repository(address)
-    assert opened.releases() == ["v0.0.1"]
-    assert list((tmp_path / "templates").iterdir()) == [opened.folder]
+    monkeypatch.setattr("fast_rust.git.output", slowly)
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(releases.open_repository, [address] * 2)
+    assert first == second
+    assert (first.releases(), cloned) == (["v0.0.1"], [address])
+    assert [path for path in (tmp_path / "templates").iterdir() if path.suffix != ".lock"] == [first.folder]

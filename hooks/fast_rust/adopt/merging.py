@@ -1,4 +1,4 @@
-"""Merging what the template owns into a file of TOML that was there before, so that each of its lines stays."""
+"""Merging the keys that the template owns into an existing TOML file, each line of which stays."""
 
 import re
 import tomllib
@@ -9,7 +9,8 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Item
 
-from fast_rust.drift.keys import is_dependency, item_at, keeps, restored, value_at
+from fast_rust.drift.directions import Longer, direction_of, is_dependency, keeps
+from fast_rust.drift.keys import items_at, reason_at, restored, value_at
 from fast_rust.files import with_ends_of_lines
 from fast_rust.owned import Key
 
@@ -25,31 +26,33 @@ GROUPS = {
 
 
 def merged(text: str, release_text: str, keys: Mapping[Key, Any], *, with_dependencies: bool) -> str:
-    """A file with the owned keys of a release added.
+    """Return a file with the owned keys of a release added.
 
-    Lists are united. A value that is looser than the release's stays, with that it was so before as its reason.
-    Dependencies that are missing come only if asked for; their floors are raised never.
+    Lists of what is denied get the entries that they lack. A value that is looser than the release's stays, with a
+    comment that gives the reason: the crate had it before. Missing dependencies are added only with
+    `with_dependencies`, and no requirement of a dependency is raised.
     """
     text = _with_whole_tables(text, release_text, keys)
     found = tomllib.loads(text)
     added: list[Key] = []
-    looser: list[Key] = []
     for key, wanted in keys.items():
         value = value_at(found, key)
-        if value is None:
-            if with_dependencies or not is_dependency(key):
-                added.append(key)
-        elif not keeps(key, wanted, value):
-            (added if isinstance(wanted, list) and isinstance(value, list) else looser).append(key)
-    document = tomlkit.parse(restored(text, release_text, added))
-    for key in looser:
-        if item := item_at(document, key):
-            note(item, AS_BEFORE)
+        is_wanted = with_dependencies or not is_dependency(key)
+        is_list = isinstance(value, list) and isinstance(direction_of(key, wanted), Longer)
+        if is_wanted if value is None else is_list and not keeps(key, wanted, value):
+            added.append(key)
+    document = tomlkit.parse(restored(text, release_text, added, is_append_only=True))
+    after = document.unwrap()
+    for key, wanted in keys.items():
+        value = value_at(after, key)
+        if value is not None and not keeps(key, wanted, value) and not reason_at(document, key):
+            for item in list(items_at(document, key))[:1]:
+                note(item, AS_BEFORE)
     return tomlkit.dumps(document)
 
 
 def _with_whole_tables(text: str, release_text: str, keys: Mapping[Key, Any]) -> str:
-    """The file with those tables of the release at its end that it has nothing of; so their comments come along."""
+    """Return the file with those tables of the release appended that it lacks entirely, with their comments."""
     found = tomllib.loads(text)
     for header, section in _sections(release_text):
         table = tuple(header.split("."))
@@ -60,7 +63,7 @@ def _with_whole_tables(text: str, release_text: str, keys: Mapping[Key, Any]) ->
 
 
 def _sections(text: str) -> Iterator[tuple[str, str]]:
-    """The tables of a file of TOML that have a header of their own, with their text."""
+    """Yield the header and the text of each table of a TOML file."""
     for part in re.split(r"(?m)^(?=\[[^\[\n]+\])", text)[1:]:
         yield part[1:].partition("]")[0], part
 
@@ -73,7 +76,7 @@ def note(item: Item, reason: str) -> None:
 
 
 def rewrite(file: Path, change: Callable[[str], str]) -> None:
-    """Change the text of a file; the ends of its lines stay those that it has."""
+    """Change the text of a file; its line endings stay."""
     before = file.read_bytes()
     after = change(before.decode().replace("\r\n", "\n"))
     file.write_bytes(with_ends_of_lines(after.encode(), before))
@@ -83,7 +86,7 @@ def rewrite(file: Path, change: Callable[[str], str]) -> None:
 
 
 def with_workspace(text: str, *members: str) -> str:
-    """The manifest of a workspace with further members."""
+    """Return the manifest of a workspace with further members."""
     document = tomlkit.parse(text)
     if "workspace" not in document:
         listed = ", ".join(f'"{member}"' for member in members)
@@ -98,14 +101,14 @@ def with_workspace(text: str, *members: str) -> str:
 
 
 def with_inherited_lints(text: str) -> str:
-    """The manifest of a package that takes its lints from the workspace, if it has none of its own."""
+    """Return the manifest of a package that inherits the lints of its workspace, unless it has its own."""
     if "lints" in tomllib.loads(text):
         return text
     return f"{text.rstrip()}\n\n[lints]\nworkspace = true\n"
 
 
 def with_shared_lints(text: str) -> str:
-    """The manifest of a root package whose own lints hold for its whole workspace."""
+    """Return the manifest of a root package whose lints are those of its entire workspace."""
     found = tomllib.loads(text)
     if found.get("lints", {}).get("workspace") is True or "lints" in found.get("workspace", {}):
         return text
@@ -114,9 +117,9 @@ def with_shared_lints(text: str) -> str:
 
 
 def with_clear_lints(text: str) -> str:
-    """The manifest with groups of lints below single lints, and a reason at each lint that was allowed before.
+    """Return the manifest with groups of lints below single lints, and a reason at each lint that was allowed before.
 
-    A single lint of ours beside a group of the same priority would be an error to clippy.
+    Clippy reports an error for a single lint of the template next to a group of the same priority.
     """
     document: Any = tomlkit.parse(text)
     tables = document.get("workspace", {}).get("lints", {})
@@ -136,7 +139,7 @@ def with_clear_lints(text: str) -> str:
 
 
 def with_platforms(text: str, release_text: str) -> str:
-    """The manifest with the platforms that CI tests on."""
+    """Return the manifest with the platforms that CI tests on."""
     if value_at(tomllib.loads(text), ("workspace", "metadata", "ci", "platforms")):
         return text
     section = dict(_sections(release_text))["workspace.metadata.ci"]

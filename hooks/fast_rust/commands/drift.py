@@ -13,19 +13,18 @@ from fast_rust.drift.differences import Difference, State
 from fast_rust.drift.report import Report, crates_below, inspect
 from fast_rust.errors import FastRustError
 
-COULD_NOT_TELL = 2
+NOT_COMPARED = 2
 
 
 def _lines(report: Report) -> list[str]:
-    behind = f", {len(report.newer)} behind {report.newer[-1]}" if report.newer else ""
-    lines = [f"{report.crate}: {report.release}{behind}"]
+    lines = [f"{report.crate}: {report.release}{_position(report)}"]
     for one in report.differences:
         what = f"{one.path}: {one.key}" if one.key else one.path
         match one:
             case Difference(state=State.LOOSENED):
-                lines.append(f"  loosened  {what} is {one.found}, not {one.wanted} (reason: {one.reason})")
+                lines.append(f"  {one.state:9} {what} is {one.found}, not {one.wanted} (reason: {one.reason})")
             case Difference(state=State.CHANGED, key=key) if key:
-                lines.append(f"  changed   {what} is {one.found}, not {one.wanted}")
+                lines.append(f"  {one.state:9} {what} is {one.found}, not {one.wanted}")
             case Difference(found=found) if found:
                 lines.append(f"  {one.state:9} {what} ({found})")
             case _:
@@ -33,6 +32,12 @@ def _lines(report: Report) -> list[str]:
     if not report.drifted:
         lines.append("  in line with its release")
     return lines
+
+
+def _position(report: Report) -> str:
+    if report.newer:
+        return f", {len(report.newer)} behind {report.newer[-1]}"
+    return f", ahead of {report.ahead_of}" if report.ahead_of else ""
 
 
 def _as_json(report: Report) -> dict[str, Any]:
@@ -46,50 +51,66 @@ def _as_json(report: Report) -> dict[str, Any]:
 
 def command(  # noqa: PLR0913  Typer makes an option of each.
     path: Annotated[
-        Path, typer.Argument(help="A crate, or a workspace of them.", file_okay=False, exists=True)
+        Path, typer.Argument(help="A crate, or a workspace of crates.", file_okay=False, exists=True)
     ] = Path(),
     *,
-    fix: Annotated[bool, typer.Option("--fix", help="Put back what the template owns, and nothing else.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="With --fix: also over work that is not committed.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
-    keys: Annotated[bool, typer.Option("--keys", help="Only the keys of files that are shared.")] = False,
-    lenient: Annotated[bool, typer.Option("--lenient", help="Where it could not tell, warn and exit with 0.")] = False,
-    template: Annotated[str | None, typer.Option(help="The template's address, in place of the recorded one.")] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Restore the files and keys that the template owns.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --fix, overwrite uncommitted work, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
+    keys: Annotated[bool, typer.Option("--keys", help="Compare only the keys of shared files.")] = False,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Warn about a crate that cannot be compared, and exit with 0.")
+    ] = False,
+    template: Annotated[str | None, typer.Option(help="Address of the template [default: the recorded one].")] = None,
 ) -> None:
-    """Compare a crate with its release, in what the template owns.
+    """Compare the files and keys that the template owns in a crate with its release.
 
-    Exit codes: 0 in line; 1 drift; 2 could not tell.
+    Exit codes: 0 in line; 1 drift; 2 a crate could not be compared.
     """
-    reports, unclear = [], []
-    for crate in crates_below(path):
-        try:
-            report = inspect(crate, template)
-            shared = tuple(one for one in report.differences if one.path in report.owned.shared)
-            reports.append(replace(report, differences=shared) if keys else report)
-        except FastRustError as error:
-            unclear.append(f"{crate}: {error}")
+    reports, failed = _inspect(path, template)
+    if keys:
+        reports = [replace(one, differences=_of_keys(one)) for one in reports]
     if as_json:
-        typer.echo(json.dumps({"crates": [_as_json(one) for one in reports], "unclear": unclear}, indent=2))
+        typer.echo(json.dumps({"crates": [_as_json(one) for one in reports], "unclear": failed}, indent=2))
     else:
-        typer.echo("\n".join(line for report in reports for line in _lines(report)))
-    for message in unclear:
-        typer.echo(f"{'warning' if lenient else 'error'}: could not tell: {message}", err=True)
+        typer.echo("\n".join(line for report in reports for line in _lines(report)), nl=bool(reports))
+    for message in failed:
+        typer.echo(f"{'warning' if lenient else 'error'}: cannot compare {message}", err=True)
     is_drift = _fix(reports, force=force) if fix else any(report.drifted for report in reports)
     if is_drift and not fix:
-        message = "Put it back with `fast-rust drift --fix`, or give the reason on the line of a key: `# reason: ...`."
-        typer.echo(message, err=True)
-    if unclear and not lenient:
-        raise typer.Exit(COULD_NOT_TELL)
+        reason = "add the reason to the line of a looser key: `# reason: ...`"
+        typer.echo(f"Run `fast-rust drift --fix` to restore the release's content, or {reason}.", err=True)
+    if failed and not lenient:
+        raise typer.Exit(NOT_COMPARED)
     raise typer.Exit(int(is_drift))
 
 
+def _inspect(path: Path, template: str | None) -> tuple[list[Report], list[str]]:
+    """Compare all crates below a folder; return the reports, and why the others cannot be compared."""
+    reports, failed = [], []
+    try:
+        crates = crates_below(path)
+    except FastRustError as error:
+        return [], [f"{path} with its release: {error}"]
+    for crate in crates:
+        try:
+            reports.append(inspect(crate, template))
+        except FastRustError as error:
+            failed.append(f"{crate} with its release: {error}")
+    return reports, failed
+
+
+def _of_keys(report: Report) -> tuple[Difference, ...]:
+    return tuple(one for one in report.differences if one.path in report.owned.shared)
+
+
 def _fix(reports: Sequence[Report], *, force: bool) -> bool:
-    """Put all right, say what was done, and whether something is left."""
+    """Restore what drifted, print what was done, and return whether a file is left."""
     is_left = False
     for report in reports:
         written, left = fixing.fix(report, force=force)
         for path in written:
-            typer.echo(f"put back  {report.crate / path}", err=True)
+            typer.echo(f"restored  {report.crate / path}", err=True)
         for path, reason in left.items():
             typer.echo(f"left      {report.crate / path}: {reason}", err=True)
         is_left = is_left or bool(left)

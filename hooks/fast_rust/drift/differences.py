@@ -1,7 +1,6 @@
 """How a crate differs from its release, in what the template owns."""
 
 import json
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,21 +10,23 @@ from typing import Any
 
 import tomlkit
 
-from fast_rust.drift.keys import is_dependency, item_at, keeps, requirement_of, value_at
+from fast_rust.drift.directions import is_dependency, keeps, keeps_if_missing
+from fast_rust.drift.keys import name_of, reason_at, value_at
+from fast_rust.drift.requirements import requirement_of
 from fast_rust.files import as_git_has_it
 from fast_rust.owned import Key, Owned
 
 LONGEST_VALUE = 60
-NO_TOML = "no TOML: "
-REASON = re.compile(r"#.*?\breason: *(\S.*)")
+NOT_TOML = "not valid TOML: "
 
 
 class State(StrEnum):
-    """What became of something that the template owns."""
+    """What happened to something that the template owns."""
 
     CHANGED = "changed"
     MISSING = "missing"
-    LOOSENED = "loosened with a reason"
+    LOOSENED = "loosened"
+    """A key is looser, with a reason on its line."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,21 @@ class Difference:
     path: str
     state: State
     key: str = ""
+    """The key as TOML has it: a part with dots is quoted."""
     wanted: str = ""
     found: str = ""
     reason: str = ""
+    parts: Key = ()
+    """The parts of the key."""
 
     @property
     def is_drift(self) -> bool:
-        """Whether something should be done about it."""
+        """Return whether a person has to restore it, or to give a reason."""
         return self.state is not State.LOOSENED
 
 
 def differences(crate: Path, owned: Owned) -> Iterator[Difference]:
-    """All differences of a crate from what its release owns."""
+    """Yield all differences of a crate from what its release owns."""
     for path, content in owned.files.items():
         file = crate / path
         if not file.is_file():
@@ -65,31 +69,25 @@ def _differences_of_keys(file: Path, path: str, keys: Mapping[Key, Any]) -> Iter
         text = file.read_text(encoding="utf-8")
         found = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        yield Difference(path, State.CHANGED, found=f"{NO_TOML}{error}")
+        yield Difference(path, State.CHANGED, found=f"{NOT_TOML}{error}")
         return
-    # Gates that have no key of their own to loosen.
+    # Gates without a key.
     staged = value_at(found, ("workspace", "metadata", "staged"))
     for gate, why in staged.items() if isinstance(staged, dict) else ():
         yield Difference(path, State.LOOSENED, gate, "on", "off", str(why))
     for key, wanted in keys.items():
         value = value_at(found, key)
-        name = ".".join(key)
-        if value is None and not is_dependency(key):
-            yield Difference(path, State.MISSING, name, _short(key, wanted))
+        if value is None and not keeps_if_missing(key, wanted):
+            yield Difference(path, State.MISSING, name_of(key), _short(key, wanted), parts=key)
         elif value is not None and not keeps(key, wanted, value):
             # Reading comments takes ten times as long, and hardly any crate needs it.
-            reason = _reason(tomlkit.parse(text), key)
+            reason = reason_at(tomlkit.parse(text), key)
             state = State.LOOSENED if reason else State.CHANGED
-            yield Difference(path, state, name, _short(key, wanted), _short(key, value), reason)
+            yield Difference(path, state, name_of(key), _short(key, wanted), _short(key, value), reason, key)
 
 
 def _short(key: Key, value: object) -> str:
+    """Return a value for people, cut where it is long."""
     text = requirement_of(value) if is_dependency(key) else json.dumps(value, ensure_ascii=False, default=str)
+    text = text or ""
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
-
-
-def _reason(document: tomlkit.TOMLDocument, key: Key) -> str:
-    """What a comment on the line of a key, or of the table that it is written in, gives as the reason."""
-    item = item_at(document, key)
-    found = REASON.search(item.trivia.comment) if item else None
-    return found[1].strip() if found else ""

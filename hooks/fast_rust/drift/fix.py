@@ -1,45 +1,114 @@
 """Restoring what the template owns in a crate."""
 
+import tomllib
 from pathlib import Path
 
+from tomlkit.exceptions import TOMLKitError
+
 from fast_rust import git
-from fast_rust.drift.differences import NO_TOML
-from fast_rust.drift.keys import restored
+from fast_rust.drift.differences import NOT_TOML
+from fast_rust.drift.keys import UnclearKeyError, is_restored, restored
 from fast_rust.drift.report import Report
-from fast_rust.files import replace_file, with_ends_of_lines
+from fast_rust.files import as_git_has_it, link_to, replace_file, with_ends_of_lines
 from fast_rust.owned import IDENTITY
 
 
+class LeftError(Exception):
+    """Why a file is not restored, and what to do."""
+
+
 def fix(report: Report, *, force: bool) -> tuple[list[str], dict[str, str]]:
-    """Write what the template owns as the release has it: the files written, and those left, each with the reason."""
+    """Restore what the template owns: return the files that were written, and those that were not, with the reasons.
+
+    Raises OSError where a file cannot be written; it is then as it was.
+    """
     written, left = [], {}
     for path in dict.fromkeys(one.path for one in report.drifted):
         file = report.crate / path
-        if not force and file.exists() and _is_uncommitted(file):
-            left[path] = "it has uncommitted work; commit it, or --force"
+        try:
+            _require_regular(report.crate, file)
+            if not force and file.exists():
+                _require_committed(file)
+            before = file.read_bytes() if file.exists() else b""
+            content = with_ends_of_lines(_content(report, path, before), before)
+        except LeftError as error:
+            left[path] = str(error)
             continue
-        if any(one.found.startswith(NO_TOML) for one in report.drifted if one.path == path):
-            left[path] = "it is no TOML, so its keys cannot be told; mend that by hand"
-            continue
-        wanted = report.owned.files.get(path, report.owned.shared.get(path, b""))
-        if not file.exists() and any(answer.encode() in wanted for answer in IDENTITY.values()):
-            left[path] = "it is gone, and has more in it than the template's: take it from git, `git checkout`"
-            continue
-        before = file.read_bytes() if file.exists() else b""
-        if path in report.owned.files or not file.exists():
-            content = wanted
-        else:
-            keys = [tuple(one.key.split(".")) for one in report.drifted if one.path == path and one.key]
-            text = before.decode().replace("\r\n", "\n")
-            content = restored(text, report.owned.shared[path].decode(), keys).encode()
-        replace_file(file, with_ends_of_lines(content, before))
+        replace_file(file, content)
         written.append(path)
     return written, left
 
 
-def _is_uncommitted(file: Path) -> bool:
-    # What git ignores it could not restore either.
-    folder = file.parent
-    flags = ("--porcelain=v1", "-z", "--untracked-files=all", "--ignored")
-    shown = git.run(folder, "-c", "core.fsmonitor=false", "status", *flags, "--", file.name)
-    return shown.returncode != 0 or bool(shown.stdout) or bool(git.unwatched(folder, [file.name]))
+def _require_regular(crate: Path, file: Path) -> None:
+    """Check that a file is a regular one in the crate, or a new one.
+
+    Raises LeftError.
+    """
+    if link := link_to(file, crate):
+        name = link.relative_to(crate)
+        raise LeftError(f"{name} is a symlink; refusing to write through it. Replace it with a regular file or folder")
+    inside = [one for one in file.parents if crate in one.parents]
+    if above := next((one for one in inside if one.exists() and not one.is_dir()), None):
+        raise LeftError(f"{above.relative_to(crate)} is not a folder. Rename it, and run this again")
+    if file.exists() and not file.is_file():
+        raise LeftError("it is not a regular file. Rename it, and run this again")
+
+
+def _content(report: Report, path: str, before: bytes) -> bytes:
+    """Return what a file becomes.
+
+    Raises LeftError where a person has to edit it.
+    """
+    found = [one for one in report.drifted if one.path == path]
+    if any(one.found.startswith(NOT_TOML) for one in found):
+        raise LeftError("it is not valid TOML, so its keys cannot be compared. Fix the syntax first")
+    wanted = report.owned.files.get(path, report.owned.shared.get(path, b""))
+    if not (report.crate / path).exists():
+        if any(answer.encode() in wanted for answer in IDENTITY.values()):
+            raise LeftError(
+                "it is missing, and the crate's own lines in it are unknown. Run `git checkout` to restore it"
+            )
+        return wanted
+    if path in report.owned.files:
+        return wanted
+    keys = [one.parts for one in found if one.parts]
+    text = before.decode().replace("\r\n", "\n")
+    names = ", ".join(one.key for one in found)
+    try:
+        after = restored(text, wanted.decode(), keys)
+        is_safe = is_restored(tomllib.loads(text), tomllib.loads(after), report.owned.keys(path), keys)
+    except (UnclearKeyError, TOMLKitError, tomllib.TOMLDecodeError) as error:
+        raise LeftError(f"{names} cannot be restored without other changes ({error}). Edit the file by hand") from error
+    if not is_safe:
+        raise LeftError(f"{names} cannot be restored without other changes. Edit the file by hand")
+    return after.encode()
+
+
+# --- Uncommitted work ---
+
+
+def _require_committed(file: Path) -> None:
+    """Check that git could restore a file: it has the content of the last commit, and is neither hidden nor ignored.
+
+    Raises LeftError.
+    """
+    flags = ("--porcelain=v1", "-z", "--untracked-files=all", "--ignored", "--ignore-submodules=none")
+    shown = git.run(file.parent, "-c", "core.fsmonitor=false", "status", *flags, "--", file.name)
+    if shown.returncode:
+        reason = git.reason_of(shown)
+        if git.NOT_A_REPOSITORY in reason:
+            reason = "it is not in a git repository, so its content could not be restored"
+        raise LeftError(f"{reason}. Commit it, or use --force to overwrite it")
+    if shown.stdout or git.unwatched(file.parent, [file.name]) or not _is_committed(file):
+        raise LeftError("it has uncommitted work. Commit it, or use --force to overwrite it")
+
+
+def _is_committed(file: Path) -> bool:
+    """Return whether a file has the content of its commit; settings may keep git from looking (`core.checkStat`)."""
+    committed = git.run(file.parent, "cat-file", "blob", f"HEAD:./{file.name}")
+    if committed.returncode == 0 and as_git_has_it(committed.stdout) == as_git_has_it(file.read_bytes()):
+        return True
+    # A filter may have changed it on checkout.
+    blob = git.run(file.parent, "rev-parse", "--verify", "--quiet", f"HEAD:./{file.name}")
+    hashed = git.run(file.parent, "-c", "core.safecrlf=false", "hash-object", "--", file.name)
+    return blob.returncode == hashed.returncode == 0 and blob.stdout == hashed.stdout

@@ -1,18 +1,45 @@
-"""Keys of a shared TOML file: their values, which values keep the standards, and restoring them."""
+"""Keys of a shared TOML file: their values, the reasons on their lines, and restoring them."""
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tomlkit
-from tomlkit.items import Array, Item
+from tomlkit.container import Container, OutOfOrderTableProxy
+from tomlkit.items import AbstractTable, Array, Item
 
+from fast_rust.drift.directions import (
+    Floor,
+    LintLevel,
+    Longer,
+    Retries,
+    Shorter,
+    Table,
+    direction_of,
+    identity,
+    keeps,
+)
+from fast_rust.drift.requirements import requirement_of, with_floor
 from fast_rust.owned import Key
 
-LEVELS = ("allow", "expect", "warn", "deny", "forbid")
+REASON = re.compile(r"#.*?\breason: *(\S.*)")
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+# Where the value is a table, the line that counts may be that of a value in it.
+LINES_OF_A_TABLE = ("version", "level", "count", "period", "max-fail")
+
+
+def name_of(key: Key) -> str:
+    """Return a key as TOML has it: a part with dots or spaces is quoted."""
+    return ".".join(part if BARE_KEY.fullmatch(part) else _quoted(part) for part in key)
+
+
+def _quoted(part: str) -> str:
+    is_literal = "'" not in part and part.isprintable()
+    return f"'{part}'" if is_literal else tomlkit.item(part).as_string()
 
 
 def value_at(table: object, key: Key) -> Any:  # noqa: ANN401  A value of TOML.
-    """The value of a key of a table; none where it has none."""
+    """Return the value of a key of a table, or None where the table lacks it."""
     for name in key:
         if not isinstance(table, dict) or name not in table:
             return None
@@ -20,64 +47,47 @@ def value_at(table: object, key: Key) -> Any:  # noqa: ANN401  A value of TOML.
     return table
 
 
-def item_at(document: tomlkit.TOMLDocument, key: Key) -> Item | None:
-    """The item of a key, which has its comment; none where its table is written in pieces and the value is plain."""
-    table: Any = document
-    for name in key[:-1]:
-        table = table[name]
-    # A table gives plain values for some items, such as yes and no.
-    item = table.item(key[-1]) if hasattr(table, "item") else table[key[-1]]
-    return item if isinstance(item, Item) else None
+# --- Reasons ---
 
 
-def is_dependency(key: Key) -> bool:
-    return any(part.endswith("dependencies") for part in key)
+def items_at(container: Container, key: Key) -> Iterator[Item]:
+    """Yield the items of a key with their comments; several where the key is a table that is written in pieces."""
+    for name, item in container.body:
+        if name is None or name.key != key[0]:
+            continue
+        if len(key) == 1:
+            yield item
+        elif isinstance(item, AbstractTable):
+            yield from items_at(item.value, key[1:])
 
 
-def keeps(key: Key, wanted: Any, found: Any) -> bool:  # noqa: ANN401  Values of TOML.
-    """Whether a value is what the template wants, or stricter."""
-    if is_dependency(key):
-        return _is_floor_kept(requirement_of(wanted), requirement_of(found))
-    if "lints" in key:
-        return _level(found) >= _level(wanted)
-    match wanted, found:
-        case list(), list():
-            return {_identity(entry) for entry in wanted} <= {_identity(entry) for entry in found}
-        case int(), int() if key[-1].endswith("-threshold"):
-            return found <= wanted
-        case _:
-            return type(wanted) is type(found) and bool(wanted == found)
+def reason_at(document: tomlkit.TOMLDocument, key: Key) -> str:
+    """Return the reason that a comment gives on the line of a key, or of its table's header; empty without one."""
+    inner = [item for name in LINES_OF_A_TABLE for item in items_at(document, (*key, name))]
+    found = (REASON.search(comment) for item in (*items_at(document, key), *inner) for comment in _comments(item))
+    return next((match[1].strip() for match in found if match), "")
 
 
-def _level(lint: Any) -> int:  # noqa: ANN401  A level, or a table with one.
-    level = lint.get("level") if isinstance(lint, dict) else lint
-    return LEVELS.index(level) if level in LEVELS else -1
+def _comments(item: Item) -> Iterator[str]:
+    yield item.trivia.comment
+    # The line on which a list begins.
+    if isinstance(item, Array) and (first := re.match(r"\[[ \t]*(#[^\n]*)", item.as_string())):
+        yield first[1]
 
 
-def _identity(entry: Any) -> str:  # noqa: ANN401  An entry of a list, by what it is about.
-    return str(entry.get("path", entry.get("name", entry)) if isinstance(entry, dict) else entry)
+# --- Restoring ---
 
 
-def requirement_of(dependency: Any) -> str:  # noqa: ANN401  A version, or a table with one.
-    return str(dependency.get("version", "") if isinstance(dependency, dict) else dependency)
+class UnclearKeyError(ValueError):
+    """A key cannot be restored without changing others."""
 
 
-def _is_floor_kept(wanted: str, found: str) -> bool:
-    # From a path, a git repository or the workspace: another place says which version.
-    if not found:
-        return True
-    if wanted.startswith("="):
-        return wanted.replace(" ", "") == found.replace(" ", "")
-    return _version(found) >= _version(wanted)
+def restored(text: str, release_text: str, keys: Iterable[Key], *, is_append_only: bool = False) -> str:
+    """Return a shared file with the keys as the release has them; order and comments of all others stay.
 
-
-def _version(requirement: str) -> list[int]:
-    found = re.search(r"\d+(\.\d+)*", requirement)
-    return [int(part) for part in found[0].split(".")] if found else []
-
-
-def restored(text: str, release_text: str, keys: list[Key]) -> str:
-    """A shared file with the keys as the release has them; order and comments of all others stay."""
+    What is stricter in a key stays. With `is_append_only`, lists and tables only get entries.
+    Raises UnclearKeyError where a key cannot be restored.
+    """
     document, release = tomlkit.parse(text), tomlkit.parse(release_text)
     for key in keys:
         source: Any = release
@@ -87,18 +97,74 @@ def restored(text: str, release_text: str, keys: list[Key]) -> str:
             if name not in target:
                 target[name] = tomlkit.table(is_super_table=True)
             target = target[name]
-        last = key[-1]
-        match source[last], target.get(last):
-            case wanted, dict() as found if is_dependency(key):
-                # Features and the rest are the crate's.
-                found["version"] = requirement_of(wanted)
-            case wanted, str() if is_dependency(key):
-                target[last] = requirement_of(wanted)
-            case Array() as wanted, Array() as found:
-                present = {_identity(entry) for entry in found.unwrap()}
-                for entry in wanted:
-                    if _identity(entry) not in present:
-                        found.append(entry)
-            case wanted, _:
-                target[last] = wanted
+            if not isinstance(target, AbstractTable | OutOfOrderTableProxy):
+                raise UnclearKeyError(f"`{name}` is not a table, so `{name_of(key)}` has no place")
+        _restore(target, key, source[key[-1]], is_append_only=is_append_only)
     return tomlkit.dumps(document)
+
+
+def _restore(table: Any, key: Key, wanted: Item, *, is_append_only: bool) -> None:  # noqa: ANN401  A table or its proxy.
+    name, plain = key[-1], wanted.unwrap() if isinstance(wanted, Item) else wanted
+    match direction_of(key, plain), table.get(name):
+        case Floor(), str() as found:
+            table[name] = with_floor(str(requirement_of(plain)), found)
+        case Floor(), dict() as found:
+            # Features and the rest are the crate's.
+            found["version"] = with_floor(str(requirement_of(plain)), str(requirement_of(found)))
+        case LintLevel(), dict() as found:
+            found["level"] = plain["level"] if isinstance(plain, dict) else plain
+        case Retries(), dict() as found:
+            found["count"] = plain["count"] if isinstance(plain, dict) else plain
+        case Longer() as direction, Array() as found:
+            _lengthen(found, wanted, direction, is_append_only=is_append_only)
+        case Shorter() as direction, Array() as found if found:
+            for entry in direction.further(plain, found.unwrap()):
+                del found[found.unwrap().index(entry)]
+        case Table() as direction, dict() as found:
+            for part in direction.looser(plain, tomlkit.item(found).unwrap()):
+                _set(found, part, plain.get(part))
+        case _:
+            table[name] = wanted
+
+
+def _lengthen(found: Array, wanted: Any, direction: Longer, *, is_append_only: bool) -> None:  # noqa: ANN401  An array.
+    for entry in wanted:
+        plain = entry.unwrap() if isinstance(entry, Item) else entry
+        if not direction.lacking([plain], found.unwrap()):
+            continue
+        weaker = [place for place, other in enumerate(found.unwrap()) if identity(other) == identity(plain)]
+        if not weaker:
+            found.append(entry)
+        elif not is_append_only:
+            found[weaker[0]] = entry
+
+
+def _set(table: Any, name: str, value: object) -> None:  # noqa: ANN401  A table of tomlkit.
+    if value is None:
+        del table[name]
+    else:
+        table[name] = value
+
+
+def is_restored(before: object, after: object, wanted: dict[Key, Any], keys: Iterable[Key]) -> bool:
+    """Return whether only these keys differ between two documents, and each is as strict as wanted."""
+    restored_keys = list(keys)
+    is_kept = all(keeps(key, wanted[key], value_at(after, key)) for key in restored_keys)
+    return is_kept and _without(before, restored_keys) == _without(after, restored_keys)
+
+
+def _without(table: object, keys: Iterable[Key]) -> object:
+    """Return a document without some keys, and without tables that are empty then."""
+    if not isinstance(table, dict):
+        return table
+    inside: dict[str, list[Key]] = {}
+    for key in keys:
+        inside.setdefault(key[0], []).append(key[1:])
+    left = {}
+    for name, value in table.items():
+        if () in inside.get(name, []):
+            continue
+        rest = _without(value, inside[name]) if name in inside else value
+        if rest != {} or name not in inside:
+            left[name] = rest
+    return left

@@ -5,47 +5,60 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from fast_rust import git
-from fast_rust.answers import ANSWERS_FILES, is_of_another_template, require_answers
+from fast_rust.answers import ANSWERS_FILES, answers_file, is_of_another_template, require_answers
 from fast_rust.drift.differences import Difference, differences
 from fast_rust.owned import Owned, owned_by
-from fast_rust.releases import open_repository
+from fast_rust.releases import Order, Repository, open_repository
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found in one crate."""
+    """The differences of one crate from its release."""
 
     crate: Path
     release: str
     newer: tuple[str, ...]
     """Releases after the crate's own, as far as they are known here."""
+    ahead_of: str
+    """The newest release, where the crate's is a commit after it; else empty."""
     owned: Owned
     differences: tuple[Difference, ...]
 
     @property
     def drifted(self) -> tuple[Difference, ...]:
-        """The differences about which something should be done."""
+        """Return the differences that a person has to restore, or to give a reason for."""
         return tuple(one for one in self.differences if one.is_drift)
 
 
 def inspect(crate: Path, template: str | None = None) -> Report:
     """Compare a crate with the release that it was made from, or last updated to.
 
-    Raises AnswersError, TemplateError or RenderingError where that cannot be told.
+    Raises AnswersError, TemplateError or RenderingError where the crate and its release cannot be compared.
     """
     answers = require_answers(crate)
     repository = open_repository(template or answers.source, needed=answers.release)
     answers = replace(answers, source=str(repository.folder))
     owned = owned_by(repository, answers)
+    newer, ahead_of = _position(repository, answers.release)
+    return Report(crate, answers.release, newer, ahead_of, owned, tuple(differences(crate, owned)))
+
+
+def _position(repository: Repository, release: str) -> tuple[tuple[str, ...], str]:
+    """Return the releases after that of a crate, and the newest one if the crate's is a commit after it."""
     releases = repository.releases()
-    newer = releases[releases.index(answers.release) + 1 :] if answers.release in releases else []
-    return Report(crate, answers.release, tuple(newer), owned, tuple(differences(crate, owned)))
+    if release in releases:
+        return tuple(releases[releases.index(release) + 1 :]), ""
+    # Between two releases, or a pre-release.
+    newer = tuple(one for one in releases if repository.order(one, release) is Order.NEWER)
+    is_ahead = bool(releases) and repository.order(release, releases[-1]) is Order.NEWER
+    return newer, releases[-1] if is_ahead else ""
 
 
 def crates_below(folder: Path) -> list[Path]:
     """Return the crates of a workspace that were made from this template: every folder with answers that git lists.
 
-    Outside a repository that is the folder alone. Raises GitError where git refuses to read the repository.
+    The folder itself is one of them if it has answers, which git may ignore. Outside a repository it is the only one.
+    Raises GitError where git refuses to read the repository.
     """
     done = git.run(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if done.returncode:
@@ -54,5 +67,6 @@ def crates_below(folder: Path) -> list[Path]:
         return [folder]
     listed = git.split_names(done.stdout)
     files = [folder / name for name in listed if fnmatch(PurePosixPath(name).name, ANSWERS_FILES)]
-    found = sorted({file.parent for file in files if not is_of_another_template(file)})
-    return found or [folder]
+    own = answers_file(folder)
+    found = {file.parent for file in (*files, *([own] if own.is_file() else [])) if not is_of_another_template(file)}
+    return sorted(found) or [folder]
