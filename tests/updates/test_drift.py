@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from fast_rust import releases
 from fast_rust.answers import ANSWERS_FILE
-from fast_rust.git import output
+from fast_rust.git import Config, output
 from fast_rust.main import application
 from ownership import owners
 from template import Template, copy, git, read_tree, release
@@ -390,11 +390,16 @@ def test_of_two_first_runs_at_once_one_clones_the_template(
     address = template.repository.as_uri()
     cloned: list[str] = []
 
-    def slowly(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> bytes:
+    def slowly(
+        folder: Path,
+        *arguments: str,
+        config: Config = Config.USER,
+        environment: Mapping[str, str] | None = None,
+    ) -> bytes:
         if "clone" in arguments:
             cloned.append(address)
             time.sleep(0.3)
-        return output(folder, *arguments, environment=environment)
+        return output(folder, *arguments, config=config, environment=environment)
 
     monkeypatch.setattr("fast_rust.git.output", slowly)
     with ThreadPoolExecutor() as pool:

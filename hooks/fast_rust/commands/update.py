@@ -69,7 +69,7 @@ def _show(planned: Plan) -> None:
     for name in planned.changed_answers:
         file = answers_file(planned.crate).name
         typer.echo(f"The release does not take your answer to `{name}`, and has its default: see {file}.")
-    if planned.having(Fate.CONFLICT):
+    if any(change.fate is Fate.CONFLICT and not change.reason for change in planned.changes.values()):
         typer.echo("You and the release changed the same lines of a file marked `conflict`.")
 
 

@@ -1,40 +1,244 @@
 """Whether a merged file can still be read: two changes that merge by their lines may not fit by their meaning."""
 
 import json
+import re
+import subprocess
+import sys
 import tomllib
-from collections.abc import Callable
-from pathlib import PurePath
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from shutil import which
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
+
+import yaml
+
+from fast_rust.drift.keys import name_of, value_at
+from fast_rust.git import no_git_env
+from fast_rust.owned import Key
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a text cannot be read, or what it has twice."""
+
+    text: str
+    lines: tuple[int, ...] = field(default=(), compare=False)
+    is_broken: bool = False
+    """Whether no program can read the text."""
+
+    def __str__(self) -> str:
+        numbers = [str(line) for line in dict.fromkeys(self.lines)]
+        where = f" ({'line' if len(numbers) == 1 else 'lines'} {' and '.join(numbers)})" if numbers else ""
+        return f"the merged file {self.text}{where}"
+
+
+Check: TypeAlias = Callable[[str], list[Problem]]
+# What an entry of a list is about.
+NAMES = ("name", "path", "crate", "id")
+HEADER = re.compile(r"[ \t]*\[")
 
 
 def problem_of(name: str, own: bytes, after: bytes, merged: bytes) -> str:
-    """Return why a merged file cannot be read, where both sides of the merge could be; empty where it can."""
+    """Return why a merged file cannot be read, where both sides of the merge could be; empty where it can.
+
+    Also a key, an entry or a recipe that the merged file has twice makes it unreadable, if each side had it once.
+    """
     check = _check_for(name)
-    if check is None or merged in {own, after} or check(own) or check(after):
+    if check is None or merged in {own, after}:
         return ""
-    return check(merged)
+    try:
+        texts = [content.decode() for content in (own, after, merged)]
+    except UnicodeDecodeError:
+        return ""
+    known = {problem for text in texts[:2] for problem in check(text)}
+    if any(problem.is_broken for problem in known):
+        return ""
+    return next((str(problem) for problem in check(texts[2]) if problem not in known), "")
 
 
-def _check_for(name: str) -> Callable[[bytes], str] | None:
-    match PurePath(name).suffix:
-        case ".toml":
+def _check_for(name: str) -> Check | None:
+    match PurePath(name):
+        case path if path.name.lower() in {"justfile", ".justfile"} or path.suffix == ".just":
+            return _justfile
+        case path if path.suffix == ".toml":
             return _toml
-        case ".json":
+        case path if path.suffix in {".yml", ".yaml"}:
+            return _yaml
+        case path if path.suffix == ".json":
             return _json
         case _:
             return None
 
 
-def _toml(content: bytes) -> str:
-    try:
-        tomllib.loads(content.decode())
-    except ValueError as error:
-        return f"the merged file is not valid TOML: {error}"
-    return ""
+# --- TOML ---
 
 
-def _json(content: bytes) -> str:
+def _toml(text: str) -> list[Problem]:
     try:
-        json.loads(content)
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        problem = _key_twice(text, message) if message.startswith("Cannot ") else None
+        return [problem or Problem(f"is not valid TOML: {message}", is_broken=True)]
+    return [Problem(f"has two entries `{name}` in `{name_of(key)}`") for key, name in _entries_twice(document)]
+
+
+def _key_twice(text: str, error: str) -> Problem | None:
+    """Return which key a text has twice, and where; None where it cannot be found.
+
+    Tomllib names the line on which the second value ends. All before it is valid, so tomllib itself finds the key.
+    """
+    lines = [f"{line}\n" for line in text.replace("\r\n", "\n").removesuffix("\n").split("\n")]
+    match = re.search(r"at line (\d+)", error)
+    start, added = _last_statement(lines[: int(match[1])] if match else lines)
+    above = () if HEADER.match(lines[start]) else _header_above(lines, start)
+    key, before = (*above, *_path(added)), _read(lines[:start])
+    # A table may be set where a part of the path was a value, or the other way round.
+    while key and _value(before, key) is None:
+        key = key[:-1]
+    if not key or not added:
+        return None
+    end = next(number for number in range(1, start + 1) if _value(_read(lines[:number]), key) is not None)
+    places = (_last_statement(lines[:end])[0] + 1, start + 1)
+    return Problem(f"is not valid TOML: it has `{name_of(key)}` twice", places, is_broken=True)
+
+
+def _last_statement(lines: list[str]) -> tuple[int, dict[str, Any]]:
+    """Return the last assignment or header of a text: where it begins, and what it is alone."""
+    parts = ((at, _read(lines[at:])) for at in range(len(lines) - 1, -1, -1))
+    return next(((at, table) for at, table in parts if table), (0, {}))
+
+
+def _read(lines: list[str]) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads("".join(lines))
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _header_above(lines: list[str], start: int) -> Key:
+    """Return the path of the table that a line is in."""
+    for at in range(start - 1, -1, -1):
+        # A line of a list may look like a header, but what is before it is no document then.
+        if HEADER.match(lines[at]) and (table := _read([lines[at]])) and _read(lines[:at]) is not None:
+            return _path(table)
+    return ()
+
+
+def _path(table: object) -> Key:
+    """Return the path of the only key of a document, or of its only header."""
+    path: list[str] = []
+    while True:
+        if isinstance(table, list) and table:
+            table = table[-1]
+        elif isinstance(table, dict) and len(table) == 1:
+            [(name, table)] = table.items()
+            path.append(name)
+        else:
+            return tuple(path)
+
+
+def _value(document: object, key: Key) -> object:
+    """Return the value of a key; of a list of tables, the last one counts."""
+    for name in key:
+        document = document[-1] if isinstance(document, list) and document else document
+        document = value_at(document, (name,))
+    return document
+
+
+def _entries_twice(value: object, above: Key = ()) -> Iterator[tuple[Key, str]]:
+    """Yield the entries that a list of tables has twice, with the key of the list."""
+    match value:
+        case dict():
+            for name, inner in value.items():
+                yield from _entries_twice(inner, (*above, name))
+        case list() if any(isinstance(entry, dict) for entry in value):
+            names = Counter(name for entry in value if (name := _name_of_entry(entry)))
+            yield from ((above, name) for name, count in names.items() if count > 1)
+            for entry in value:
+                yield from _entries_twice(entry, above)
+
+
+def _name_of_entry(entry: object) -> str:
+    if not isinstance(entry, dict):
+        return str(entry)
+    name = next((str(entry[key]) for key in NAMES if key in entry), "")
+    return f"{name} {entry['version']}" if name and "version" in entry else name
+
+
+# --- YAML and JSON ---
+
+
+def _yaml(text: str) -> list[Problem]:
+    try:
+        nodes = list(yaml.compose_all(text, yaml.SafeLoader))
+    except yaml.MarkedYAMLError as error:
+        lines = (error.problem_mark.line + 1,) if error.problem_mark else ()
+        return [Problem(f"is not valid YAML: {error.problem}", lines, is_broken=True)]
+    except yaml.YAMLError as error:
+        return [Problem(f"is not valid YAML: {error}", is_broken=True)]
+    return [problem for node in nodes if node for problem in _keys_twice(node, (), set())]
+
+
+def _keys_twice(node: yaml.Node, above: Key, seen: set[int]) -> Iterator[Problem]:
+    """Yield the keys that a mapping has twice: PyYAML takes the last one, and GitHub refuses the file."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for number, entry in enumerate(node.value):
+            yield from _keys_twice(entry, (*above, str(number)), seen)
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines:
+                yield Problem(f"has `{'.'.join((*above, name))}` twice", (lines[name], line))
+            lines.setdefault(name, line)
+            yield from _keys_twice(value, (*above, name), seen)
+
+
+def _json(text: str) -> list[Problem]:
+    twice: list[str] = []
+
+    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        twice.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        return dict(pairs)
+
+    try:
+        json.loads(text, object_pairs_hook=collect)
     except ValueError as error:
-        return f"the merged file is not valid JSON: {error}"
-    return ""
+        return [Problem(f"is not valid JSON: {error}", is_broken=True)]
+    # JSON is YAML but for tabs, and only the reader of YAML has lines.
+    found = _yaml(text.replace("\t", " ")) if twice else []
+    is_clear = bool(found) and not any(problem.is_broken for problem in found)
+    return found if is_clear else [Problem(f"has `{name}` twice") for name in twice]
+
+
+# --- Justfiles ---
+
+
+def _justfile(text: str) -> list[Problem]:
+    """Let `just` read a justfile without files next to it; where it is not installed, nothing can be said."""
+    beside = Path(sys.executable).with_name("just")
+    program = str(beside) if beside.is_file() else which("just")
+    if program is None:
+        return []
+    # The files that it imports are not here.
+    alone = re.sub(r"(?m)^(import|mod)(?=[ \t])", r"\1?", text)
+    environment = {name: value for name, value in no_git_env().items() if not name.startswith("JUST_")}
+    with TemporaryDirectory(prefix="fast-rust-") as folder:
+        command = [program, "--unstable", "--color", "never", "--justfile", "-", "--dump"]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, input=alone.encode(), check=False, capture_output=True
+        )
+    if done.returncode == 0:
+        return []
+    message = done.stderr.decode(errors="replace")
+    first = message.partition("\n")[0].removeprefix("error: ")
+    place = re.search(r"justfile:(\d+):\d+$", message, re.MULTILINE)
+    lines = (int(place[1]),) if place and " on line " not in first else ()
+    return [Problem(f"is not a valid justfile: {first}", lines, is_broken=True)]
