@@ -75,13 +75,15 @@ def _differences_of_keys(file: Path, path: str, keys: Mapping[Key, Any]) -> Iter
     staged = value_at(found, ("workspace", "metadata", "staged"))
     for gate, why in staged.items() if isinstance(staged, dict) else ():
         yield Difference(path, State.LOOSENED, gate, "on", "off", str(why))
+    document = None
     for key, wanted in keys.items():
         value = value_at(found, key)
         if value is None and not keeps_if_missing(key, wanted):
             yield Difference(path, State.MISSING, name_of(key), _short(key, wanted), parts=key)
         elif value is not None and not keeps(key, wanted, value):
             # Reading comments takes ten times as long, and hardly any crate needs it.
-            reason = reason_at(tomlkit.parse(text), key)
+            document = document or tomlkit.parse(text)
+            reason = reason_at(document, key)
             state = State.LOOSENED if reason else State.CHANGED
             yield Difference(path, state, name_of(key), _short(key, wanted), _short(key, value), reason, key)
 

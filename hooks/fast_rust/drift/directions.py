@@ -299,7 +299,7 @@ DIRECTIONS: dict[str, Direction] = {
     "profile.*.inherits": FIXED,
     "profile.*.lto": LTO,
     # Levels for size are for another purpose than those for speed.
-    "profile.*.opt-level": Ranked((((0,), (1,), (2,), (3,)), (("s",), ("z",)))),
+    "profile.*.opt-level": Ranked((((0,), (1,), (2,), (3,)),)),
     "profile.*.overflow-checks": TRUE,
     # A panic that ends the process is no stricter than one that ends a thread.
     "profile.*.panic": FIXED,

@@ -6,7 +6,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.container import Container, OutOfOrderTableProxy
-from tomlkit.items import AbstractTable, Array, Item
+from tomlkit.items import AbstractTable, AoT, Array, Item
 
 from fast_rust.drift.directions import (
     Floor,
@@ -70,6 +70,8 @@ def reason_at(document: tomlkit.TOMLDocument, key: Key) -> str:
 
 def _comments(item: Item) -> Iterator[str]:
     yield item.trivia.comment
+    if isinstance(item, AoT):
+        yield from (table.trivia.comment for table in item.body)
     # The line on which a list begins.
     if isinstance(item, Array) and (first := re.match(r"\[[ \t]*(#[^\n]*)", item.as_string())):
         yield first[1]
@@ -115,9 +117,9 @@ def _restore(table: Any, key: Key, wanted: Item, *, is_append_only: bool) -> Non
             found["level"] = plain["level"] if isinstance(plain, dict) else plain
         case Retries(), dict() as found:
             found["count"] = plain["count"] if isinstance(plain, dict) else plain
-        case Longer() as direction, Array() as found:
-            _lengthen(found, wanted, direction, is_append_only=is_append_only)
-        case Shorter() as direction, Array() as found if found:
+        case Longer() as direction, Array() | AoT() as found:
+            _lengthen(found, plain, direction, is_append_only=is_append_only)
+        case Shorter() as direction, Array() | AoT() as found if found:
             for entry in direction.further(plain, found.unwrap()):
                 del found[found.unwrap().index(entry)]
         case Table() as direction, dict() as found:
@@ -127,16 +129,24 @@ def _restore(table: Any, key: Key, wanted: Item, *, is_append_only: bool) -> Non
             table[name] = wanted
 
 
-def _lengthen(found: Array, wanted: Any, direction: Longer, *, is_append_only: bool) -> None:  # noqa: ANN401  An array.
+def _lengthen(found: Array | AoT, wanted: Iterable[Any], direction: Longer, *, is_append_only: bool) -> None:
     for entry in wanted:
-        plain = entry.unwrap() if isinstance(entry, Item) else entry
-        if not direction.lacking([plain], found.unwrap()):
+        if not direction.lacking([entry], found.unwrap()):
             continue
-        weaker = [place for place, other in enumerate(found.unwrap()) if identity(other) == identity(plain)]
+        weaker = [place for place, other in enumerate(found.unwrap()) if identity(other) == identity(entry)]
+        item = _entry(entry, found)
         if not weaker:
-            found.append(entry)
+            found.append(item)
         elif not is_append_only:
-            found[weaker[0]] = entry
+            found[weaker[0]] = item
+
+
+def _entry(entry: Any, of: Array | AoT) -> Item:  # noqa: ANN401  A value of TOML.
+    """Return an entry as a list has its entries: in braces, or each below a header."""
+    if isinstance(of, AoT) and not isinstance(entry, dict):
+        raise UnclearKeyError(f"`{entry}` is not a table, and the list has only tables")
+    item = tomlkit.table() if isinstance(of, AoT) else tomlkit.inline_table()
+    return item.update(entry) or item if isinstance(entry, dict) else tomlkit.item(entry)
 
 
 def _set(table: Any, name: str, value: object) -> None:  # noqa: ANN401  A table of tomlkit.

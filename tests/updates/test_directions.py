@@ -1,0 +1,631 @@
+"""Each owned key has a direction: what is stricter is in line and stays, what is looser is drift without a reason."""
+
+import itertools
+import json
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import tomlkit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
+from fast_rust.adopt.merging import AS_BEFORE, merged
+from fast_rust.drift import directions
+from fast_rust.drift.directions import direction_of, is_dependency, keeps, keeps_if_missing
+from fast_rust.drift.keys import UnclearKeyError, is_restored, name_of, reason_at, restored, value_at
+from fast_rust.drift.requirements import is_floor_kept, minimum_of, requirement_of, with_floor
+from fast_rust.main import application
+from fast_rust.owned import Key, find
+from ownership import shared_keys
+from template import Template, git
+from variants import domain
+
+# What is stricter and looser than the release's value, by the last part of a key. Where nothing is stricter, the key
+# is fixed; where nothing is looser, the release's value is the loosest.
+LEVELS = ("allow", "warn", "deny", "forbid")
+STRICTER_AND_LOOSER: dict[str, tuple[list[Any], list[Any]]] = {
+    "blocks": ([0, 7, 7.5], [9, 8.1]),
+    "codegen-units": ([], [2, 16, 256, 0, "1"]),
+    "cumulative-instructions": ([5, 1, 4.9], [6, 5.1]),
+    "instructions": ([1, 1.0, 0, 1.99], [3, 2.5, float("inf"), float("nan"), "1", True]),
+    "peak-bytes": ([9, 0], [11, 100.5]),
+    "large-error-threshold": ([0, 64, 127], [129, 4096, "64"]),
+    "resolver": (["4", "10"], ["1", "2", 3]),
+    "fail-fast": ([{"max-fail": "all"}], [True, {"max-fail": 1}, {"max-fail": 50}]),
+    "slow-timeout": (
+        [
+            {"period": "30s", "terminate-after": 3},
+            {"period": "10s", "terminate-after": 12},
+            {"period": "1s", "terminate-after": 1, "grace-period": "0s"},
+            {"period": "0m 30sec", "terminate-after": 4},
+        ],
+        [
+            "30s",
+            "10s",
+            {"period": "30s"},
+            {"period": "60s", "terminate-after": 2},
+            {"period": "30s", "terminate-after": 5},
+            {"period": "1h", "terminate-after": 4},
+            {"period": "30s", "terminate-after": 4, "grace-period": "1m"},
+            {"period": "30s", "terminate-after": 4, "on-timeout": "pass"},
+            {"period": "soon", "terminate-after": 4},
+        ],
+    ),
+    "allow-dbg-in-tests": ([False, None], []),
+    "allow-print-in-tests": ([False, None], []),
+    "allow-unwrap-in-tests": ([False, None], []),
+    "avoid-breaking-exported-api": ([], [True, None]),
+    "allow-wildcard-paths": ([False, None], []),
+    "multiple-versions": (["warn", "deny", None], ["sometimes"]),
+    "wildcards": ([], ["warn", "allow", None]),
+    "yanked": ([], ["warn", "allow", None]),
+    "unknown-git": ([], ["warn", "allow", None]),
+    "unknown-registry": ([], ["warn", "allow", None]),
+    "unused-allowed-license": (["warn", "deny", None], [True]),
+    "private": (
+        [{"ignore": False}, {}, None],
+        [{"ignore": True, "registries": ["ours"]}, {"ignore": True, "ignore-sources": ["x"]}, {"other": 1}, True],
+    ),
+    "inherits": ([], ["dev", None]),
+    "panic": ([], ["abort", "unwind", None]),
+    "strip": ([], [True, False, "none", "symbols", "debuginfo", None]),
+    "incremental": ([], [False, None]),
+    "debug": ([1, "limited", 2, True, "full"], [0, False, "none", "line-directives-only", None]),
+    "lto": ([True], ["thin", False, "off", None]),
+}
+# The profile for quick builds trades speed for time, and both keys of it are fixed.
+QUICK: dict[str, tuple[list[Any], list[Any]]] = {
+    "lto": ([], ["thin", "fat", False, None]),
+    "codegen-units": ([], [1, 256, None]),
+}
+EQUAL = {"strip": [{True, "symbols"}, {False, "none"}], "lto": [{"fat", True}], "panic": []}
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A key of a rendered crate that the template owns, with its value."""
+
+    path: str
+    key: Key
+    wanted: Any
+
+    def stricter(self) -> list[Any]:
+        """Return values that a crate may choose; None is to leave the key out."""
+        match self.wanted:
+            case _ if is_dependency(self.key):
+                number = str(requirement_of(self.wanted))
+                major, _, rest = number.rpartition(".")
+                next_one = f"{major}.{int(rest) + 1}"
+                forms = ("99", f">={number}", f"~{next_one}", next_one, f">={number}, <100", f">{next_one}")
+                return [None] if number.startswith("=") else [*self._requirements(forms)]
+            case _ if "lints" in self.key:
+                level = self._level()
+                higher = LEVELS[LEVELS.index(level) + 1 :]
+                tables: list[Any] = [{"level": one, "priority": 3, "check-cfg": ["cfg(x)"]} for one in (level, *higher)]
+                return [*higher, *tables]
+            case list() if direction_of(self.key, self.wanted) is directions.LONGER:
+                return [[*self.wanted, {"path": "a::b"}], ["a::b", *reversed(self.wanted)]]
+            case _:
+                return [one for one in self._table()[0] if not self._is_equal(one)]
+
+    def looser(self) -> list[Any]:
+        """Return values that need a reason; None is to leave the key out."""
+        match self.wanted:
+            case _ if is_dependency(self.key):
+                below = ("0.0.1", "*", "<{}", ">=0.0.1", "=0.0.1", "<=0.0.1", ">=99, <98", "nonsense", "")
+                return [*self._requirements(below), {"features": ["x"]}]
+            case _ if "lints" in self.key:
+                lower = LEVELS[: LEVELS.index(self._level())]
+                return [*lower, *({"level": one, "priority": 3} for one in lower), "none", None]
+            case list() if direction_of(self.key, self.wanted) is directions.LONGER:
+                return [[], self.wanted[1:], self.wanted[:-1], [*self.wanted[1:], "a::b"], None]
+            case _:
+                return [one for one in self._table()[1] if not self._is_equal(one)]
+
+    def _requirements(self, forms: tuple[str, ...]) -> Iterator[Any]:
+        number = str(requirement_of(self.wanted)).lstrip("=")
+        for form in forms:
+            yield form.format(number)
+            yield {"version": form.format(number), "features": ["x"]}
+
+    def _level(self) -> str:
+        return str(self.wanted["level"] if isinstance(self.wanted, dict) else self.wanted)
+
+    def _table(self) -> tuple[list[Any], list[Any]]:
+        if self.key[:2] == ("profile", "quick") and self.key[-1] in QUICK:
+            return QUICK[self.key[-1]]
+        return STRICTER_AND_LOOSER[self.key[-1]]
+
+    def _is_equal(self, other: Any) -> bool:  # noqa: ANN401  A value of TOML.
+        same = type(other) is type(self.wanted) and other == self.wanted
+        groups = EQUAL.get(self.key[-1], [])
+        return same or any({repr(self.wanted), repr(other)} <= {repr(one) for one in group} for group in groups)
+
+
+@pytest.fixture(scope="module", params=[(kind, place) for kind in domain("kind") for place in domain("place")], ids=str)
+def rendering(request: pytest.FixtureRequest, template: Template) -> Path:
+    """A crate of each kind and place; read only."""
+    kind, place = request.param
+    return template.rendering({"kind": kind, "place": place})
+
+
+def owned(crate: Path) -> Iterator[Owned]:
+    for path, pattern in shared_keys():
+        if (crate / path).exists():
+            document = tomllib.loads((crate / path).read_text(encoding="utf-8"))
+            for key, value in find(document, tuple(pattern.split("."))):
+                yield Owned(path, key, value)
+
+
+def test_each_owned_key_has_a_direction(rendering: Path) -> None:
+    """And the test has values for it: a new key needs a decision, not a default."""
+    keys = list(owned(rendering))
+    assert keys
+    for one in keys:
+        known = directions._listed(one.key) or direction_of(one.key, one.wanted) is not directions.FIXED  # noqa: SLF001
+        assert known, one
+        assert one.stricter() or one.looser(), one
+        assert keeps(one.key, one.wanted, one.wanted), one
+
+
+def test_what_is_stricter_keeps_a_key_and_what_is_looser_does_not(rendering: Path) -> None:
+    count = 0
+    for one in owned(rendering):
+        for value in one.stricter():
+            is_kept = keeps_if_missing(one.key, one.wanted) if value is None else keeps(one.key, one.wanted, value)
+            assert is_kept, (one, value)
+            count += 1
+        for value in one.looser():
+            is_kept = keeps_if_missing(one.key, one.wanted) if value is None else keeps(one.key, one.wanted, value)
+            assert not is_kept, (one, value)
+            count += 1
+    assert count > 10
+
+
+def _item(value: Any, comment: str = "") -> Any:  # noqa: ANN401  A value of TOML, and an item with it.
+    """Return a value as people write it: on one line."""
+    if isinstance(value, list):
+        item: Any = tomlkit.array()
+        for entry in value:
+            item.append(_item(entry))
+    elif isinstance(value, dict):
+        item = tomlkit.inline_table()
+        item.update(value)
+    else:
+        item = tomlkit.item(value)
+    if comment:
+        item.comment(comment)
+    return item
+
+
+def _with(text: str, values: Mapping[Key, Any], comment: str = "") -> str:
+    """Return a file with other values of some keys, each with a comment on its line."""
+    document = tomlkit.parse(text)
+    for key, value in values.items():
+        table: Any = document
+        for name in key[:-1]:
+            table = table[name]
+        if value is None:
+            del table[key[-1]]
+        else:
+            table[key[-1]] = _item(value, comment)
+    return tomlkit.dumps(document)
+
+
+def _rounds(crate: Path, *, is_stricter: bool) -> Iterator[dict[str, dict[Key, Any]]]:
+    """Yield values for all keys at once, by file, until each key had all of its values."""
+    choices = {(one.path, one.key): one.stricter() if is_stricter else one.looser() for one in owned(crate)}
+    for number in range(max(map(len, choices.values()), default=0)):
+        found: dict[str, dict[Key, Any]] = {}
+        for (path, key), values in choices.items():
+            if number < len(values):
+                found.setdefault(path, {})[key] = values[number]
+        yield found
+
+
+def test_a_key_that_is_restored_is_kept_and_nothing_else_changes(rendering: Path) -> None:
+    """From each looser value."""
+    for values in _rounds(rendering, is_stricter=False):
+        for path, loosened in values.items():
+            text = (rendering / path).read_text(encoding="utf-8")
+            wanted = {key: value_at(tomllib.loads(text), key) for key in loosened}
+            changed = _with(text, loosened)
+            after = tomllib.loads(restored(changed, text, loosened))
+            assert is_restored(tomllib.loads(changed), after, wanted, loosened), loosened
+            for key, value in loosened.items():
+                if not isinstance(value, dict | list) and not is_dependency(key):
+                    assert value_at(after, key) == wanted[key], key
+
+
+# --- By the command ---
+
+
+def drift(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(application, ["drift", *map(str, arguments)])
+
+
+@pytest.fixture
+def crate(rendering: Path, template: Template, tmp_path: Path) -> Path:
+    crate = Path(shutil.copytree(rendering, tmp_path / "crate"))
+    answers = crate / ".copier-answers.yml"
+    text = re.sub("(?m)^_src_path: .*$", f"_src_path: {template.repository}", answers.read_text(encoding="utf-8"))
+    text = re.sub("(?m)^_commit: .*\n", "", text) + "_commit: v0.0.1\n"
+    answers.write_text(text, encoding="utf-8")
+    git(crate, "init", "--quiet")
+    commit(crate)
+    return crate
+
+
+def commit(crate: Path) -> None:
+    git(crate, "add", "--all")
+    git(crate, "commit", "--quiet", "--allow-empty", "--message", "An act of a user")
+
+
+def _set_all(crate: Path, values: Mapping[str, Mapping[Key, Any]], comment: str = "") -> None:
+    for path, of_file in values.items():
+        text = (crate / path).read_text(encoding="utf-8")
+        (crate / path).write_text(_with(text, of_file, comment), encoding="utf-8")
+
+
+def _names(values: Mapping[str, Mapping[Key, Any]]) -> set[tuple[str, Key]]:
+    return {(path, key) for path, keys in values.items() for key in keys}
+
+
+def test_stricter_keys_are_in_line_and_fix_leaves_them(crate: Path) -> None:
+    for values in _rounds(crate, is_stricter=True):
+        git(crate, "checkout", "--quiet", "--", ".")
+        _set_all(crate, values)
+        commit(crate)
+        done = drift(crate)
+        assert (done.exit_code, done.stdout.splitlines()[1:]) == (0, ["  in line with its release"]), values
+        # A looser key next to them is restored alone.
+        assert drift(crate, "--fix").exit_code == 0
+        assert git(crate, "status", "--porcelain") == ""
+        git(crate, "reset", "--quiet", "--hard", "HEAD~1")
+
+
+def test_looser_keys_are_drift_and_with_a_reason_none(crate: Path) -> None:
+    for values in _rounds(crate, is_stricter=False):
+        _set_all(crate, values)
+        commit(crate)
+        done = drift(crate, "--json")
+        assert done.exit_code == 1
+        found = json.loads(done.stdout)["crates"][0]["differences"]
+        # A dependency that is left out is the crate's own decision.
+        assert {(one["path"], tuple(one["parts"])) for one in found} == _names(values), values
+        assert {one["state"] for one in found} <= {"changed", "missing"}
+        assert drift(crate, "--fix").exit_code == 0
+        assert drift(crate).exit_code == 0
+        git(crate, "reset", "--quiet", "--hard", "HEAD~1")
+        with_lines = {
+            path: {key: value for key, value in keys.items() if value is not None} for path, keys in values.items()
+        }
+        _set_all(crate, with_lines, "reason: measured")
+        done = drift(crate, "--json")
+        assert done.exit_code == 0, done.stdout
+        found = json.loads(done.stdout)["crates"][0]["differences"]
+        assert {(one["state"], one["reason"]) for one in found} == {("loosened", "measured")}
+        assert {(one["path"], tuple(one["parts"])) for one in found} == _names(with_lines)
+        assert drift(crate, "--fix").exit_code == 0
+        git(crate, "checkout", "--quiet", "--", ".")
+
+
+# --- Keys of other releases ---
+
+OTHERS = """
+advisories.unmaintained: "workspace" < "all"; "none" > ; "workspace" # "transitive"
+advisories.unmaintained: "warn" < "deny"; "deny" > "allow"
+advisories.ignore: ["a", "b"] < ["a"]; ["a"] > ["b"]
+bans.skip: [{ name = "a" }] < []; [] > [{ name = "a" }]
+bans.allow: ["a", "b"] < ["a"]; ["a"] > []
+bans.deny: [{ name = "a", wrappers = ["b"] }] < [{ crate = "a" }]; [{ name = "a" }] > [{ name = "a", wrappers = ["b"] }]
+bans.deny: ["a"] < [{ name = "a", version = "*" }]; [{ name = "a" }] > [{ name = "a", version = "<1" }]
+bans.multiple-versions-include-dev: false < true; true > false
+sources.allow-git: ["a"] < []; [] > ["a"]
+sources.allow-org: { github = ["a"] } < {}; { github = ["a"] } > { gitlab = ["a"] }
+sources.required-git-spec: "tag" < "rev"; "rev" > "branch"
+profile.release.overflow-checks: false < true; true > false
+profile.release.debug-assertions: false < true; true > false
+profile.release.opt-level: 2 < 3; 3 > 1
+profile.release.opt-level: 3 # "s"; "s" # 3; "s" # "z"
+profile.release.panic: "abort" # "unwind"
+profile.release.incremental: true < false; false > true
+profile.release.rpath: true # false
+profile.release.debug: 0 < 1; 2 > 1; true > "limited"
+profile.release.debug: false < true; "none" < 1
+profile.ci.retries: 2 < 1; 2 < { backoff = "fixed", count = 1 }; 0 > 1; 1 > { count = 2 }
+profile.ci.leak-timeout: "200ms" < "100ms"; "200ms" > { period = "1s" }; { period = "1s", result = "fail" } > "2s"
+profile.ci.global-timeout: "1h" < "30m"; "1h" > "90m"
+profile.ci.flaky-result: "pass" < "fail"; "fail" > "pass"
+profile.ci.test-threads: 4 # 8; 8 # 4
+vec-box-size-threshold: 1024 < 4096; 4096 > 1024
+trivial-copy-size-limit: 8 < 16; 16 > 8
+min-ident-chars-threshold: 1 < 2; 2 > 1
+excessive-nesting-threshold: 5 < 4; 5 > 6; 5 > 0
+cognitive-complexity-threshold: 25 < 20; 25 > 30; 25 > true
+too-many-arguments-threshold: 7 < 5; 7 > 9
+absolute-paths-max-segments: 2 < 1; 2 > 3
+allowed-duplicate-crates: ["a"] < []; [] > ["a"]
+allow-renamed-params-for: ["a"] < []; ["a"] > ["a", "b"]
+accept-comment-above-statement: true < false; false > true
+check-private-items: false < true; true > false
+disallowed-names: ["a"] < ["a", ".."]; ["a", ".."] > ["a"]
+msrv: "1.80" # "1.90"; "1.80" # "1.70"
+"""
+
+
+def _others() -> Iterator[tuple[Key, Any, str, Any]]:
+    for line in OTHERS.strip().splitlines():
+        name, _, pairs = line.partition(": ")
+        for pair in pairs.split("; "):
+            match = re.fullmatch(r"(.*?) ([<>#]) ?(.*)", pair)
+            assert match, pair
+            if match[3]:
+                wanted, found = (tomllib.loads(f"x = {match[number]}")["x"] for number in (1, 3))
+                yield tuple(name.split(".")), wanted, match[2], found
+
+
+@pytest.mark.parametrize(("key", "wanted", "sign", "found"), list(_others()))
+def test_keys_that_other_releases_own_have_a_direction(key: Key, wanted: Any, sign: str, found: Any) -> None:  # noqa: ANN401
+    """`<`: the second is stricter. `>`: the second is looser. `#`: none is stricter."""
+    assert keeps(key, wanted, wanted)
+    assert keeps(key, wanted, found) is (sign == "<")
+    assert sign != "#" or not keeps(key, found, wanted)
+
+
+# --- Requirements of dependencies ---
+
+NUMBERS = st.integers(0, 3)
+VERSION = st.builds(
+    lambda numbers, pre: ".".join(map(str, numbers)) + (f"-{pre}" if pre and len(numbers) == 3 else ""),
+    st.lists(NUMBERS, min_size=1, max_size=3),
+    st.sampled_from(["", "", "a", "a.1", "b", "0", "10", "9"]),
+)
+COMPARATOR = st.builds(
+    "{}{}{}".format, st.sampled_from(["", "^", "~", "=", ">", ">=", "<", "<="]), st.sampled_from(["", " "]), VERSION
+)
+WILDCARD = st.sampled_from(["1.*", "0.*", "1.2.*", "0.*.*"])
+REQUIREMENT = st.lists(st.one_of(COMPARATOR, WILDCARD), min_size=1, max_size=3).map(", ".join)
+PRE_RELEASES = ("0", "0.0", "9", "9.0", "10", "a", "a.0", "a.1", "a.1.0", "b", "b.0", "c", "")
+
+
+Comparator: TypeAlias = tuple[str, tuple[int, ...], str]
+
+
+def _comparators(requirement: str) -> list[Comparator]:
+    found = []
+    for text in requirement.split(","):
+        part = re.fullmatch(r"([\^~=<>]*)\s*([\d.*]+)(?:-(.*))?", text.strip())
+        assert part
+        numbers = tuple(int(number) for number in part[2].split(".") if number != "*")
+        found.append((part[1] or ("=" if "*" in part[2] else "^"), numbers, part[3] or ""))
+    return found
+
+
+def _admits(comparators: list[Comparator], version: tuple[int, int, int, str]) -> bool:
+    """Whether cargo takes a version: written after the crate `semver`, a comparator at a time."""
+    tagged = any(pre and numbers == version[:3] for _, numbers, pre in comparators)
+    return (not version[3] or tagged) and all(_matches(version, *one) for one in comparators)
+
+
+@cache
+def _order(pre: str) -> tuple[Any, ...]:
+    parts = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in pre.split(".")]
+    return (0, tuple(parts)) if pre else (1,)
+
+
+def _matches(version: tuple[int, int, int, str], operator: str, numbers: tuple[int, ...], pre: str) -> bool:
+    own, is_full = version[: len(numbers)], len(numbers) == 3
+    order = (_order(version[3]) > _order(pre)) - (_order(version[3]) < _order(pre)) if is_full else 0
+    order = (own > numbers) - (own < numbers) or order
+    kept = next((place for place, number in enumerate(numbers) if number), len(numbers) - 1) + 1
+    return {
+        "=": order == 0,
+        ">": order > 0,
+        ">=": order >= 0,
+        "<": order < 0,
+        "<=": order <= 0,
+        "~": order >= 0 and own[:2] == numbers[:2],
+        "^": order >= 0 and own[:kept] == numbers[:kept],
+    }[operator]
+
+
+GRID = [
+    (major, minor, patch, pre) for major, minor, patch in itertools.product(range(5), repeat=3) for pre in PRE_RELEASES
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(requirement=REQUIREMENT)
+def test_the_minimum_of_a_requirement_is_the_lowest_version_that_it_admits(requirement: str) -> None:
+    comparators = _comparators(requirement)
+    admitted = [version for version in GRID if _admits(comparators, version)]
+    found = minimum_of(requirement)
+    lowest = min(((*version[:3], _order(version[3])) for version in admitted), default=None)
+    if lowest is None:
+        assert found is None
+    else:
+        assert found is not None
+        # The grid has no pre-release between some that a bound may have.
+        assert found[:3] == lowest[:3]
+        assert found <= lowest
+
+
+REQUIREMENTS = """
+0.8 | kept: 0.8 0.8.0 0.8.1 0.9 1 99 >=0.8 >0.8 >0.7 ~0.8 ~0.8.3 =0.8 =0.8.2 0.8.* 1.* ^0.8 ^1.0.0-a
+0.8 | kept: >=0.8,<0.9 >=0.7,>=0.8 >=0.8,<1.0.0-b 1,<1.5
+0.8 | lost: <0.8 <=0.8 <1 * 0.* 0 0.7 0.7.99 >=0.7 >0.7.9 ~0.7 ~0 =0.7 =0.7.9 0.8.0-a >=0.8.0-a >0.8.0-a
+0.8 | lost: >=0.9,<0.9 1,<1 >0.7.9,<0.8.0-b nonsense >=0.8<0.9 0.8.0.1 0.8-a 1.*.2 ,0.8 0.8, *,1 =
+1.0.0-rc.2 | kept: 1.0.0-rc.2 1.0.0-rc.10 1 =1.0.0 ^1.2 >1.0.0-rc.2
+1.0.0-rc.2 | lost: 1.0.0-rc.1 1.0.0-beta >=1.0.0-alpha.99 0.9 <1
+0.0.3 | kept: 0.0.3 ^0.0.4 0.1 =0.0.3
+0.0.3 | lost: 0.0.2 0.0 0
+=0.20.0 | kept: =0.20.0 =0.20.0+build
+=0.20.0 | lost: 0.20.0 =0.20 =0.20.1 >=0.20.0 ^0.20.0 ~0.20.0 >=0.20.0,<=0.20.0 =0.20.0-a
+"""
+
+
+def _requirements() -> Iterator[tuple[str, str, bool]]:
+    for line in REQUIREMENTS.strip().splitlines():
+        wanted, _, rest = line.partition(" | ")
+        word, _, requirements = rest.partition(": ")
+        yield from ((wanted, one, word == "kept") for one in requirements.split(" "))
+
+
+@pytest.mark.parametrize(("wanted", "found", "is_kept"), list(_requirements()))
+def test_a_requirement_keeps_the_floor_if_all_that_it_admits_does(wanted: str, found: str, is_kept: bool) -> None:
+    assert is_floor_kept(wanted, found) is is_kept
+    spaced = re.sub("([<>=^~]+)", r"\1 ", found).replace(",", " , ")
+    assert is_floor_kept(wanted, spaced) is is_kept
+    assert is_floor_kept(wanted, with_floor(wanted, found))
+
+
+def test_an_upper_bound_that_still_fits_stays() -> None:
+    assert with_floor("1.2", ">=1, <1.5") == "1.2, <1.5"
+    assert with_floor("1.2", ">=1, <1.2") == "1.2"
+    assert with_floor("=1.2.0", ">=1, <2") == "=1.2.0"
+
+
+@pytest.mark.parametrize("found", [{"workspace": True}, {"path": ".."}, {"git": "https://example.org/x", "rev": "a"}])
+def test_a_source_that_says_the_version_elsewhere_keeps_the_floor(found: dict[str, Any]) -> None:
+    assert keeps(("dependencies", "tokio"), "1.54", found)
+    assert not keeps(("dependencies", "tokio"), "1.54", {**found, "version": "1.0"})
+    assert not keeps(("dependencies", "tokio"), "1.54", {"features": ["net"]})
+
+
+# --- How a key is written ---
+
+RELEASE = '[a]\nx = 1\n[profile.b]\ndebug = 1 # Ours.\nlto = "fat"\n[dependencies]\n'
+GUNGRAUN = "target.'cfg(target_os = \"linux\")'.dev-dependencies.gungraun"
+WRITTEN = {
+    "in its table": '[profile.b]\nlto = "off"{}\n',
+    "by a dotted key": '[profile]\nb.lto = "off"{}\n',
+    "at the top": 'profile.b.lto = "off"{}\n',
+    "by quoted names": '["profile".\'b\']\n"lto" = "off"{}\n',
+    "in a table in pieces": '[profile.a]\nlto = "off"\n[x]\ny = 1\n[profile.b]\nlto = false{}\n[z]\n[profile.c]\n',
+    "in a table that comes first": '[profile.b]\nlto = "off"{}\n[profile]\nx = 1\n',
+}
+
+
+@pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
+def test_a_key_is_found_with_its_reason_and_restored_however_it_is_written(text: str) -> None:
+    key: Key = ("profile", "b", "lto")
+    assert reason_at(tomlkit.parse(text.format("")), key) == ""
+    assert reason_at(tomlkit.parse(text.format(" # why, reason: it is slow")), key) == "it is slow"
+    before = tomllib.loads(text.format(""))
+    after = tomllib.loads(restored(text.format(" # ours"), RELEASE, [key]))
+    assert is_restored(before, after, {key: "fat"}, [key])
+
+
+@pytest.mark.parametrize("above", ["", "[x]\ny = 1\n"])
+def test_a_reason_may_be_on_the_line_of_a_header_or_of_the_value_in_its_table(above: str) -> None:
+    lint: Key = ("workspace", "lints", "clippy", "todo")
+    for text in (
+        '[workspace.lints.clippy.todo] # reason: a\nlevel = "allow"\n',
+        '[workspace.lints.clippy.todo]\nlevel = "allow" # reason: a\n',
+        '[workspace.lints.clippy]\ntodo = { level = "allow" } # reason: a\n',
+        '[workspace.lints.clippy]\ntodo.level = "allow" # reason: a\n',
+    ):
+        assert reason_at(tomlkit.parse(above + text), lint) == "a", text
+    for text in ('[dependencies.x]\nversion = "1" # reason: a\n', '[dependencies]\nx = "1" # reason: a\n'):
+        assert reason_at(tomlkit.parse(above + text), ("dependencies", "x")) == "a", text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("x = [ # reason: a\n  1,\n]\n", "a"),
+        ("x = [\n  1,\n] # reason: a\n", "a"),
+        ("x = [1] # reason: a\n", "a"),
+        ("x = [\n  1, # reason: a\n]\n", ""),
+        ('x = ["# reason: a"]\n', ""),
+        ("# reason: a\nx = [1]\n", ""),
+        ("x = [1] # reason:\n", ""),
+        ("x = [1] # no reason\n", ""),
+    ],
+)
+def test_the_reason_of_a_list_is_where_it_begins_or_ends(text: str, reason: str) -> None:
+    assert reason_at(tomlkit.parse(text), ("x",)) == reason
+
+
+@pytest.mark.parametrize("name", ["a.b", "a b", "'", '"', "'\"", "ü", "", "\n"])
+def test_a_key_with_dots_or_quotes_is_restored(name: str) -> None:
+    key: Key = ("target", name, "dependencies", "x.y")
+    release = tomlkit.dumps({"target": {name: {"dependencies": {"x.y": "1.2"}}}})
+    text = tomlkit.dumps({"target": {name: {"dependencies": {"x.y": "1.0", "z": "1"}}}})
+    after = tomllib.loads(restored(text, release, [key]))
+    assert after == {"target": {name: {"dependencies": {"x.y": "1.2", "z": "1"}}}}
+    assert value_at(tomllib.loads(f"{name_of(key)} = 1"), key) == 1
+
+
+def test_a_value_where_a_table_is_wanted_is_left() -> None:
+    with pytest.raises(UnclearKeyError, match=r"`profile` is not a table, so `profile\.b\.lto` has no place"):
+        restored("profile = 1\n", RELEASE, [("profile", "b", "lto")])
+
+
+def test_lists_of_tables_with_headers_are_restored_and_may_have_reasons() -> None:
+    key: Key = ("bans", "deny")
+    release = '[bans]\ndeny = [{ name = "a" }, { name = "b" }]\n'
+    text = '[bans]\nx = 1\n[[bans.deny]]\nname = "a"\nwrappers = ["w"]\n\n[[bans.deny]]\nname = "c"\n\n[z]\n'
+    after = tomllib.loads(restored(text, release, [key]))
+    assert after == {"bans": {"x": 1, "deny": [{"name": "a"}, {"name": "c"}, {"name": "b"}]}, "z": {}}
+    assert reason_at(tomlkit.parse(text), key) == ""
+    assert reason_at(tomlkit.parse(text.replace("[[bans.deny]]", "[[bans.deny]] # reason: a", 1)), key) == "a"
+    with pytest.raises(UnclearKeyError):
+        restored(text, '[bans]\ndeny = ["a", "b"]\n', [key])
+
+
+# --- Adoption ---
+
+OURS = """
+[profile.b]
+debug = 0
+lto = true
+
+[bans]
+deny = [
+    { name = "b" }, # no
+]
+skip = ["c"]
+"""
+THEIRS = """
+[profile.b]
+debug = 1
+lto = "fat"
+codegen-units = 1
+[bans]
+deny = [{ name = "a" }]
+skip = []
+"""
+
+
+def test_adoption_keeps_what_is_stricter_and_says_of_what_is_looser_that_it_was_so() -> None:
+    wanted = tomllib.loads(THEIRS)
+    keys = {
+        key: value for pattern in ("profile.*.*", "bans.*") for key, value in find(wanted, tuple(pattern.split(".")))
+    }
+    lines = merged(OURS, THEIRS, keys, with_dependencies=True).splitlines()
+    for line in OURS.splitlines():
+        assert any(found.startswith(line) for found in lines), line
+    assert f"debug = 0 # reason: {AS_BEFORE}" in lines
+    assert f'skip = ["c"] # reason: {AS_BEFORE}' in lines
+    assert "lto = true" in lines
+    found = tomllib.loads("\n".join(lines))
+    assert found["profile"]["b"]["codegen-units"] == 1
+    assert [one["name"] for one in found["bans"]["deny"]] == ["b", "a"]
+
+
+def test_adoption_never_replaces_a_weaker_entry() -> None:
+    ours = '[bans]\ndeny = [{ name = "a", wrappers = ["b"] }]\n'
+    text = merged(
+        ours, '[bans]\ndeny = [{ name = "a" }]\n', {("bans", "deny"): [{"name": "a"}]}, with_dependencies=True
+    )
+    assert text == ours.replace("]\n", f"] # reason: {AS_BEFORE}\n").replace(f"[bans] # reason: {AS_BEFORE}", "[bans]")
