@@ -86,3 +86,7 @@ def main(
 
     Exit codes: 0 done; 1 something is left for a person; 2 the command could not do its work, and says why.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # The name of a file may not be UTF-8; it is printed as it is.
+            stream.reconfigure(errors="surrogateescape")

@@ -1,8 +1,10 @@
 """`fast-rust drift` finds what differs from the release in what the template owns, and restores only that."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Mapping
@@ -43,6 +45,10 @@ def made(request: pytest.FixtureRequest, template: Template, tmp_path_factory: p
     git(crate, "init", "--quiet")
     commit(crate)
     return crate
+
+
+# What does not depend on the files of a kind.
+ONE_KIND = pytest.mark.parametrize("made", ["lib"], indirect=True)
 
 
 @pytest.fixture
@@ -244,6 +250,276 @@ def test_work_that_git_does_not_show_is_uncommitted_too(crate: Path, act: Act) -
     assert (crate / "justfile").read_text() == "mine:\n    true\n"
 
 
+# --- What a crate may be in ---
+
+
+def hidden_status(crate: Path) -> None:
+    git(crate, "config", "status.showUntrackedFiles", "no")
+
+
+def excluded_by_the_user(crate: Path) -> None:
+    (crate.parent / "excluded").write_text("justfile\nclippy.toml\n.copier-answers*\n")
+    git(crate, "config", "core.excludesFile", str(crate.parent / "excluded"))
+
+
+def unreliable_stat(crate: Path) -> None:
+    git(crate, "config", "core.checkStat", "minimal")
+    git(crate, "config", "core.trustctime", "false")
+
+
+SETTINGS: list[Act] = [hidden_status, excluded_by_the_user, unreliable_stat]
+
+
+@ONE_KIND
+@pytest.mark.parametrize("kind_of_hook", [False, True], ids=["by hand", "in a hook"])
+@pytest.mark.parametrize("act", SETTINGS, ids=lambda act: act.__name__)
+def test_no_setting_of_git_hides_uncommitted_work(
+    crate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Act, *, kind_of_hook: bool
+) -> None:
+    act(crate)
+    committed, other = "STANDARDS.md", tmp_path / "other"
+    edit(crate / committed, "#", "##")
+    commit(crate)
+    if kind_of_hook:
+        other.mkdir()
+        git(other, "init", "--quiet")
+        monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+        monkeypatch.setenv("GIT_WORK_TREE", str(other))
+        monkeypatch.setenv("GIT_INDEX_FILE", str(other / "index"))
+    work = {"justfile": "mine:\n    true\n", "clippy.toml": "large-error-threshold = 256\n"}
+    for path, text in work.items():
+        stat = (crate / path).stat()
+        old = (crate / path).read_text(encoding="utf-8")
+        # As git sees it, nothing has happened: neither the size nor the time differ.
+        padded = text + "#" * max(0, len(old.encode()) - len(text) - 1) + "\n"
+        (crate / path).write_text(padded, encoding="utf-8")
+        os.utime(crate / path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    before = read_tree(crate)
+    assert drift(crate).exit_code == 1
+    done = drift(crate, "--fix")
+    assert done.exit_code == 1
+    assert f"restored  {crate / committed}" in done.stderr
+    for path in work:
+        assert f"left      {crate / path}: it has uncommitted work. Commit it, or use --force" in done.stderr
+        assert read_tree(crate)[path] == before[path]
+
+
+@ONE_KIND
+def test_a_new_file_that_the_user_excludes_is_work_too(crate: Path) -> None:
+    """Git has never had it, so git could not restore it."""
+    git(crate, "rm", "--quiet", "--cached", "justfile")
+    git(crate, "commit", "--quiet", "--message", "Our own from now on")
+    excluded_by_the_user(crate)
+    (crate / "justfile").write_text("mine:\n    true\n")
+    assert "uncommitted work" in drift(crate, "--fix").stderr
+    assert (crate / "justfile").read_text() == "mine:\n    true\n"
+
+
+@ONE_KIND
+def test_answers_that_git_ignores_are_found_next_to_a_member(crate: Path, template: Template) -> None:
+    member = crate / "crates" / "log-reader"
+    assert copy(template.repository, member, {"place": "member", "kind": "lib"}).exit_code == 0
+    commit(crate)
+    git(crate, "rm", "--quiet", "--cached", ANSWERS_FILE)
+    (crate / ".gitignore").write_text(f"/{ANSWERS_FILE}\n")
+    (crate / "justfile").write_text("")
+    done = drift(crate)
+    assert (done.exit_code, "changed   justfile" in done.stdout) == (1, True)
+    assert f"{member}: v0.0.1" in done.stdout
+
+
+@ONE_KIND
+def test_outside_a_repository_files_are_overwritten_by_force_only(crate: Path) -> None:
+    shutil.rmtree(crate / ".git")
+    (crate / "STANDARDS.md").unlink()
+    (crate / "justfile").write_text("mine:\n    true\n")
+    done = drift(crate, "--fix")
+    assert done.exit_code == 1
+    reason = "it is not in a git repository, so git could not restore it. Use --force to overwrite it"
+    assert done.stderr == f"restored  {crate / 'STANDARDS.md'}\nleft      {crate / 'justfile'}: {reason}\n"
+    assert drift(crate, "--fix", "--force").exit_code == 0
+    assert drift(crate).exit_code == 0
+
+
+@ONE_KIND
+@pytest.mark.parametrize("path", ["justfile", "clippy.toml", "bench", "bench/tests/standards.rs", "Cargo.toml"])
+def test_nothing_is_written_through_a_symlink(crate: Path, tmp_path: Path, path: str) -> None:
+    loosen_lint(crate)
+    lower_floor(crate)
+    lift_threshold(crate)
+    for file in ("justfile", "bench/tests/standards.rs"):
+        (crate / file).write_text("x\n")
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(crate / path, elsewhere)
+    (crate / path).symlink_to(elsewhere)
+    commit(crate)
+    before = read_tree(tmp_path)
+    for force in ((), ("--force",)):
+        done = drift(crate, "--fix", *force)
+        assert done.exit_code == 1
+        message = f"{path} is a symlink; refusing to write through it. Replace it with a regular file or folder"
+        assert message in done.stderr
+        assert (crate / path).is_symlink()
+        after = read_tree(tmp_path)
+        assert all(after[name] == before[name] for name in before if name.startswith("elsewhere"))
+
+
+@ONE_KIND
+def test_a_symlink_to_nowhere_is_left(crate: Path, tmp_path: Path) -> None:
+    (crate / "justfile").unlink()
+    (crate / "justfile").symlink_to(tmp_path / "outside")
+    commit(crate)
+    done = drift(crate, "--fix")
+    assert (done.exit_code, "justfile is a symlink; refusing" in done.stderr) == (1, True)
+    assert not (tmp_path / "outside").exists()
+
+
+@ONE_KIND
+def test_a_folder_in_the_place_of_a_file_is_left(crate: Path) -> None:
+    for path in ("justfile", "clippy.toml"):
+        (crate / path).unlink()
+        (crate / path).mkdir()
+    shutil.rmtree(crate / "tools")
+    (crate / "tools").write_text("")
+    commit(crate)
+    done = drift(crate, "--fix")
+    assert done.exit_code == 1
+    assert f"{crate / 'justfile'}: it is not a regular file. Rename it, and run this again" in done.stderr
+    assert f"{crate / 'clippy.toml'}: it is not a regular file" in done.stderr
+    assert "tools is not a folder. Rename it, and run this again" in done.stderr
+
+
+@ONE_KIND
+def test_a_shared_file_that_could_not_be_restored_alone_is_left(crate: Path) -> None:
+    manifest = crate / "Cargo.toml"
+    text = manifest.read_text(encoding="utf-8")
+    start = text.index("[workspace.lints.clippy]")
+    end = text.index("\n[", start) if "\n[" in text[start:] else len(text)
+    manifest.write_text(text[:start] + '[workspace.lints]\nclippy = "warn"\n' + text[end:], encoding="utf-8")
+    (crate / "justfile").write_text("")
+    commit(crate)
+    before = manifest.read_bytes()
+    done = drift(crate, "--fix")
+    assert done.exit_code == 1
+    assert (
+        "(`clippy` is not a table, so `workspace.lints.clippy.complexity` has no place). Edit the file" in done.stderr
+    )
+    assert manifest.read_bytes() == before
+    assert f"restored  {crate / 'justfile'}" in done.stderr
+
+
+@ONE_KIND
+def test_a_name_that_is_not_utf_8_stays_as_it_is(made: Path, tmp_path: Path) -> None:
+    crate = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    shutil.copytree(made, crate)
+    for path in ("justfile", "STANDARDS.md"):
+        (crate / path).write_text("")
+    commit(crate)
+    (crate / "STANDARDS.md").write_text("Mine.\n")
+    program = "from fast_rust.main import application; application()"
+    command: list[str | Path] = [sys.executable, "-c", program, "drift", crate]
+    done = subprocess.run([*command, "--fix"], check=False, capture_output=True)
+    assert done.returncode == 1, done.stderr
+    assert b"/caf\xe9: v0.0.1\n" in done.stdout
+    assert b"restored  " + os.fsencode(crate / "justfile") in done.stderr
+    assert b"left      " + os.fsencode(crate / "STANDARDS.md") in done.stderr
+    found = json.loads(subprocess.run([*command, "--json"], check=False, capture_output=True).stdout)
+    assert found["crates"][0]["crate"] == str(crate)
+
+
+def autocrlf(crate: Path) -> None:
+    git(crate, "config", "core.autocrlf", "true")
+
+
+def attributes(crate: Path) -> None:
+    (crate / ".gitattributes").write_text("* text eol=crlf\n")
+
+
+def crlf_filter(crate: Path) -> None:
+    git(crate, "config", "filter.windows.clean", "tr -d '\\r'")
+    git(crate, "config", "filter.windows.smudge", "sed 's/$/\\r/'")
+    (crate / ".gitattributes").write_text("* filter=windows\n.gitattributes -filter\n")
+
+
+@ONE_KIND
+@pytest.mark.parametrize("act", [autocrlf, attributes, crlf_filter], ids=lambda act: act.__name__)
+def test_line_endings_that_git_changes_are_no_drift_and_stay(crate: Path, act: Act) -> None:
+    act(crate)
+    commit(crate)
+    for path in (*git(crate, "ls-files").splitlines(),):
+        if path != ".gitattributes":
+            (crate / path).unlink()
+    git(crate, "checkout", "--quiet", "--", ".")
+    before = read_tree(crate)
+    assert b"\r\n" in before["justfile"]
+    assert drift(crate).exit_code == 0
+    (crate / "justfile").write_bytes(before["justfile"] + b"mine:\r\n")
+    edit_bytes(crate / "clippy.toml", b"threshold = 128", b"threshold = 256")
+    assert drift(crate, "--fix").exit_code == 1
+    commit(crate)
+    done = drift(crate, "--fix")
+    assert (done.exit_code, done.stderr.count("restored")) == (0, 2)
+    assert read_tree(crate) == before
+
+
+def edit_bytes(file: Path, old: bytes, new: bytes) -> None:
+    content = file.read_bytes()
+    assert old in content
+    file.write_bytes(content.replace(old, new, 1))
+
+
+@pytest.fixture
+def foreign(crate: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A crate of another user, in whose repository git does not trust us."""
+    (tmp_path / "config").write_text("[user]\nname = A\nemail = a@example.org\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    for name in [name for name in os.environ if name.startswith("GIT_CONFIG_") and name != "GIT_CONFIG_GLOBAL"]:
+        monkeypatch.delenv(name)
+    (crate / "justfile").write_text("")
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file to another user")
+    for path in (crate, *crate.rglob("*")):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    return crate
+
+
+@ONE_KIND
+def test_a_repository_of_another_user_is_refused_with_the_reason_of_git(foreign: Path, tmp_path: Path) -> None:
+    before = read_tree(foreign)
+    for arguments in ((), ("--fix",), ("--fix", "--force"), ("--json",)):
+        done = drift(foreign, *arguments)
+        assert done.exit_code == 2
+        assert f"error: cannot compare {foreign} with its release: detected dubious ownership" in done.stderr
+        assert f"git config --global --add safe.directory {foreign}" in done.stderr
+        assert "git init" not in done.output
+    assert drift(foreign, "--lenient").exit_code == 0
+    assert read_tree(foreign) == before
+    with (tmp_path / "config").open("a") as config:
+        config.write(f"[safe]\n\tdirectory = {foreign}\n")
+    assert drift(foreign).exit_code == 1
+
+
+@ONE_KIND
+def test_a_nested_repository_of_another_user_is_left_with_the_reason_of_git(foreign: Path, tmp_path: Path) -> None:
+    """Where the folder that is compared is trusted, and one in it is not."""
+    top = tmp_path / "top"
+    top.mkdir()
+    git(top, "init", "--quiet")
+    shutil.move(foreign, top / "crate")
+    git(top / "crate", "config", "--file", str(tmp_path / "config"), "safe.directory", str(top))
+    (top / ANSWERS_FILE).write_bytes((top / "crate" / ANSWERS_FILE).read_bytes())
+    os.chown(top / "crate" / "bench", 12345, 12345)
+    shutil.copytree(top / "crate" / "bench", top / "bench")
+    shutil.move(top / "crate" / ".git", top / "bench" / ".git")
+    (top / "bench" / "tests" / "standards.rs").write_text("x\n")
+    for path in (top / "bench", *(top / "bench").rglob("*")):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    done = drift(top, "--fix")
+    [line] = [line for line in done.stderr.splitlines() if "bench/tests/standards.rs: " in line]
+    assert "detected dubious ownership" in line
+    assert "git init" not in done.stderr
+
+
 def test_a_manifest_that_is_gone_is_not_made_up(crate: Path) -> None:
     (crate / "Cargo.toml").unlink()
     (crate / "clippy.toml").unlink()
@@ -291,6 +567,28 @@ def test_newer_releases_are_named(crate: Path, template: Template, tmp_path: Pat
     done = drift(crate, "--template", repository)
     assert done.exit_code == 0
     assert f"{crate}: v0.0.1, 1 behind v0.0.2" in done.stdout
+
+
+@ONE_KIND
+@pytest.mark.parametrize("later", [(), ("v0.0.2",), ("v0.0.2", "v0.0.3")])
+def test_a_crate_between_two_releases_is_ahead_or_behind(
+    crate: Path, template: Template, tmp_path: Path, later: tuple[str, ...]
+) -> None:
+    """Copier records a commit after a release as git describes it."""
+    repository = tmp_path / "template"
+    shutil.copytree(template.repository, repository, symlinks=True)
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Later")
+    described = git(repository, "describe", "--tags", "--long").strip()
+    assert described.startswith("v0.0.1-1-g")
+    for tag in later:
+        release(repository, tag)
+    edit(crate / ANSWERS_FILE, "_commit: v0.0.1", f"_commit: {described}")
+    done = drift(crate, "--template", repository)
+    assert done.exit_code == 0
+    position = f"{len(later)} behind {later[-1]}" if later else "ahead of v0.0.1"
+    assert done.stdout.splitlines()[0] == f"{crate}: {described}, {position}"
+    [found] = json.loads(drift(crate, "--template", repository, "--json").stdout)["crates"]
+    assert found == {"crate": str(crate), "release": described, "newer": list(later), "differences": []}
 
 
 # --- Where it cannot tell ---

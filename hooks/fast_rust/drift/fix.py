@@ -97,8 +97,8 @@ def _require_committed(file: Path) -> None:
     if shown.returncode:
         reason = git.reason_of(shown)
         if git.NOT_A_REPOSITORY in reason:
-            reason = "it is not in a git repository, so its content could not be restored"
-        raise LeftError(f"{reason}. Commit it, or use --force to overwrite it")
+            reason = "it is not in a git repository, so git could not restore it. Use --force to overwrite it"
+        raise LeftError(reason)
     if shown.stdout or git.unwatched(file.parent, [file.name]) or not _is_committed(file):
         raise LeftError("it has uncommitted work. Commit it, or use --force to overwrite it")
 
