@@ -220,10 +220,10 @@ def _with(text: str, values: Mapping[Key, Any], comment: str = "") -> str:
     return tomlkit.dumps(document)
 
 
-def _rounds(crate: Path, *, is_stricter: bool) -> Iterator[dict[str, dict[Key, Any]]]:
-    """Yield values for all keys at once, by file, until each key had all of its values."""
+def _rounds(crate: Path, *, is_stricter: bool, most: int | None = None) -> Iterator[dict[str, dict[Key, Any]]]:
+    """Yield values for all keys at once, by file, until each key had all of its values, or so many."""
     choices = {(one.path, one.key): one.stricter() if is_stricter else one.looser() for one in owned(crate)}
-    for number in range(max(map(len, choices.values()), default=0)):
+    for number in range(max(map(len, choices.values()), default=0))[:most]:
         found: dict[str, dict[Key, Any]] = {}
         for (path, key), values in choices.items():
             if number < len(values):
@@ -241,7 +241,7 @@ def test_a_key_that_is_restored_is_kept_and_nothing_else_changes(rendering: Path
             after = tomllib.loads(restored(changed, text, loosened))
             assert is_restored(tomllib.loads(changed), after, wanted, loosened), loosened
             for key, value in loosened.items():
-                if not isinstance(value, dict | list) and not is_dependency(key):
+                if not isinstance(value, dict | list) and not is_dependency(key) and key[-1] != "slow-timeout":
                     assert value_at(after, key) == wanted[key], key
 
 
@@ -280,7 +280,7 @@ def _names(values: Mapping[str, Mapping[Key, Any]]) -> set[tuple[str, Key]]:
 
 
 def test_stricter_keys_are_in_line_and_fix_leaves_them(crate: Path) -> None:
-    for values in _rounds(crate, is_stricter=True):
+    for values in _rounds(crate, is_stricter=True, most=8):
         git(crate, "checkout", "--quiet", "--", ".")
         _set_all(crate, values)
         commit(crate)
@@ -293,7 +293,7 @@ def test_stricter_keys_are_in_line_and_fix_leaves_them(crate: Path) -> None:
 
 
 def test_looser_keys_are_drift_and_with_a_reason_none(crate: Path) -> None:
-    for values in _rounds(crate, is_stricter=False):
+    for values in _rounds(crate, is_stricter=False, most=8):
         _set_all(crate, values)
         commit(crate)
         done = drift(crate, "--json")
@@ -383,7 +383,7 @@ def test_keys_that_other_releases_own_have_a_direction(key: Key, wanted: Any, si
 
 # --- Requirements of dependencies ---
 
-NUMBERS = st.integers(0, 3)
+NUMBERS = st.integers(0, 2)
 VERSION = st.builds(
     lambda numbers, pre: ".".join(map(str, numbers)) + (f"-{pre}" if pre and len(numbers) == 3 else ""),
     st.lists(NUMBERS, min_size=1, max_size=3),
@@ -424,26 +424,28 @@ def _order(pre: str) -> tuple[Any, ...]:
 
 def _matches(version: tuple[int, int, int, str], operator: str, numbers: tuple[int, ...], pre: str) -> bool:
     own, is_full = version[: len(numbers)], len(numbers) == 3
-    order = (_order(version[3]) > _order(pre)) - (_order(version[3]) < _order(pre)) if is_full else 0
-    order = (own > numbers) - (own < numbers) or order
+    match operator:
+        case "=":
+            return own == numbers and version[3] == pre
+        case ">":
+            return own > numbers or (own == numbers and is_full and _order(version[3]) > _order(pre))
+        case "<":
+            return own < numbers or (own == numbers and is_full and _order(version[3]) < _order(pre))
+        case ">=" | "<=":
+            return any(_matches(version, one, numbers, pre) for one in ("=", operator[0]))
+        case "~":
+            return own[:2] == numbers[:2] and (own > numbers or _order(version[3]) >= _order(pre))
     kept = next((place for place, number in enumerate(numbers) if number), len(numbers) - 1) + 1
-    return {
-        "=": order == 0,
-        ">": order > 0,
-        ">=": order >= 0,
-        "<": order < 0,
-        "<=": order <= 0,
-        "~": order >= 0 and own[:2] == numbers[:2],
-        "^": order >= 0 and own[:kept] == numbers[:kept],
-    }[operator]
+    is_later = own > numbers or (own == numbers and (not is_full or _order(version[3]) >= _order(pre)))
+    return is_later and own[:kept] == numbers[:kept]
 
 
 GRID = [
-    (major, minor, patch, pre) for major, minor, patch in itertools.product(range(5), repeat=3) for pre in PRE_RELEASES
+    (major, minor, patch, pre) for major, minor, patch in itertools.product(range(4), repeat=3) for pre in PRE_RELEASES
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(requirement=REQUIREMENT)
 def test_the_minimum_of_a_requirement_is_the_lowest_version_that_it_admits(requirement: str) -> None:
     comparators = _comparators(requirement)
@@ -581,6 +583,32 @@ def test_lists_of_tables_with_headers_are_restored_and_may_have_reasons() -> Non
     assert reason_at(tomlkit.parse(text.replace("[[bans.deny]]", "[[bans.deny]] # reason: a", 1)), key) == "a"
     with pytest.raises(UnclearKeyError):
         restored(text, '[bans]\ndeny = ["a", "b"]\n', [key])
+
+
+@pytest.mark.parametrize(
+    ("found", "after"),
+    [
+        ('"10s"', {"period": "10s", "terminate-after": 12}),
+        ('{ period = "7s" }', {"period": "7s", "terminate-after": 17}),
+        ('{ period = "10s", terminate-after = 100, grace-period = "1h" }', {"period": "10s", "terminate-after": 12}),
+        ('{ period = "60s", terminate-after = 1 }', {"period": "30s", "terminate-after": 4}),
+        ('"soon"', {"period": "30s", "terminate-after": 4}),
+    ],
+)
+def test_a_stricter_part_of_a_looser_timeout_stays(found: str, after: dict[str, Any]) -> None:
+    release = '[profile.ci]\nslow-timeout = { period = "30s", terminate-after = 4 }\n'
+    key: Key = ("profile", "ci", "slow-timeout")
+    text = f"[profile.ci]\nslow-timeout = {found} # ours\n"
+    assert not keeps(key, {"period": "30s", "terminate-after": 4}, tomllib.loads(f"x = {found}")["x"])
+    assert value_at(tomllib.loads(restored(text, release, [key])), key) == after
+    assert keeps(key, {"period": "30s", "terminate-after": 4}, after)
+
+
+@pytest.mark.parametrize("found", ['{ ignore = true, registries = ["x"] }', '{ ignore = false, registries = ["x"] }'])
+def test_a_stricter_part_of_a_looser_table_stays(found: str) -> None:
+    key: Key = ("licenses", "private")
+    after = restored(f"[licenses]\nprivate = {found}\n", "[licenses]\nprivate = { ignore = true }\n", [key])
+    assert value_at(tomllib.loads(after), key) == {"ignore": "true" in found}
 
 
 # --- Adoption ---

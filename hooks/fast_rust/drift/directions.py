@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from fast_rust.drift.requirements import is_floor_kept, requirement_of
 from fast_rust.owned import Key
@@ -49,9 +49,11 @@ class Ranked(Direction):
 class LintLevel(Direction):
     """Levels of lints, plain or in a table; the priority and other settings in a table are the crate's."""
 
+    part: ClassVar = "level"
+
     def keeps(self, wanted: Value, found: Value) -> bool:
         """Return whether the level of a lint is the wanted one, or higher."""
-        return LEVELS.keeps(_part(wanted, "level"), _part(found, "level"))
+        return LEVELS.keeps(part_of(wanted, self.part), part_of(found, self.part))
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,15 @@ class Timeout(Direction):
         pairs = zip(_timeout(wanted), _timeout(found), strict=True)
         return all(there is not None and limit is not None and there <= limit for limit, there in pairs)
 
+    def tightened(self, wanted: Value, found: Value) -> Value:
+        """Return the wanted value with the period of the found one, if that is shorter, as often as it fits."""
+        (period, end, *_), (own_period, *_) = _timeout(wanted), _timeout(found)
+        if not period or not end or not own_period or own_period >= period:
+            return wanted
+        limits = {"terminate-after": int(end // own_period)} if end < float("inf") else {}
+        stricter = {"period": part_of(found, "period"), **limits}
+        return {**wanted, **stricter} if isinstance(wanted, dict) else stricter
+
 
 @dataclass(frozen=True)
 class FailFast(Direction):
@@ -166,9 +177,11 @@ class FailFast(Direction):
 class Retries(Direction):
     """Numbers of retries, plain or as `count` of a table: each one hides more failures."""
 
+    part: ClassVar = "count"
+
     def keeps(self, wanted: Value, found: Value) -> bool:
         """Return whether a test is retried at most as often as wanted."""
-        return LOWER.keeps(_part(wanted, "count"), _part(found, "count"))
+        return LOWER.keeps(part_of(wanted, self.part), part_of(found, self.part))
 
 
 def _is_same(one: Value, other: Value) -> bool:
@@ -184,7 +197,8 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _part(value: Value, name: str) -> Value:
+def part_of(value: Value, name: str) -> Value:
+    """Return a value of a table, or a value that is not in a table itself."""
     return value.get(name) if isinstance(value, dict) else value
 
 
@@ -200,7 +214,7 @@ def identity(entry: Value) -> str:
 def _is_entry_kept(wanted: Value, found: Value) -> bool:
     # `wrappers` are crates that may use a denied crate.
     allowed, wrappers = (
-        set(_part(one, "wrappers") or ()) if isinstance(one, dict) else set() for one in (wanted, found)
+        set(part_of(one, "wrappers") or ()) if isinstance(one, dict) else set() for one in (wanted, found)
     )
     return identity(wanted) == identity(found) and wrappers <= allowed
 
@@ -229,7 +243,7 @@ def _timeout(value: Value) -> tuple[float | None, float | None, float | None, fl
 
 
 def _max_fail(value: Value) -> float | None:
-    match _part(value, "max-fail"):
+    match part_of(value, "max-fail"):
         case False | "all":
             return float("inf")
         case True:

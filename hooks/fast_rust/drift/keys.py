@@ -15,9 +15,11 @@ from fast_rust.drift.directions import (
     Retries,
     Shorter,
     Table,
+    Timeout,
     direction_of,
     identity,
     keeps,
+    part_of,
 )
 from fast_rust.drift.requirements import requirement_of, with_floor
 from fast_rust.owned import Key
@@ -113,15 +115,16 @@ def _restore(table: Any, key: Key, wanted: Item, *, is_append_only: bool) -> Non
         case Floor(), dict() as found:
             # Features and the rest are the crate's.
             found["version"] = with_floor(str(requirement_of(plain)), str(requirement_of(found)))
-        case LintLevel(), dict() as found:
-            found["level"] = plain["level"] if isinstance(plain, dict) else plain
-        case Retries(), dict() as found:
-            found["count"] = plain["count"] if isinstance(plain, dict) else plain
+        case LintLevel() | Retries() as direction, dict() as found:
+            found[direction.part] = part_of(plain, direction.part)
         case Longer() as direction, Array() | AoT() as found:
             _lengthen(found, plain, direction, is_append_only=is_append_only)
         case Shorter() as direction, Array() | AoT() as found if found:
             for entry in direction.further(plain, found.unwrap()):
                 del found[found.unwrap().index(entry)]
+        case Timeout() as direction, str() | dict() as found:
+            tightened = direction.tightened(plain, tomlkit.item(found).unwrap())
+            table[name] = wanted if tightened == plain else tightened
         case Table() as direction, dict() as found:
             for part in direction.looser(plain, tomlkit.item(found).unwrap()):
                 _set(found, part, plain.get(part))

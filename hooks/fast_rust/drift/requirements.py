@@ -72,6 +72,14 @@ class _Comparator:
     low: Version
     high: Version | None
     pre_releases_of: tuple[int, int, int] | None
+    without_pre_releases: tuple[Version, Version] | None
+    """A range in which it admits no pre-release, whatever other comparators say."""
+
+    def admits(self, version: Version) -> bool:
+        """Return whether a version is in the range of this comparator."""
+        if version[3] != NORMAL and (refused := self.without_pre_releases) and refused[0] <= version < refused[1]:
+            return False
+        return self.low <= version and (self.high is None or version < self.high)
 
     def candidates(self) -> Iterator[Version]:
         """Yield the versions that may be the lowest of a requirement with this comparator."""
@@ -85,7 +93,7 @@ class _Comparator:
 
 def _admits(comparators: list[_Comparator], version: Version) -> bool:
     is_listed = version[3] == NORMAL or any(one.pre_releases_of == version[:3] for one in comparators)
-    return is_listed and all(one.low <= version and (one.high is None or version < one.high) for one in comparators)
+    return is_listed and all(one.admits(version) for one in comparators)
 
 
 def _comparator(text: str) -> _Comparator | None:
@@ -102,7 +110,10 @@ def _comparator(text: str) -> _Comparator | None:
     pre = _pre_release(match["pre"]) if match["pre"] else NORMAL
     low, high = _range(operator, numbers, pre)
     major, minor, patch = (*numbers, 0, 0)[:3]
-    return _Comparator(low, high, (major, minor, patch) if match["pre"] else None)
+    # Of operators with less than three numbers, only the caret admits pre-releases of what is equal to them.
+    is_closed = operator != "^" and len(numbers) < len(parts)
+    equal = ((major, minor, patch, FIRST_PRE_RELEASE), _next(numbers)) if is_closed else None
+    return _Comparator(low, high, (major, minor, patch) if match["pre"] else None, equal)
 
 
 def _range(operator: str, numbers: list[int], pre: tuple[Any, ...]) -> tuple[Version, Version | None]:
@@ -110,18 +121,18 @@ def _range(operator: str, numbers: list[int], pre: tuple[Any, ...]) -> tuple[Ver
     major, minor, patch = (*numbers, 0, 0)[:3]
     exactly: Version = (major, minor, patch, pre)
     is_full = len(numbers) == len(("major", "minor", "patch"))
+    first = exactly if is_full else (major, minor, patch, FIRST_PRE_RELEASE)
     after = _successor(exactly) if is_full else _next(numbers)
-    before = exactly if is_full else (major, minor, patch, FIRST_PRE_RELEASE)
     # A caret keeps the first number that is not 0, or the last that is given.
     kept = next((place for place, number in enumerate(numbers, 1) if number), len(numbers))
     ranges: dict[str, tuple[Version, Version | None]] = {
         "=": (exactly, after),
         ">": (after, None),
         ">=": (exactly, None),
-        "<": (LOWEST, before),
+        "<": (LOWEST, first),
         "<=": (LOWEST, after),
         "~": (exactly, _next(numbers[:2])),
-        "^": (exactly, _next(numbers[:kept])),
+        "^": (first, _next(numbers[:kept])),
     }
     return ranges[operator]
 
