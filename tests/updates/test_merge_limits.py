@@ -137,10 +137,22 @@ def test_what_programs_can_read_is_no_problem(name: str) -> None:
     assert problem_of(name, b"\xff", b"", READABLE[name].encode()) == ""
 
 
-@pytest.mark.parametrize("name", ["Cargo.toml", "ci.yml", "renovate.json", "justfile"])
-def test_a_side_that_was_broken_before_is_not_judged(name: str) -> None:
-    broken = b"a = [\n\tb: {]"
-    assert problem_of(name, broken, b"", b"a = [[\n\tb: {]") == ""
+BROKEN = {
+    "Cargo.toml": ("x = = 1\n", "x = 1\nx = 2\n"),
+    "ci.yml": ("a: [\n", "a: 1\na: 2\n"),
+    "renovate.json": ("{", '{"a": 1, "a": 2}'),
+    "justfile": ("a b\n", RECIPE * 2),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_merge_with_a_side_that_was_broken_before_is_not_judged(name: str) -> None:
+    """The crate may be in the midst of something, and the update did not break it."""
+    broken, twice = (text.encode() for text in BROKEN[name])
+    sound = b"{}" if name == "renovate.json" else b""
+    assert problem_of(name, sound, sound + b"\n", twice)
+    assert problem_of(name, broken, sound, twice) == ""
+    assert problem_of(name, sound, broken, twice) == ""
 
 
 def test_no_file_is_read_that_merges_to_one_of_its_sides(monkeypatch: pytest.MonkeyPatch) -> None:
