@@ -313,9 +313,9 @@ def test_an_order_of_tables_that_is_odd_is_merged() -> None:
 
 
 def test_a_reason_at_a_yes_or_no_is_found() -> None:
-    text, key = "[profile.release]\nlto = true # small\n", ("profile", "release", "lto")
+    text, key = "[profile.release]\nlto = false # small\n", ("profile", "release", "lto")
     after = merged(text, '[profile.release]\nlto = "fat"\n', {key: "fat"}, with_dependencies=False)
-    assert after == f"[profile.release]\nlto = true # small # reason: {AS_BEFORE}\n"
+    assert after == f"[profile.release]\nlto = false # small # reason: {AS_BEFORE}\n"
 
 
 # --- Workspaces ---
