@@ -651,6 +651,12 @@ def test_adoption_keeps_what_is_stricter_and_says_of_what_is_looser_that_it_was_
     assert [one["name"] for one in found["bans"]["deny"]] == ["b", "a"]
 
 
+def test_adoption_adds_a_table_with_dots_in_its_name_with_its_comments() -> None:
+    release = "[profile.'a.b'] # Ours.\nlto = true # Why.\n"
+    wanted: dict[Key, Any] = {("profile", "a.b", "lto"): True}
+    assert merged("[x]\ny = 1\n", release, wanted, with_dependencies=True) == f"[x]\ny = 1\n\n{release}"
+
+
 def test_adoption_never_replaces_a_weaker_entry() -> None:
     ours = '[bans]\ndeny = [{ name = "a", wrappers = ["b"] }]\n'
     text = merged(

@@ -54,18 +54,21 @@ def merged(text: str, release_text: str, keys: Mapping[Key, Any], *, with_depend
 def _with_whole_tables(text: str, release_text: str, keys: Mapping[Key, Any]) -> str:
     """Return the file with those tables of the release appended that it lacks entirely, with their comments."""
     found = tomllib.loads(text)
-    for header, section in _sections(release_text):
-        table = tuple(header.split("."))
+    for table, section in _sections(release_text):
         is_owned = any(key[: len(table)] == table for key in keys) and not is_dependency((*table, ""))
         if is_owned and len(table) > (table[0] == "workspace") and value_at(found, table) is None:
             text = f"{text.rstrip()}\n\n{section.rstrip()}\n"
     return text
 
 
-def _sections(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the header and the text of each table of a TOML file."""
+def _sections(text: str) -> Iterator[tuple[Key, str]]:
+    """Yield the path and the text of each table of a TOML file."""
     for part in re.split(r"(?m)^(?=\[[^\[\n]+\])", text)[1:]:
-        yield part[1:].partition("]")[0], part
+        table, path = tomllib.loads(part.partition("\n")[0]), []
+        while table:
+            [(name, table)] = table.items()
+            path.append(name)
+        yield tuple(path), part
 
 
 def note(item: Item, reason: str) -> None:
@@ -142,5 +145,5 @@ def with_platforms(text: str, release_text: str) -> str:
     """Return the manifest with the platforms that CI tests on."""
     if value_at(tomllib.loads(text), ("workspace", "metadata", "ci", "platforms")):
         return text
-    section = dict(_sections(release_text))["workspace.metadata.ci"]
+    section = dict(_sections(release_text))["workspace", "metadata", "ci"]
     return f"{text.rstrip()}\n\n{section.rstrip()}\n"
