@@ -6,14 +6,15 @@ Git runs in one of two environments:
   points a hook at a repository. Callers pass flags so that no setting changes what they parse.
 - `Config.OURS`, for repositories that we create, and for Copier: no global or system configuration, no hooks, filters,
   templates or attributes. Of the user's configuration only `safe.directory` is kept, since git refuses to read a
-  repository of another owner without it, as in a container.
+  repository of another owner without it, as in a container. In a `scratch_clone` it applies to every call.
 """
 
 import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -46,6 +47,8 @@ OUR_CONFIG = {
     "user.name": "fast-rust",
 }
 NO_HOOKS = ("-c", f"core.hooksPath={os.devnull}")
+SYMLINK_MODE = "120000"
+SHA1_DIGITS = 40
 NOT_A_REPOSITORY = "not a git repository"
 
 
@@ -83,14 +86,17 @@ def our_env() -> dict[str, str]:
     }
 
 
-def patient_env() -> dict[str, str]:
-    """Return the variables that keep a run without a person from waiting: no question, and no silent server."""
-    given = {name: os.environ[name] for name in ("GIT_SSH_COMMAND",) if name in os.environ}
+def patient_env(folder: Path) -> dict[str, str]:
+    """Return the variables that keep a run without a person from waiting: no question, and no silent server.
+
+    The user's own ssh command stays, whether a variable or the configuration of a repository names it.
+    """
+    has_own = "GIT_SSH" in os.environ or "GIT_SSH_COMMAND" in os.environ
+    has_own = has_own or succeeds(folder, "config", "--get", "core.sshCommand")
     return {
-        "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
-        "GIT_HTTP_LOW_SPEED_TIME": "60",
-        "GIT_SSH_COMMAND": PATIENT_SSH,
-        **given,
+        "GIT_HTTP_LOW_SPEED_LIMIT": os.environ.get("GIT_HTTP_LOW_SPEED_LIMIT", "1000"),
+        "GIT_HTTP_LOW_SPEED_TIME": os.environ.get("GIT_HTTP_LOW_SPEED_TIME", "60"),
+        **({} if has_own else {"GIT_SSH_COMMAND": PATIENT_SSH}),
         "GIT_TERMINAL_PROMPT": "0",
     }
 
@@ -146,7 +152,7 @@ def run(
 
     Raises GitError only where git is not installed or the folder is missing.
     """
-    base = no_git_env() if config is Config.USER else our_env()
+    base = our_env() if config is Config.OURS or _is_scratch(folder) else no_git_env()
     # Reading the status must not write the index: the disk may be full, or another git at work.
     command = ["git", "--no-optional-locks", "--literal-pathspecs", "-C", str(folder), *arguments]
     try:
@@ -257,6 +263,15 @@ def status(folder: Path, *paths: str) -> list[tuple[str, str]]:
     return [(entry[:2], entry[3:]) for entry in listing]
 
 
+def branch_of(folder: Path) -> str:
+    """Return the name of the branch that is checked out; empty where HEAD is detached.
+
+    Raises GitError where HEAD is no commit.
+    """
+    name = text(folder, "rev-parse", "--symbolic-full-name", "HEAD")
+    return name.removeprefix("refs/heads/") if name != "HEAD" else ""
+
+
 def unwatched(folder: Path, paths: Iterable[str]) -> list[str]:
     """Return the files that are marked assume-unchanged or skip-worktree: git shows no change of them."""
     listing = names(folder, "ls-files", "-v", "-z", "--", *paths)
@@ -273,12 +288,147 @@ class Entry:
 
 def entries(folder: Path, commit: str = "HEAD") -> dict[str, Entry]:
     """Return the files of a commit below a folder, by their path from there."""
+    return entries_of(output(folder, "ls-tree", "-r", "-z", "--full-tree", f"{commit}:{prefix_of(folder)}"))
+
+
+def entries_of(listing: bytes) -> dict[str, Entry]:
+    """Return the files of the output of `git ls-tree -r -z`, by their paths."""
     found = {}
-    for line in names(folder, "ls-tree", "-r", "-z", "--full-tree", f"{commit}:{prefix_of(folder)}"):
+    for line in split_names(listing):
         (mode, kind, blob), path = line.partition("\t")[0].split(), line.partition("\t")[2]
         if kind == "blob":
             found[path] = Entry(mode, blob)
     return found
+
+
+def blob_of(content: bytes, like: str) -> str:
+    """Return the object name of a content, by the hash algorithm of another object name."""
+    algorithm = hashlib.sha1 if len(like) == SHA1_DIGITS else hashlib.sha256
+    return algorithm(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The files of a commit, as a tree, and its message."""
+
+    tree: str
+    message: str
+
+
+def commits(folder: Path, *revisions: str) -> list[Commit]:
+    """Return commits, newest first; no setting of `git log` has an effect."""
+    listed = output(folder, "rev-list", *revisions, "--")
+    raw = output(folder, "cat-file", "--batch", given=listed)
+    found = []
+    for _ in listed.splitlines():
+        header, _, raw = raw.partition(b"\n")
+        size = int(header.split()[-1])
+        head, _, message = raw[:size].partition(b"\n\n")
+        found.append(Commit(head.split(b"\n", 1)[0].split()[-1].decode(), message.decode(errors="replace")))
+        raw = raw[size + 1 :]
+    return found
+
+
+# --- Clones of ours ---
+
+# Folders of clones of ours that are open.
+_scratch: set[Path] = set()
+
+
+def _is_scratch(folder: Path) -> bool:
+    if not _scratch:
+        return False
+    absolute = folder.absolute()
+    return any(absolute.is_relative_to(clone) for clone in _scratch)
+
+
+@contextmanager
+def scratch_clone(repository: Path, folder: Path, commit: str = "HEAD") -> Iterator[Path]:
+    """Give a clone of ours in an empty folder, with a commit of a repository checked out on no branch.
+
+    It reads the objects of the repository in place, and nothing is fetched, so that no setting of the user has an
+    effect: in the clone, git runs under our configuration, whatever a caller asks for. Raises GitError.
+    """
+    with empty_clone(repository, folder) as clone:
+        head = text(repository, "rev-parse", "--verify", "--end-of-options", f"{commit}^{{commit}}")
+        output(clone, "update-ref", "--no-deref", "HEAD", head)
+        output(clone, "read-tree", "--reset", "-u", "HEAD")
+        yield clone
+
+
+@contextmanager
+def empty_clone(repository: Path, folder: Path) -> Iterator[Path]:
+    """Give a repository of ours in an empty folder, with the objects of another one and no commit.
+
+    Raises GitError.
+    """
+    questions = ("--show-object-format", "--git-path", "objects", "--git-path", "shallow")
+    name, objects, shallow = text(repository, "rev-parse", *questions).split("\n")
+    clone = folder.absolute()
+    clone.mkdir(parents=True, exist_ok=True)
+    _scratch.add(clone)
+    try:
+        output(clone, "init", "--quiet", f"--object-format={name}")
+        git_folder = clone / ".git"
+        alternates = git_folder / "objects" / "info" / "alternates"
+        alternates.parent.mkdir(parents=True, exist_ok=True)
+        alternates.write_bytes(os.fsencode((repository / objects).resolve()) + b"\n")
+        if (graft := repository / shallow).is_file():
+            (git_folder / "shallow").write_bytes(graft.read_bytes())
+        yield clone
+    finally:
+        _scratch.discard(clone)
+
+
+def stage_all(clone: Path, path: str = ".") -> str:
+    """Add all files below a path to the index of a clone of ours, ignored or not, and return the tree of the index."""
+    output(clone, "add", "--all", "--force", "--", path)
+    return text(clone, "write-tree")
+
+
+def copy_objects(clone: Path, repository: Path, trees: Iterable[str], known: Iterable[str] = ()) -> None:
+    """Copy trees with their files from a clone of ours to the user's repository, but for those of known commits.
+
+    No hook runs, and nothing refers to the objects until a commit does. Raises GitError.
+    """
+    wanted = "".join([*(f"{tree}\n" for tree in trees), *(f"^{commit}\n" for commit in known)])
+    pack = output(clone, "pack-objects", "--quiet", "--revs", "--stdout", given=wanted.encode())
+    output(repository, "unpack-objects", "-q", given=pack)
+
+
+# --- Branches ---
+
+
+def require_branch(repository: Path, branch: str, commit: str) -> None:
+    """Check that a branch can be created or moved, without doing it: it is free, and no hook refuses it.
+
+    Raises GitError with the reason.
+    """
+    ref = f"refs/heads/{branch}"
+    if place := text(repository, "for-each-ref", "--format=%(worktreepath)", ref):
+        message = f"the branch {branch} is checked out in {place}, so it cannot be moved"
+        raise GitError(f"{message}; run `git -C {place} switch` to another branch")
+    now = run(repository, "rev-parse", "--verify", "--quiet", ref).stdout.decode().strip()
+    change = f"update {ref} {commit} {now}" if now else f"create {ref} {commit}"
+    done = run(repository, "update-ref", "--stdin", given=f"start\n{change}\nprepare\nabort\n".encode())
+    _require_moved(done, branch)
+
+
+def set_branch(repository: Path, branch: str, commit: str, before: str = "") -> None:
+    """Point a branch at a commit, if it is where it was before, or does not exist where it did not.
+
+    Raises GitError with the reason.
+    """
+    reason = ("-m", "fast-rust: set the branch")
+    _require_moved(run(repository, "update-ref", *reason, f"refs/heads/{branch}", commit, before), branch)
+
+
+def _require_moved(done: subprocess.CompletedProcess[bytes], branch: str) -> None:
+    if done.returncode:
+        # What a hook says comes before git's own reason.
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        said = "; ".join(dict.fromkeys(lines)) or "no reason given"
+        raise GitError(f"the branch {branch} cannot be created or moved: {said}")
 
 
 # --- Merging and committing ---
