@@ -66,11 +66,15 @@ def owned_by(repository: Repository, answers: Answers) -> Owned:
     Raises TemplateError or RenderingError where the release cannot be had or rendered.
     """
     commit = repository.commit(answers.release)
+    rendering = cached_rendering(with_made_up_identity(repository, answers), commit)
+    return of_rendering(repository, commit, rendering)
+
+
+def with_made_up_identity(repository: Repository, answers: Answers) -> Answers:
+    """Return answers with the made-up identity, and the repository as their source."""
     # An answer that is empty may leave out what it would be in.
     made_up = {name: answer for name, answer in IDENTITY.items() if answers.choices.get(name)}
-    choices = {**answers.choices, **made_up}
-    rendering = _rendering(Answers(str(repository.folder), answers.release, choices), commit)
-    return of_rendering(repository, commit, rendering)
+    return Answers(str(repository.folder), answers.release, {**answers.choices, **made_up})
 
 
 def of_rendering(repository: Repository, release: str, rendering: Mapping[str, bytes]) -> Owned:
@@ -110,7 +114,8 @@ def is_in(path: str, entries: Iterable[str]) -> bool:
     return any(PurePosixPath(path).is_relative_to(entry) for entry in entries)
 
 
-def _rendering(answers: Answers, commit: str) -> dict[str, bytes]:
+def cached_rendering(answers: Answers, commit: str) -> dict[str, bytes]:
+    """Return the rendering of answers by the commit of their release, from the cache if it is there."""
     name = hashlib.sha256(json.dumps([commit, answers.choices], sort_keys=True, default=str).encode()).hexdigest()[:24]
     folder = cache_folder() / "renderings" / name
     if not folder.exists():

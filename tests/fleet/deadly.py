@@ -11,4 +11,4 @@ def die(task: Task[None]) -> list[Outcome]:
     """Kill the process at the crate `b`."""
     if task.crates[0].name == "b":
         os.kill(os.getpid(), signal.SIGKILL)
-    return [Outcome(task.crates[0].name, State.THERE)]
+    return [Outcome(task.crates[0].name, State.EXISTS)]

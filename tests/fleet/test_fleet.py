@@ -13,13 +13,13 @@ import pytest
 from fast_rust.adopt import adoption as adopt
 from fast_rust.drift.report import inspect
 from fast_rust.fleet.bootstrap import Wanted, bootstrap
+from fast_rust.fleet.checks import Checks
 from fast_rust.fleet.manifest import Crate
 from fast_rust.fleet.outcome import State
-from fast_rust.fleet.repositories import commit_all
-from fast_rust.fleet.update import Wanted as Checked
-from fast_rust.fleet.update import check
-from fast_rust.fleet.workers import Task, run
-from fast_rust.update import update as single
+from fast_rust.fleet.repositories import workplace
+from fast_rust.fleet.workers import Task, work_on
+from fast_rust.update import plan as single
+from fast_rust.update.merge import Fate
 from fleet.conftest import COMMAND, NEW, OLD, Type, change, commit, write_manifest
 from fleet.deadly import die
 from fleets import Fleet, corrupt, no_permission, picture, template_gone, without_answers
@@ -85,7 +85,7 @@ def test_bootstrap_clones_what_is_elsewhere_and_pushes_what_is_new(
     rows = f'empty = {{ url = "{empty}" }}\nstock = {{ url = "{stock}" }}\n'
     write_manifest(tmp_path, two_releases, rows)
     done = fleet("bootstrap", "--push", "--to", OLD, "--json")
-    assert states(done.stdout) == {"empty": "created", "stock": "there already"}
+    assert states(done.stdout) == {"empty": "created", "stock": "exists"}
     assert git(empty, "log", "--format=%s", "main").splitlines() == [f"Start from copier-fast-rust {OLD}"]
     assert states(fleet("update", "--push", "--json").stdout)["empty"] == "updated"
     assert git(empty, "branch", "--list", BRANCH).strip() == BRANCH
@@ -99,7 +99,7 @@ def test_bootstrap_leaves_alone_what_is_there_and_says_so_of_what_it_cannot_make
     done = fleet("bootstrap", "--to", OLD, "--json")
     assert done.exit_code == 1
     assert states(done.stdout) == {
-        **dict.fromkeys(("orders", "stock", "bills", "audit"), "there already"),
+        **dict.fromkeys(("orders", "stock", "bills", "audit"), "exists"),
         "more": "skipped",
         "plain": "error",
     }
@@ -142,7 +142,7 @@ def old_crate(folder: Path) -> Task[Wanted]:
 
 def test_bootstrap_adopts_a_crate_of_another_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(adopt, "plan", lambda *given: asked.extend(given))
+    monkeypatch.setattr(adopt, "plan", lambda *given, **_: asked.extend(given))
     monkeypatch.setattr(adopt, "apply", asked.append)
     [outcome] = bootstrap(old_crate(tmp_path))
     assert outcome.state is State.ADOPTED
@@ -163,11 +163,10 @@ def test_plan_and_drift_say_of_each_crate_what_the_single_commands_say(small: Fl
         crate = small.clones / plan["crate"]
         assert [one["key"] for one in drift["facts"]["differences"]] == [one.key for one in inspect(crate).differences]
         tried = single.plan(crate, NEW)
-        assert tried is not None
-        touched = set(tried.changes) - {".copier-answers.yml"}
-        assert set(plan["facts"]["touches"]) == touched
+        assert isinstance(tried, single.Plan)
+        assert plan["facts"]["touches"] == {path: str(change.fate) for path, change in tried.changes.items()}
         clashing = {path for path, fate in plan["facts"]["touches"].items() if fate == "conflict"}
-        assert clashing == set(tried.having(single.Fate.CONFLICT))
+        assert clashing == set(tried.having(Fate.CONFLICT))
     assert {crate.name: read_tree(crate) for crate in small.clones.iterdir()} == before
 
 
@@ -178,7 +177,7 @@ def test_a_checkout_is_planned_with_as_a_release_that_is_not_out(small: Fleet, f
     before = git(checkout, "status", "--porcelain")
     done = fleet("plan", "--template", checkout, "--json")
     found = {one["crate"]: one["facts"]["touches"] for one in json.loads(done.stdout)["crates"]}
-    assert found["orders"]["clippy.toml"] == "replaced"
+    assert found["orders"]["clippy.toml"] == "changed"
     assert found["audit"]["clippy.toml"] == "conflict"
     assert git(checkout, "status", "--porcelain") == before
 
@@ -206,7 +205,7 @@ def test_update_makes_a_branch_and_leaves_the_checkout_alone(small: Fleet, fleet
     # Again: nothing new, not even a commit.
     after = picture(small)
     again = fleet("update", "--json")
-    assert states(again.stdout) == dict.fromkeys(("orders", "stock", "audit"), "there already") | {"bills": "conflict"}
+    assert states(again.stdout) == dict.fromkeys(("orders", "stock", "audit"), "exists") | {"bills": "conflict"}
     assert picture(small) == after
 
 
@@ -237,23 +236,23 @@ def test_ssh_asks_nothing_and_gives_up_unless_a_repository_has_its_own(
     assert usual.read_text(encoding="utf-8") == started
 
 
-def test_a_crate_that_is_ahead_of_what_is_asked_for_is_up_to_date(
+def test_a_crate_that_is_newer_than_the_target_is_ahead(
     small: Fleet, fleet: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By both commands, and by the one for a single crate."""
     orders = small.clones / "orders"
     assert states(fleet("update", "--ring", "canary", "--json").stdout) == {"orders": "updated"}
     git(orders, "merge", "--quiet", "--ff-only", BRANCH)
-    said = f"{OLD} is older than {NEW}"
+    said = (f"{NEW} is newer than {OLD}", f"{OLD} is older than {NEW}")
     for command in ("plan", "update"):
         done = fleet(command, "--ring", "canary", "--to", OLD, "--json")
         [outcome] = json.loads(done.stdout)["crates"]
-        assert (done.exit_code, outcome["state"]) == (0, "up to date")
-        assert said in outcome["detail"]
+        assert (done.exit_code, outcome["state"]) == (0, "ahead")
+        assert said[0] in outcome["detail"]
     monkeypatch.chdir(orders)
     done = fleet("update", "--one", "--to", OLD)
     assert done.exit_code == 0
-    assert said in done.output
+    assert said[1] in done.output
 
 
 def test_a_branch_is_made_anew_on_a_newer_base_but_never_over_commits_of_others(small: Fleet, fleet: Type) -> None:
@@ -267,14 +266,14 @@ def test_a_branch_is_made_anew_on_a_newer_base_but_never_over_commits_of_others(
     found = states(fleet("update", "--json").stdout)
     assert found["orders"] == "updated"
     assert git(orders, "merge-base", "main", BRANCH) == git(orders, "rev-parse", "main")
-    assert found["stock"] == "changed by others"
+    assert found["stock"] == "changed-by-others"
     assert git(stock, "rev-parse", BRANCH) == theirs
     git(orders, "merge", "--quiet", "--ff-only", BRANCH)
     git(stock, "merge", "--quiet", "--squash", BRANCH)
     commit(stock)
     found = states(fleet("update", "--json").stdout)
-    assert found["orders"] == "up to date"
-    assert found["stock"] == "up to date"
+    assert found["orders"] == "up-to-date"
+    assert found["stock"] == "up-to-date"
 
 
 def test_what_others_pushed_to_the_branch_is_never_pushed_over(small: Fleet, fleet: Type, tmp_path: Path) -> None:
@@ -295,7 +294,7 @@ def test_what_others_pushed_to_the_branch_is_never_pushed_over(small: Fleet, fle
         commit_file(orders, f"{amend[0]}.md")
         assert states(fleet("update", "--push", "--json").stdout) == {"orders": "error"}
         git(orders, "fetch", "--quiet", "origin")
-        assert states(fleet("update", "--push", "--json").stdout) == {"orders": "changed by others"}
+        assert states(fleet("update", "--push", "--json").stdout) == {"orders": "changed-by-others"}
         assert git(hosted, "rev-parse", BRANCH) == kept
         git(orders, "push", "--quiet", "--force", "origin", BRANCH)
         git(theirs, "fetch", "--quiet", "origin")
@@ -312,16 +311,19 @@ def test_a_dry_run_pushes_nothing(small: Fleet, fleet: Type, tmp_path: Path) -> 
     git(tmp_path, "clone", "--quiet", "--bare", str(small.clones / "orders"), str(hosted))
     git(small.clones / "orders", "remote", "add", "origin", str(hosted))
     fleet("update")
-    assert states(fleet("update", "--push", "--dry-run", "--json").stdout) == {"orders": "there already"}
+    assert states(fleet("update", "--push", "--dry-run", "--json").stdout) == {"orders": "exists"}
     assert not git(hosted, "branch", "--list", BRANCH)
 
 
 def test_what_the_crate_ignores_is_on_the_branch_if_the_release_has_it(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     (tmp_path / ".gitignore").write_text("news.yml\n", encoding="utf-8")
-    (tmp_path / "news.yml").write_text("new: true\n", encoding="utf-8")
-    commit_all(tmp_path, ".", "Update")
-    assert "news.yml" in git(tmp_path, "ls-tree", "--name-only", "HEAD").split()
+    commit(tmp_path)
+    with workplace(tmp_path) as work:
+        (work.folder / "news.yml").write_text("new: true\n", encoding="utf-8")
+        work.commit(".", "Update\n")
+        work.publish("updated", "")
+    assert "news.yml" in git(tmp_path, "ls-tree", "--name-only", "updated").split()
 
 
 def commit_file(crate: Path, name: str) -> None:
@@ -340,8 +342,8 @@ def test_a_ring_in_which_too_many_checks_fail_stops_the_fleet(small: Fleet, flee
     change(small.manifest, "[rings.canary]", '[rings.canary]\nchecks = ["false"]\nmax_failures = 0.5')
     done = fleet("update", "--json")
     assert done.exit_code == 3
-    assert states(done.stdout) == {"orders": "checks failed"} | dict.fromkeys(
-        ("stock", "bills", "audit"), "not reached"
+    assert states(done.stdout) == {"orders": "checks-failed"} | dict.fromkeys(
+        ("stock", "bills", "audit"), "not-reached"
     )
     assert not any(git(crate, "branch", "--list", BRANCH) for crate in small.clones.iterdir())
     change(small.manifest, "max_failures = 0.5", "max_failures = 1")
@@ -365,8 +367,8 @@ def test_one_bad_crate_never_stops_the_others(small: Fleet, fleet: Type) -> None
 
 def test_a_worker_that_dies_takes_only_its_own_crate_with_it() -> None:
     crates = [Crate(name, Path(name), ".", "", "all", "", "", {}, {}, 1) for name in "abcde"]
-    found = [one for _, outcomes in run([Task((crate,), None) for crate in crates], die, 2) for one in outcomes]
-    assert {one.crate: one.state for one in found} == dict.fromkeys("acde", State.THERE) | {"b": State.ERROR}
+    found = [one for _, outcomes in work_on([Task((crate,), None) for crate in crates], die, 2) for one in outcomes]
+    assert {one.crate: one.state for one in found} == dict.fromkeys("acde", State.EXISTS) | {"b": State.ERROR}
 
 
 def test_what_is_under_way_when_a_ring_stops_is_brought_to_its_end_and_told() -> None:
@@ -374,10 +376,10 @@ def test_what_is_under_way_when_a_ring_stops_is_brought_to_its_end_and_told() ->
     crates = [Crate(name, Path(name), ".", "", "all", "", "", {}, {}, 1) for name in "acdefgh"]
     told: list[str] = []
 
-    def goes_on() -> bool:
+    def may_continue() -> bool:
         return not told
 
-    for _, outcomes in run([Task((crate,), None) for crate in crates], die, 1, goes_on):
+    for _, outcomes in work_on([Task((crate,), None) for crate in crates], die, 1, may_continue):
         told += [one.crate for one in outcomes]
     # One process takes in one more than it works on.
     assert "a" in told
@@ -389,16 +391,16 @@ def test_checks_that_never_end_or_leave_something_running_hold_nothing_up(
 ) -> None:
     only(small, "orders")
     noted = small.manifest.parent / "pid"
-    checks = ["sh", "-c", f"sleep 600 & echo $! >{noted}"]
-    change(small.manifest, "[crates]", f"[rings.all]\nchecks = {checks}\n[crates]")
+    command = ["sh", "-c", f"sleep 600 & echo $! >{noted}"]
+    change(small.manifest, "[crates]", f"[rings.all]\nchecks = {command}\n[crates]")
     assert states(fleet("update", "--dry-run", "--json").stdout) == {"orders": "updated"}
     left = Path("/proc", noted.read_text(encoding="utf-8").strip(), "cmdline")
     # Of a process that nobody has waited for, as in a container without an init, there is an empty line.
     assert not left.exists() or not left.read_bytes()
-    wanted = Checked("v1", ("sleep", "600"), 1, small.manifest.parent / "logs", push=False, dry_run=False)
-    monkeypatch.setattr("fast_rust.fleet.update.SECONDS_A_MINUTE", 0.01)
+    checks = Checks(("sleep", "600"), 1, small.manifest.parent / "logs")
+    monkeypatch.setattr("fast_rust.fleet.checks.SECONDS_A_MINUTE", 0.01)
     crate = Crate("orders", small.clones / "orders", ".", "", "all", "", "", {}, {}, 1)
-    assert "took more than 1 minutes" in check(small.clones / "orders", wanted, [crate])
+    assert "took more than 1 minutes" in checks.failure(small.clones / "orders", [crate])
 
 
 def test_a_second_run_on_the_same_manifest_refuses(small: Fleet, fleet: Type) -> None:
@@ -411,7 +413,7 @@ def test_a_second_run_on_the_same_manifest_refuses(small: Fleet, fleet: Type) ->
         first.kill()
         first.wait()
     assert done.exit_code == 2
-    assert "another run is at work" in done.stderr
+    assert "another run works on" in done.stderr
 
 
 def wait_for(file: Path) -> None:
@@ -507,7 +509,7 @@ def test_a_crate_that_is_not_there_is_for_a_person(small: Fleet, fleet: Type) ->
     assert states(done.stdout) == {"orders": "missing"}
     assert done.exit_code == 1
     planned = fleet("bootstrap", "--to", OLD, "--ring", "canary", "--dry-run", "--json")
-    assert states(planned.stdout) == {"orders": "would be made"}
+    assert states(planned.stdout) == {"orders": "planned"}
     assert planned.exit_code == 0
 
 
@@ -517,4 +519,4 @@ def test_a_template_that_nobody_can_look_at_is_said_of_its_crate_alone(small: Fl
     commit(file.parent)
     found = states(fleet("drift", "--json").stdout)
     assert found["orders"] == "error"
-    assert found["audit"] == "in line"
+    assert found["audit"] == "in-line"

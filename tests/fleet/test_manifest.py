@@ -10,16 +10,19 @@ from fleet.conftest import OLD, Type, write_manifest
 from template import git
 
 FAULTS = {
-    "unknown key": ('a = { colour = "red" }', "fleet.toml:5: crates.a.colour: there is no such key"),
-    "unknown ring": ('a = { ring = "x" }', "fleet.toml:5: crates.a.ring: there is no ring x"),
-    "frozen without a reason": ('a = { freeze = "" }', "fleet.toml:5: crates.a.freeze: write something"),
+    "unknown key": ('a = { colour = "red" }', "fleet.toml:5: crates.a.colour: unknown key"),
+    "unknown ring": ('a = { ring = "x" }', "fleet.toml:5: crates.a.ring: unknown ring x"),
+    "frozen without a reason": ('a = { freeze = "" }', "fleet.toml:5: crates.a.freeze: empty; write a text"),
     "answer of a strange type": ("a = { answers = { kind = 3 } }", "fleet.toml:5: crates.a.answers.kind: write a text"),
-    "outside the repository": ('a = { subdirectory = "../b" }', "fleet.toml:5: crates.a.subdirectory: it has to be"),
+    "outside the repository": (
+        'a = { subdirectory = "../b" }',
+        "fleet.toml:5: crates.a.subdirectory: outside the repository",
+    ),
     "an address that runs a command": (
         'a = { url = "ext::sh -c x" }',
-        "fleet.toml:5: crates.a.url: this is no address",
+        "fleet.toml:5: crates.a.url: not the address of a repository",
     ),
-    "two in one place": ('a = {}\nb = { path = "a" }', "fleet.toml:6: crates.b: it lives where a does"),
+    "two in one place": ('a = {}\nb = { path = "a" }', "fleet.toml:6: crates.b: a has the same folder"),
     "a key in a table of its own": (
         '\n[crates.a]\nring = "all"\nowner = 3',
         "fleet.toml:8: crates.a.owner: write a text",
@@ -71,7 +74,10 @@ def test_an_answer_that_does_not_apply_is_refused_before_anything_is_made(
     write_manifest(tmp_path, two_releases, rows)
     done = fleet("bootstrap", "--to", OLD)
     assert done.exit_code == 2
-    assert "fleet.toml:6: crates.b1.answers: the template does not ask allocator of it (kind lib" in done.stderr
+    assert (
+        "fleet.toml:6: crates.b1.answers: the template does not ask for allocator in such a crate (kind lib"
+        in done.stderr
+    )
     assert not (tmp_path / "clones").exists()
 
 
@@ -105,7 +111,7 @@ def test_init_writes_a_manifest_of_a_folder_of_clones(tmp_path: Path, fleet: Typ
     assert read.crates[1].url == "https://git.example.org/acme/stock.git"
     again = fleet("init", "clones", "--template", "/somewhere")
     assert again.exit_code == 2
-    assert "is there already" in again.stderr
+    assert "exists; delete it" in again.stderr
 
 
 def test_a_list_in_another_encoding_is_refused(tmp_path: Path, fleet: Type) -> None:

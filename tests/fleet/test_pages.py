@@ -63,7 +63,7 @@ def test_the_ten_services_start_as_typed(world: Path) -> None:
     [script] = blocks("fleet.md", "sh", "Start ten services")
     printed = type_in(world, script)
     assert "10 crates: 10 created" in printed
-    assert "10 crates: 10 up to date" in printed
+    assert "10 crates: 10 up-to-date" in printed
     services = [path.parent for path in (world / "services").glob("*/Cargo.toml")]
     assert len(services) == 10
     for service in services:
@@ -118,6 +118,6 @@ def test_an_organisation_makes_it_its_own_as_typed(world: Path) -> None:
     assert "allocator: mimalloc" in answers
     assert "acme-lint" in printed
     assert "in line with its release" in printed
-    assert re.search(r"behind +orders .*fork, 1 file", printed)
+    assert re.search(r"behind +orders .*fork, 2 files", printed)
     assert re.search(r"updated +orders", printed)
     assert "clippy.toml" in printed.rpartition("updated")[2]

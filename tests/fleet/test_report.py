@@ -7,9 +7,11 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+from fast_rust.fleet.markdown import markdown
 from fast_rust.fleet.outcome import Outcome, State
 from fast_rust.fleet.page import page
-from fast_rust.fleet.report import Report, markdown, read_report, write_report
+from fast_rust.fleet.report import Report, read_report
+from fast_rust.fleet.written import write_report
 from fleet.conftest import Type, write_manifest
 
 NASTY = '<script>alert(1)</script> & "x" | `y`'
@@ -73,10 +75,10 @@ def test_the_page_needs_nothing_else_and_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_only_what_is_at_the_newest_release_looks_good() -> None:
-    states = (State.UP_TO_DATE, State.BEHIND, State.CONFLICT)
+    states = (State.UP_TO_DATE, State.BEHIND, State.AHEAD, State.CONFLICT)
     tiles = page(Report("v0.3.0", "2026-01-02", tuple(Outcome(str(state), state) for state in states)))
-    found = re.findall(r'<b class="(\w+)">1</b>([\w ]+)', tiles)
-    assert found == [("good", "up to date"), ("open", "behind"), ("bad", "conflict")]
+    found = re.findall(r'<b class="(\w+)">1</b>([\w-]+)', tiles)
+    assert found == [("good", "up-to-date"), ("open", "behind"), ("open", "ahead"), ("bad", "conflict")]
 
 
 def test_releases_are_in_the_order_of_versions() -> None:
@@ -100,7 +102,7 @@ def test_the_reports_of_shards_join_to_that_of_the_whole(tmp_path: Path, fleet: 
     assert fleet("report", "--merge", "0/fleet.json", "1/fleet.json", "1/fleet.json").exit_code == 2
     incomplete = fleet("report", "--merge", "0/fleet.json")
     assert incomplete.exit_code == 2
-    assert "no report of shard 2/2" in incomplete.stderr
+    assert "the report of shard 2/2 is missing" in incomplete.stderr
 
 
 def test_the_preset_for_renovate_keeps_its_schema_and_names_each_ring(tmp_path: Path, fleet: Type) -> None:

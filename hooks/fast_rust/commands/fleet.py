@@ -3,11 +3,10 @@
 import json
 import os
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -17,142 +16,87 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fast_rust.fleet import bootstrap as bootstrapping
-from fast_rust.fleet import inventory, look, renovate, templates
-from fast_rust.fleet import report as reporting
+from fast_rust.fleet import inspection, inventory, renovate, templates
 from fast_rust.fleet import update as updating
-from fast_rust.fleet.journal import Journal, only_run
-from fast_rust.fleet.manifest import Crate, Manifest, ManifestError, read_manifest, read_shard
-from fast_rust.fleet.outcome import Outcome, State
-from fast_rust.fleet.workers import Task, by_repository, run
+from fast_rust.fleet.checks import Checks
+from fast_rust.fleet.manifest import Manifest, ManifestError, read_manifest, read_shard
+from fast_rust.fleet.outcome import Outcome
+from fast_rust.fleet.report import Report, merged, read_report
+from fast_rust.fleet.run import Result, Run
+from fast_rust.fleet.written import write_report
 
-NEEDS_WORK, COULD_NOT, STOPPED = 1, 2, 3
-# A run that was killed and goes on tries these again.
-TRIED_AGAIN = {State.ERROR, State.CHECKS_FAILED}
+NEEDS_WORK, STOPPED = 1, 3
 Job = TypeVar("Job")
 
 application = typer.Typer(
     no_args_is_help=True,
-    help="""Work on many crates at once, by a manifest of them.
+    help="""Work on many crates, listed in a manifest.
 
-    Exit codes: 0 all is well; 1 some crates need a person, and are named; 2 nothing was begun; 3 a ring was stopped.
+    Exit codes: 0 all crates are done; 1 some crates need a person, and are named; 2 the run did not begin; 3 a ring
+    was stopped.
     """,
 )
 
 ManifestPath = Annotated[Path, typer.Option("--manifest", help="The manifest of the fleet.", dir_okay=False)]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="How many processes work.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Number of worker processes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON, and nothing else.")]
 RingName = Annotated[str | None, typer.Option("--ring", metavar="NAME", help="Only the crates of this ring.")]
-Shard = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the crates of this share.")]
+Shard = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the crates of this shard.")]
 To = Annotated[str | None, typer.Option("--to", metavar="vX.Y.Z", help="The release; the newest by default.")]
 OtherTemplate = Annotated[
     Path | None,
-    typer.Option("--template", help="A checkout whose files, committed or not, are taken for the newest release."),
+    typer.Option("--template", help="A checkout of the template, whose files, committed or not, are the target."),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Do it all in copies, and change nothing.")]
-Push = Annotated[bool, typer.Option("--push", help="Push what is new to `origin`.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Do the work in clones, and change nothing.")]
+Push = Annotated[bool, typer.Option("--push", help="Push new branches to `origin`.")]
 
 MANIFEST = Path("fleet.toml")
 JOBS = os.cpu_count() or 1
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Say what stands in the way of the whole run, and end with 2."""
-    yield
 
 
 def _read(path: Path, ring: str | None = None, shard: str | None = None) -> Manifest:
     return read_manifest(path).part(ring=ring, shard=read_shard(shard) if shard else None)
 
 
-@dataclass
-class Run:
-    """A command at work on a fleet: it shows each crate as it comes, and notes it."""
-
-    manifest: Manifest
-    command: str
-    jobs: int
-    as_json: bool
-    resumes: bool = True
-    """Whether one that was killed goes on where it was; what only looks begins anew, to show what is so now."""
-
-    def go(
-        self,
-        options: Mapping[str, Any],
-        work: Callable[[Task[Job]], list[Outcome]],
-        job_of: Callable[[str], Job],
-    ) -> list[Outcome]:
-        """Do the work ring by ring, and end the process where there is something left for a person."""
-        crates = self.manifest.crates
-        given = {**options, "manifest": self.manifest.digest, "crates": [crate.name for crate in crates]}
-        given |= {} if self.resumes else {"begun": time.time_ns()}
-        with only_run(self.manifest), self._progress() as progress:
-            journal = Journal(self.manifest.state_folder / f"{self.command}.jsonl", given)
-            for name in [name for name, one in journal.done.items() if one.state in TRIED_AGAIN]:
-                del journal.done[name]
-            resumed = set(journal.done)
-            bar = progress.add_task(self.command, total=len(crates), completed=len(resumed))
-            stopped = ""
-            for ring, settings in self.manifest.rings.items():
-                members = [crate for crate in crates if crate.ring == ring]
-                limit = settings.max_failures * len(members)
-
-                def goes_on(members: Sequence[Crate] = members, limit: float = limit) -> bool:
-                    return _failures(journal, members) <= limit
-
-                tasks = [
-                    Task(group, job_of(ring))
-                    for group in by_repository(members)
-                    if not stopped and not all(crate.name in resumed for crate in group)
-                ]
-                with closing(run(tasks, work, self.jobs, goes_on)) as results:
-                    for _, outcomes in results:
-                        for one in outcomes:
-                            journal.note(one)
-                            self._show(one)
-                        progress.advance(bar, len(outcomes))
-                if not stopped and not goes_on():
-                    stopped = f"ring {ring} stopped, since too many of its crates fail the checks"
-            found = [journal.done.get(crate.name) or _not_reached(crate, stopped) for crate in crates]
-            journal.end()
-        self._sum_up(found, stopped)
-        if stopped:
-            raise typer.Exit(STOPPED)
-        return found
-
-    def _progress(self) -> Progress:
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        is_shown = console.is_terminal and not self.as_json
-        return Progress(*columns, console=console, disable=not is_shown, redirect_stdout=sys.stdout.isatty())
-
-    def _show(self, one: Outcome) -> None:
-        if not self.as_json:
-            print(f"{one.state:17} {one.crate}  {one.detail}".rstrip(), flush=True)
-
-    def _sum_up(self, found: Sequence[Outcome], stopped: str) -> None:
-        counts = Counter(str(one.state) for one in found)
-        if self.as_json:
-            content = {"command": self.command, "summary": counts, "crates": [one.as_dict() for one in found]}
-            typer.echo(json.dumps(content, indent=1))
-            return
-        said = ", ".join(f"{count} {state}" for state, count in counts.most_common())
-        typer.echo(f"\n{len(found)} {'crate' if len(found) == 1 else 'crates'}: {said or 'none'}")
-        if stopped:
-            typer.echo(stopped, err=True)
+# --- Showing a run ---
 
 
-def _failures(journal: Journal, members: Sequence[Crate]) -> int:
-    states = [journal.done[crate.name].state for crate in members if crate.name in journal.done]
-    return states.count(State.CHECKS_FAILED)
+def _go(run: Run[Job], *, as_json: bool) -> Result:
+    """Run a command, show each crate as it is done, and the summary."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    is_shown = console.is_terminal and not as_json
+    bars = Progress(*columns, console=console, disable=not is_shown, redirect_stdout=sys.stdout.isatty())
+    with bars as progress:
+        bar = progress.add_task(run.command, total=len(run.manifest.crates))
+
+        def show(one: Outcome) -> None:
+            if not as_json:
+                print(f"{one.state:17} {one.crate}  {one.detail}".rstrip(), flush=True)
+            progress.advance(bar)
+
+        result = run.go(show, lambda count: progress.advance(bar, count))
+    _sum_up(run.command, result, as_json=as_json)
+    if result.stopped:
+        raise typer.Exit(STOPPED)
+    return result
 
 
-def _not_reached(crate: Crate, stopped: str) -> Outcome:
-    return Outcome(crate.name, State.NOT_REACHED, stopped)
+def _sum_up(command: str, result: Result, *, as_json: bool) -> None:
+    counts = Counter(str(one.state) for one in result.crates)
+    if as_json:
+        content = {"command": command, "summary": counts, "crates": [one.as_dict() for one in result.crates]}
+        typer.echo(json.dumps(content, indent=1))
+        return
+    summary = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    total = len(result.crates)
+    typer.echo(f"\n{total} {'crate' if total == 1 else 'crates'}: {summary or 'none'}")
+    if result.stopped:
+        typer.echo(result.stopped, err=True)
 
 
-def _end(found: Sequence[Outcome]) -> None:
-    if any(one.state.needs_a_person for one in found):
+def _end(result: Result) -> None:
+    if result.needs_a_person:
         raise typer.Exit(NEEDS_WORK)
 
 
@@ -165,18 +109,17 @@ def init(
         Path, typer.Argument(help="A folder of clones, or a CSV file with a column `name`.", exists=True)
     ],
     *,
-    template: Annotated[str, typer.Option(help="The address of the template, as crates are to record it.")],
+    template: Annotated[str, typer.Option(help="The address of the template, which crates record.")],
     manifest: ManifestPath = MANIFEST,
 ) -> None:
-    """Write a manifest of what there is."""
-    with _explained():
-        if manifest.exists():
-            raise ManifestError(f"{manifest} is there already: delete it, or name another by --manifest")
-        rows = inventory.of_folder(source) if source.is_dir() else inventory.of_csv(source)
-        # The folder is found from where the manifest lies.
-        folder = os.path.relpath(source, manifest.parent) if source.is_dir() else "."
-        manifest.write_text(inventory.manifest_text(template, folder, rows), encoding="utf-8")
-        read = read_manifest(manifest)
+    """Write a manifest of the crates in a folder or a list."""
+    if manifest.exists():
+        raise ManifestError(f"{manifest} exists; delete it, or name another file by --manifest")
+    rows = inventory.of_folder(source) if source.is_dir() else inventory.of_csv(source)
+    # The folder is relative to the manifest.
+    folder = os.path.relpath(source, manifest.parent) if source.is_dir() else "."
+    manifest.write_text(inventory.manifest_text(template, folder, rows), encoding="utf-8")
+    read = read_manifest(manifest)
     typer.echo(f"{manifest} has {len(read.crates)} crates in {len(read.rings)} rings.")
 
 
@@ -192,29 +135,34 @@ def bootstrap(  # noqa: PLR0913  Typer makes an option of each.
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Make the crates that do not exist, and adopt those that do."""
-    with _explained():
-        fleet = _read(manifest, ring, shard)
-        release = templates.target_of(fleet, to)
-        bootstrapping.require_answers_that_apply(fleet, release)
-        wanted = bootstrapping.Wanted(fleet.template, release, push, dry_run)
-        name = "bootstrap-trial" if dry_run else "bootstrap"
-        options = {"release": release, "push": push}
-        found = Run(fleet, name, jobs, as_json).go(options, bootstrapping.bootstrap, lambda _: wanted)
-    _end(found)
+    """Create the crates that do not exist, and adopt those that do."""
+    fleet = _read(manifest, ring, shard)
+    release = templates.target_of(fleet, to, templates.refresh(fleet, ()))
+    bootstrapping.require_answers_that_apply(fleet, release)
+    wanted = bootstrapping.Wanted(fleet.template, release, push, dry_run)
+    name = "bootstrap-trial" if dry_run else "bootstrap"
+    options = {"release": release, "push": push}
+    _end(_go(Run(fleet, name, options, bootstrapping.bootstrap, lambda _: wanted, jobs), as_json=as_json))
 
 
 @contextmanager
-def _look(fleet: Manifest, to: str | None, template: Path | None) -> Iterator[look.Wanted]:
-    """What to look for; a template's checkout is there as a release meanwhile."""
-    templates.refresh(fleet.crates)
+def _inspected(fleet: Manifest, to: str | None, template: Path | None) -> Iterator[inspection.Wanted]:
+    """Give what to inspect; a checkout of the template is a release meanwhile."""
+    unreachable = templates.refresh(fleet, fleet.crates)
     if template is None:
-        yield look.Wanted(templates.target_of(fleet, to))
+        target = templates.target_of(fleet, to, unreachable)
+        yield inspection.Wanted(target, unreachable=unreachable)
     elif to is not None:
-        yield look.Wanted(to, str(template.resolve()))
+        yield inspection.Wanted(to, str(template.resolve()), unreachable=unreachable)
     else:
         with templates.checkout_as_release(template.resolve()) as (address, commit):
-            yield look.Wanted(commit, address, label=str(template))
+            yield inspection.Wanted(commit, address, label=str(template), unreachable=unreachable)
+
+
+def _inspect(command: str, fleet: Manifest, wanted: inspection.Wanted, jobs: int, *, as_json: bool) -> Result:
+    options: dict[str, Any] = vars(wanted)
+    run = Run(fleet, command, options, inspection.inspect, lambda _: wanted, jobs, resumes=False)
+    return _go(run, as_json=as_json)
 
 
 @application.command()
@@ -228,13 +176,11 @@ def plan(  # noqa: PLR0913
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Say what an update would do: how far behind, which files, which conflicts. Changes nothing."""
-    with _explained():
-        fleet = _read(manifest, ring, shard)
-        with _look(fleet, to, template) as asked:
-            wanted = replace(asked, drift=False)
-            found = Run(fleet, "plan", jobs, as_json, resumes=False).go(vars(wanted), look.look, lambda _: wanted)
-    _end(found)
+    """Print what an update would do to the commit that is checked out: files, conflicts. Changes nothing."""
+    fleet = _read(manifest, ring, shard)
+    with _inspected(fleet, to, template) as wanted:
+        result = _inspect("plan", fleet, replace(wanted, drift=False), jobs, as_json=as_json)
+    _end(result)
 
 
 @application.command()
@@ -246,13 +192,10 @@ def drift(
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Compare each crate with its release, in what the template owns. Changes nothing."""
-    with _explained():
-        fleet = _read(manifest, ring, shard)
-        templates.refresh(fleet.crates)
-        wanted = look.Wanted("", plan=False)
-        found = Run(fleet, "drift", jobs, as_json, resumes=False).go(vars(wanted), look.look, lambda _: wanted)
-    _end(found)
+    """Compare the files of each crate with its release, in what the template owns. Changes nothing."""
+    fleet = _read(manifest, ring, shard)
+    wanted = inspection.Wanted("", plan=False, unreachable=templates.refresh(fleet, fleet.crates))
+    _end(_inspect("drift", fleet, wanted, jobs, as_json=as_json))
 
 
 @application.command()
@@ -265,69 +208,62 @@ def update(  # noqa: PLR0913
     dry_run: DryRun = False,
     push: Push = False,
     one: Annotated[
-        bool, typer.Option("--one", help="Only the crate in this folder, in its checkout, without a manifest.")
+        bool, typer.Option("--one", help="Only the crate in this folder, in its working tree, without a manifest.")
     ] = False,
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Bring crates to a release, each on the branch copier-fast-rust/vX.Y.Z of its clone."""
+    """Update crates to a release, each on the branch copier-fast-rust/vX.Y.Z of its clone."""
     if one:
         if ring or shard or push:
-            typer.echo("error: --one is about this folder alone: leave out --ring, --shard and --push", err=True)
-            raise typer.Exit(COULD_NOT)
+            raise ManifestError("--one is for this folder alone; leave out --ring, --shard and --push")
         outcome = updating.update_here(Path(), to, dry_run=dry_run)
         typer.echo(json.dumps(outcome.as_dict()) if as_json else f"{outcome.state}: {outcome.detail}".rstrip(": "))
         raise typer.Exit(int(outcome.state.needs_a_person))
-    with _explained():
-        fleet = _read(manifest, ring, shard)
-        if shard and not ring and len(fleet.rings) > 1:
-            raise ManifestError("a shard does not know how a ring fares in the others: name one ring, too, by --ring")
-        target = templates.target_of(fleet, to)
-        logs = fleet.state_folder / "logs"
+    fleet = _read(manifest, ring, shard)
+    if shard and not ring and len(fleet.rings) > 1:
+        raise ManifestError("a shard cannot see whether a ring was stopped in another shard; name a ring by --ring")
+    unreachable = templates.refresh(fleet, fleet.crates)
+    target = templates.target_of(fleet, to, unreachable)
+    logs = fleet.state_folder / "logs"
 
-        def job_of(name: str) -> updating.Wanted:
-            settings = fleet.rings[name]
-            return updating.Wanted(target, tuple(settings.checks), settings.max_minutes, logs, push, dry_run)
+    def job_of(name: str) -> updating.Wanted:
+        settings = fleet.rings[name]
+        checks = Checks(tuple(settings.checks), settings.max_minutes, logs)
+        return updating.Wanted(target, checks, push, dry_run, unreachable)
 
-        name = "update-trial" if dry_run else "update"
-        found = Run(fleet, name, jobs, as_json).go({"target": target, "push": push}, updating.update, job_of)
-    _end(found)
+    name = "update-trial" if dry_run else "update"
+    _end(_go(Run(fleet, name, {"target": target, "push": push}, updating.update, job_of, jobs), as_json=as_json))
 
 
 @application.command()
 def report(  # noqa: PLR0913
     reports: Annotated[list[Path] | None, typer.Argument(help="With --merge: the fleet.json of each shard.")] = None,
     *,
-    merge: Annotated[bool, typer.Option("--merge", help="Join the reports of shards.")] = False,
-    out: Annotated[Path, typer.Option("--out", help="Where fleet.json, fleet.md and fleet.html go.")] = Path(),
+    merge: Annotated[bool, typer.Option("--merge", help="Merge the reports of shards.")] = False,
+    out: Annotated[Path, typer.Option("--out", help="The folder for fleet.json, fleet.md and fleet.html.")] = Path(),
     manifest: ManifestPath = MANIFEST,
     to: To = None,
     template: OtherTemplate = None,
     shard: Shard = None,
     jobs: Jobs = JOBS,
 ) -> None:
-    """Write what is so as JSON, as Markdown, and as a page for the browser."""
-    with _explained():
-        if merge != bool(reports):
-            raise ManifestError("type the fleet.json of each shard after --merge, or neither")
-        if reports:
-            made = reporting.merged([reporting.read_report(path) for path in reports])
-        else:
-            fleet = _read(manifest, None, shard)
-            with _look(fleet, to, template) as wanted:
-                found = Run(fleet, "report", jobs, as_json=False, resumes=False).go(
-                    vars(wanted), look.look, lambda _: wanted
-                )
-            today = datetime.now(UTC).strftime("%Y-%m-%d")
-            made = reporting.Report(
-                wanted.label or wanted.target, today, tuple(found), read_shard(shard) if shard else None
-            )
-        for file in reporting.write_report(made, out):
-            typer.echo(file)
+    """Write the state of all crates as JSON, as Markdown, and as a page for the browser."""
+    if merge != bool(reports):
+        raise ManifestError("--merge and the fleet.json of each shard go together: use both, or neither")
+    if reports:
+        written = merged([read_report(path) for path in reports])
+    else:
+        fleet = _read(manifest, None, shard)
+        with _inspected(fleet, to, template) as wanted:
+            result = _inspect("report", fleet, wanted, jobs, as_json=False)
+        today = datetime.now(UTC).strftime("%Y-%m-%d")
+        written = Report(wanted.name, today, result.crates, read_shard(shard) if shard else None)
+    for file in write_report(written, out):
+        typer.echo(file)
 
 
 @application.command("renovate")
 def renovate_preset(*, manifest: ManifestPath = MANIFEST) -> None:
     """Print a preset for Renovate: when it may update which repository."""
-    with _explained():
-        typer.echo(json.dumps(renovate.preset(_read(manifest)), indent=2))
+    typer.echo(json.dumps(renovate.preset(_read(manifest)), indent=2))

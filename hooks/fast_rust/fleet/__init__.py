@@ -1,1 +1,1 @@
-"""Many crates at once: a manifest of them, and what can be done to all."""
+"""Commands for many crates, which a manifest lists."""

@@ -1,4 +1,4 @@
-"""Making the crates of a manifest that do not exist, and adopting those that do."""
+"""Creating the crates of a manifest that do not exist, and adopting those that do."""
 
 import json
 import shutil
@@ -10,23 +10,24 @@ from typing import Any
 
 import yaml
 
+from fast_rust import git
 from fast_rust.adopt import adoption as adopt
-from fast_rust.answers import ANSWERS_FILE, Answers, answers_file
+from fast_rust.answers import ANSWERS_FILE, Answers, answers_file, with_source
 from fast_rust.errors import FastRustError
 from fast_rust.fleet.manifest import Crate, Manifest, ManifestError
 from fast_rust.fleet.outcome import Outcome, State, failed
-from fast_rust.fleet.repositories import git, is_commit
 from fast_rust.fleet.workers import Task
 from fast_rust.git import GitError
 from fast_rust.owned import IDENTITY
-from fast_rust.rendering import RenderingError, render
+from fast_rust.releases import open_repository
+from fast_rust.rendering import RenderingError, questions_asked, render
 
 MAIN = "main"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """From which template and release, as Copier is to record them, and whether to push what is new."""
+    """The template's address and release, as crates record them, and whether to push new repositories."""
 
     template: str
     release: str
@@ -35,11 +36,11 @@ class Wanted:
 
 
 class RefusedError(FastRustError):
-    """Answers that the template does not ask of such a crate."""
+    """Answers to questions that the template does not ask for such a crate."""
 
 
 def bootstrap(task: Task[Wanted]) -> list[Outcome]:
-    """See to it that the crates of a repository exist, and were made from the template or adopted."""
+    """Create the crates of a repository that do not exist, and adopt those that the template did not create."""
     outcomes = []
     for crate in task.crates:
         if crate.freeze:
@@ -58,39 +59,43 @@ def _bootstrap(crate: Crate, wanted: Wanted) -> Outcome:
         return _start(crate, wanted, facts)
     if not crate.repository.exists():
         if wanted.dry_run:
-            return Outcome(crate.name, State.WOULD_BE_MADE, f"cloned from {crate.url}", facts)
+            return Outcome(crate.name, State.PLANNED, f"clone {crate.url}", facts)
         _clone(crate)
     if not (crate.repository / ".git").exists():
-        raise GitError(f"{crate.repository} is there, and is no git repository: `git init`, and commit all")
-    if not is_commit(crate.repository, "HEAD"):
+        raise GitError(f"{crate.repository} is not a git repository; run `git init` in it, and commit all files")
+    if not git.is_commit(crate.repository, "HEAD"):
         _require_empty(crate.repository)
         return _start(crate, wanted, facts)
     if answers_file(crate.folder).is_file():
-        return Outcome(crate.name, State.THERE, _push(crate, wanted), facts)
+        return _with_push(crate, wanted, Outcome(crate.name, State.EXISTS, "", facts))
     if not (crate.folder / "Cargo.toml").is_file():
-        message = "a further crate of a repository is made by hand, since its workspace has to name it: docs/create.md"
+        message = (
+            "a further crate of a repository is created by hand, since its workspace has to list it: docs/create.md"
+        )
         return Outcome(crate.name, State.SKIPPED, message, facts)
     return _adopt(crate, wanted, facts)
 
 
 def _require_empty(repository: Path) -> None:
-    """Where HEAD is no commit, only a clone of an empty remote may be exchanged for a new crate.
+    """Check that a repository without a commit at HEAD is empty: only that is replaced by a new crate.
 
-    Raises GitError where git cannot read the repository, or there is work in it.
+    Raises GitError where git cannot read the repository, or it has work.
     """
-    if branches := git(repository, "for-each-ref", "--format=%(refname:short)").split():
-        raise GitError(f"{repository} has {branches[0]}, and none of it is checked out: `git switch` to a branch")
+    if branches := git.text(repository, "for-each-ref", "--format=%(refname:short)").split():
+        raise GitError(f"{repository} has {branches[0]}, and no branch is checked out; run `git switch` to a branch")
     if any(path.name != ".git" for path in repository.iterdir()):
-        raise GitError(f"{repository} has files and no commit: commit them, then it is adopted; or delete them")
+        raise GitError(f"{repository} has files and no commit; commit them to adopt the crate, or delete them")
 
+
+# --- Answers ---
 
 _not_asked: dict[str, frozenset[str]] = {}
 
 
 def asked(crate: Crate, wanted: Wanted) -> dict[str, Any]:
-    """The answers of a crate that the template asks for; crates of the same choices are looked at once.
+    """Return the answers of a crate that the template asks for; crates with the same choices are asked about once.
 
-    Raises RefusedError where an answer of the crate's own is not asked, RenderingError where one is not valid.
+    Raises RefusedError where an answer in the crate's row is not asked, RenderingError where one is not valid.
     """
     choices = sorted((name, answer) for name, answer in crate.given.items() if name not in IDENTITY)
     key = json.dumps([wanted.template, wanted.release, choices, sorted(crate.answers)])
@@ -100,107 +105,147 @@ def asked(crate: Crate, wanted: Wanted) -> dict[str, Any]:
 
 
 def _find_not_asked(crate: Crate, wanted: Wanted) -> frozenset[str]:
-    """The answers that do not apply, by Copier itself: it does not record them."""
-    # Nothing but the file of answers is rendered, which is quick.
-    from copier import run_copy  # noqa: PLC0415
-
+    """Return the answers that do not apply, by Copier itself: it does not record them."""
+    # Other crates with the same choices have other names.
+    data = {**crate.given, "crate_name": IDENTITY["crate_name"]}
+    source = str(open_repository(wanted.template).folder)
     with TemporaryDirectory(prefix="fast-rust-") as folder:
-        try:
-            run_copy(
-                wanted.template,
-                Path(folder) / crate.name,
-                # What a crate is called is a matter of its own, and of others than those that are made here.
-                data={**crate.given, "crate_name": IDENTITY["crate_name"]},
-                vcs_ref=wanted.release,
-                defaults=True,
-                quiet=True,
-                exclude=["*", f"!/{ANSWERS_FILE}"],
-            )
-        except ValueError as error:
-            raise RenderingError(str(error).strip().splitlines()[-1]) from error
-        recorded = yaml.safe_load((Path(folder) / crate.name / ANSWERS_FILE).read_text(encoding="utf-8"))
+        recorded = yaml.safe_load(questions_asked(source, wanted.release, data, Path(folder) / crate.name))
     if refused := [name for name in crate.answers if name not in recorded]:
         choice = ", ".join(f"{name} {recorded[name]}" for name in ("kind", "place") if name in recorded)
-        raise RefusedError(f"the template does not ask {', '.join(refused)} of it ({choice}): take that out")
+        names = ", ".join(refused)
+        raise RefusedError(f"the template does not ask for {names} in such a crate ({choice}); delete {names}")
     return frozenset(crate.given.keys() - recorded.keys())
 
 
 def require_answers_that_apply(manifest: Manifest, release: str) -> None:
-    """Refuse the manifest where answers do not apply to a crate; crates of the same choices are asked about once.
+    """Check the answers of all crates of a manifest; crates with the same choices are checked once.
 
-    Raises ManifestError.
+    Raises ManifestError with a line for each crate whose answers do not apply.
     """
     wanted = Wanted(manifest.template, release, push=False, dry_run=True)
-    faults = []
+    errors = []
     for crate in manifest.crates:
         try:
             if crate.freeze or answers_file(crate.folder).is_file():
                 continue
             asked(crate, wanted)
         except OSError:
-            # What cannot be read is said of the crate by who works on it.
+            # The worker of the crate reports it.
             continue
         except (RefusedError, RenderingError) as error:
-            faults.append(f"{manifest.path}:{crate.line}: crates.{crate.name}.answers: {error}")
-    if faults:
-        raise ManifestError("\n".join(faults))
+            errors.append(f"{manifest.path}:{crate.line}: crates.{crate.name}.answers: {error}")
+    if errors:
+        raise ManifestError("\n".join(errors))
+
+
+# --- New repositories ---
 
 
 def _start(crate: Crate, wanted: Wanted, facts: Mapping[str, Any]) -> Outcome:
     choices = asked(crate, wanted)
     if crate.subdirectory != ".":
-        message = "the repository is not there: give its root a row, and make this crate by hand: docs/create.md"
+        message = "its repository does not exist; add a row for the root, and create this crate by hand: docs/create.md"
         return Outcome(crate.name, State.SKIPPED, message, facts)
     if wanted.dry_run:
-        return Outcome(crate.name, State.WOULD_BE_MADE, f"from {wanted.release}", facts)
-    # Made beside, and put in place as a whole; what a run that was killed left there is of no use.
+        return Outcome(crate.name, State.PLANNED, f"create from {wanted.release}", facts)
+    # Created next to the folder, and renamed atomically; what a killed run left there is deleted.
     part, old = (crate.repository.with_name(f".{crate.repository.name}.{end}") for end in ("part", "old"))
     shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
-    part.mkdir(parents=True)
-    cloned = crate.repository / ".git"
-    if cloned.exists():
-        shutil.copytree(cloned, part / ".git")
-    else:
-        git(part, "init", "--quiet", f"--initial-branch={MAIN}")
-        if crate.url:
-            git(part, "remote", "add", "origin", crate.url)
-    render(Answers(wanted.template, wanted.release, choices), part)
-    git(part, "add", "--all", "--force")
-    git(part, "commit", "--quiet", "--message", f"Start from copier-fast-rust {wanted.release}")
-    if cloned.exists():
+    try:
+        part.mkdir(parents=True)
+        _create(crate, wanted, choices, part)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    if crate.repository.exists():
         crate.repository.rename(old)
     part.rename(crate.repository)
     shutil.rmtree(old, ignore_errors=True)
-    return Outcome(crate.name, State.CREATED, "; ".join(filter(None, [wanted.release, _push(crate, wanted)])), facts)
+    return _with_push(crate, wanted, Outcome(crate.name, State.CREATED, wanted.release, facts))
+
+
+def _create(crate: Crate, wanted: Wanted, choices: Mapping[str, Any], part: Path) -> None:
+    """Create the repository of a crate in a folder, with one commit of the user's.
+
+    The files are staged in a clone of ours, so that no hook, filter or ignore rule of the user has an effect on the
+    commit; then git checks them out under the user's configuration.
+    """
+    cloned = crate.repository / ".git"
+    if cloned.exists():
+        shutil.copytree(cloned, part / ".git", symlinks=True)
+    else:
+        git.output(part, *git.NO_HOOKS, "init", "--quiet", f"--initial-branch={MAIN}")
+        if crate.url:
+            git.output(part, "remote", "add", "origin", crate.url)
+    git.require_committer(part)
+    with TemporaryDirectory(prefix="fast-rust-") as folder, git.empty_clone(part, Path(folder).resolve()) as clone:
+        _render(wanted, choices, clone)
+        tree = git.stage_all(clone)
+        git.copy_objects(clone, part, [tree])
+    commit = git.commit_tree(part, tree, [], f"Start from copier-fast-rust {wanted.release}\n")
+    git.output(part, *git.NO_HOOKS, "update-ref", "HEAD", commit)
+    git.output(part, *git.NO_HOOKS, "reset", "--quiet", "--hard")
+    if changed := git.status(part):
+        message = (
+            f"git shows {changed[0][1]} as changed after its checkout; check the filters of your git configuration"
+        )
+        raise GitError(f"{message}; nothing was created")
+
+
+def _render(wanted: Wanted, choices: Mapping[str, Any], folder: Path) -> None:
+    """Render a crate from the template's repository on this machine; its answers record the template's address."""
+    repository = open_repository(wanted.template)
+    with TemporaryDirectory(prefix="fast-rust-") as empty:
+        rendering = render(Answers(str(repository.folder), wanted.release, choices), Path(empty) / "crate")
+        shutil.copytree(Path(empty) / "crate", folder, dirs_exist_ok=True, symlinks=True)
+    (folder / ANSWERS_FILE).write_bytes(with_source(rendering[ANSWERS_FILE], wanted.template))
 
 
 def _clone(crate: Crate) -> None:
     part = crate.repository.with_name(f".{crate.repository.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)
-    git(part.parent, "clone", "--quiet", "--", crate.url, str(part))
+    # `clone.defaultRemoteName` may have another name for the remote.
+    command = ("clone", "--quiet", "--origin=origin", "--", crate.url, str(part))
+    git.output(part.parent, *git.NO_HOOKS, *command, environment=git.patient_env(part.parent))
     part.rename(crate.repository)
 
 
-def _push(crate: Crate, wanted: Wanted) -> str:
-    """Push the first commit where the remote has no branch yet; what was done is returned."""
+def _with_push(crate: Crate, wanted: Wanted, outcome: Outcome) -> Outcome:
+    """Push the first commit where the remote has no branch yet, and return the outcome with what was done."""
     if not wanted.push or not crate.url or wanted.dry_run:
+        return outcome
+    try:
+        detail = _push(crate.repository)
+    except GitError as error:
+        was = "was created" if outcome.state is State.CREATED else "exists"
+        message = f"the crate {was} here, and was not pushed: {error}; run `fast-rust fleet bootstrap --push` again"
+        return Outcome(crate.name, State.ERROR, " ".join(message.split()), outcome.facts)
+    return Outcome(crate.name, outcome.state, "; ".join(filter(None, [outcome.detail, detail])), outcome.facts)
+
+
+def _push(repository: Path) -> str:
+    patient = git.patient_env(repository)
+    if git.output(repository, "ls-remote", "--heads", "origin", environment=patient).strip():
         return ""
-    branch = git(crate.repository, "symbolic-ref", "--short", "HEAD").strip()
-    if git(crate.repository, "ls-remote", "--heads", "origin").strip():
-        return ""
-    git(crate.repository, "push", "--quiet", "--set-upstream", "origin", branch)
+    branch = git.branch_of(repository)
+    ref = f"refs/heads/{branch}"
+    git.output(repository, "push", "--quiet", "--set-upstream", "origin", f"{ref}:{ref}", environment=patient)
     return f"pushed {branch}"
 
 
+# --- Existing crates ---
+
+
 def _adopt(crate: Crate, wanted: Wanted, facts: Mapping[str, Any]) -> Outcome:
-    if is_commit(crate.repository, f"refs/heads/{adopt.BRANCH}"):
-        return Outcome(crate.name, State.THERE, f"branch {adopt.BRANCH} waits for review", facts)
-    # As they would be typed.
+    if git.is_commit(crate.repository, f"refs/heads/{adopt.BRANCH}"):
+        return Outcome(crate.name, State.EXISTS, f"branch {adopt.BRANCH} waits for review", facts)
+    # As a person types them.
     data = {name: str(value).lower() if isinstance(value, bool) else value for name, value in crate.answers.items()}
     plan = adopt.plan(crate.folder, wanted.template, wanted.release, data)
     if wanted.dry_run:
-        return Outcome(crate.name, State.WOULD_BE_MADE, "adopted", facts)
+        return Outcome(crate.name, State.PLANNED, "adopt", facts)
     adopt.apply(plan)
     return Outcome(crate.name, State.ADOPTED, f"on branch {adopt.BRANCH}", facts)

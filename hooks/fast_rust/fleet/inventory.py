@@ -1,6 +1,7 @@
-"""Manifests made from what there is: a folder of clones, or a list."""
+"""Manifests written from a folder of clones, or from a list."""
 
 import csv
+import os
 import re
 from collections.abc import Container, Iterable, Mapping
 from io import StringIO
@@ -11,17 +12,18 @@ from typing import Any
 import tomlkit
 from tomlkit.items import InlineTable
 
+from fast_rust import git
 from fast_rust.answers import answers_file
 from fast_rust.drift.report import crates_below
 from fast_rust.fleet.manifest import ManifestError
-from fast_rust.fleet.repositories import try_git
 
 COLUMNS = ("path", "url", "subdirectory", "ring", "owner", "freeze")
-ROWS_START = "\n# A row a crate. Its folder has its name, unless `path` says another.\n"
+NO_NAME = "the name is missing; write a column `name`, with a name in each line"
+ROWS_START = "\n# A row for each crate. Its folder has its name, unless `path` names another.\n"
 
 
 def of_folder(folder: Path) -> dict[str, dict[str, Any]]:
-    """A row for each crate in the clones of a folder, made from a template or not."""
+    """Return a row for each crate in the clones of a folder, created from a template or not."""
     rows: dict[str, dict[str, Any]] = {}
     for repository in sorted(path for path in folder.iterdir() if (path / ".git").exists()):
         crates = [crate for crate in crates_below(repository) if _is_crate(crate)]
@@ -31,14 +33,14 @@ def of_folder(folder: Path) -> dict[str, dict[str, Any]]:
             row: dict[str, Any] = {} if name == repository.name else {"path": repository.name}
             if below.parts:
                 row["subdirectory"] = below.as_posix()
-            if url := try_git(repository, "remote", "get-url", "origin").stdout.strip():
-                row["url"] = url
+            if url := git.run(repository, "remote", "get-url", "origin").stdout.strip():
+                row["url"] = os.fsdecode(url)
             rows[name] = row
     return rows
 
 
 def _unlike(rows: Container[str], name: str) -> str:
-    """A name that no other row has."""
+    """Return a name that no other row has."""
     numbered = (f"{name}-{number}" for number in count(2))
     return next(one for one in chain([name], numbered) if one not in rows)
 
@@ -52,21 +54,21 @@ def _name(text: str) -> str:
 
 
 def of_csv(path: Path) -> dict[str, dict[str, Any]]:
-    """A row for each line of a list with the column `name`; columns that are not the manifest's are answers.
+    """Return a row for each line of a list with the column `name`; columns that a manifest does not have are answers.
 
-    Raises ManifestError where a name is missing or there twice.
+    Raises ManifestError where a name is missing, or is in two lines.
     """
     rows: dict[str, dict[str, Any]] = {}
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{path} is not UTF-8: save it so") from error
+        raise ManifestError(f"{path} is not UTF-8; save it as UTF-8") from error
     with StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
         for line in reader:
             name = (line.pop("name", None) or "").strip()
             if not name or name in rows:
-                what = f"{name} is there twice" if name else "a column `name` is needed, with a name in each line"
+                what = f"{name} is in two lines; give each crate its own name" if name else NO_NAME
                 raise ManifestError(f"{path}:{reader.line_num}: {what}")
             cells = {
                 str(key): str(value).strip() for key, value in line.items() if key and value and str(value).strip()
@@ -83,7 +85,7 @@ def _typed(cell: str) -> str | bool:
 
 
 def manifest_text(template: str, folder: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """A manifest with these rows, each on one line, and a ring for each that they name."""
+    """Return a manifest with these rows, each on one line, and with each ring that they name."""
     document = tomlkit.document()
     document.add("template", tomlkit.item(template))
     document.add("folder", tomlkit.item(folder))

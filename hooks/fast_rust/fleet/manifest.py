@@ -1,4 +1,4 @@
-"""The manifest of a fleet: which crates there are, where they live, and in which order they are updated."""
+"""The manifest of a fleet: its crates, their repositories, and the order of updates."""
 
 import hashlib
 import re
@@ -25,7 +25,7 @@ ASSIGNMENT = re.compile(rf"\s*({KEY}(?:\s*\.\s*{KEY})*)\s*=")
 
 
 class ManifestError(FastRustError):
-    """What is wrong with a manifest: a line for each fault, with its place and what to type."""
+    """A manifest has errors: the message has a line for each, with its line number and what to write."""
 
 
 class _Strict(BaseModel):
@@ -36,13 +36,13 @@ class Ring(_Strict):
     """Crates that are updated together, before those of the next ring."""
 
     checks: list[Text] = []
-    """A command that has to succeed in an updated crate, by its words."""
+    """The words of a command that has to succeed in each updated crate."""
     max_minutes: Annotated[StrictInt, Field(ge=1)] = 60
-    """How long the checks of a crate may take."""
+    """The time limit for the checks of a crate."""
     max_failures: Annotated[StrictFloat | StrictInt, Field(ge=0, le=1)] = 0.1
-    """The share of its crates that may fail the checks; with more, the ring stops, and those after it."""
+    """The maximum share of its crates that may fail the checks; above it, this ring and those after it stop."""
     schedule: list[Text] = ["at any time"]
-    """When Renovate may open a pull request, in its words."""
+    """When Renovate may open a pull request, as Renovate's `schedule`."""
 
 
 class _Defaults(_Strict):
@@ -81,20 +81,21 @@ class Crate:
     ring: str
     owner: str
     freeze: str
-    """Why no update is to touch it; empty where it may."""
+    """Why no update may touch it; empty where updates may."""
     defaults: Given
-    """Answers for all crates; those that the template does not ask of this one are left out."""
+    """Answers for all crates; those that the template does not ask for in this one are left out."""
     answers: Given
-    """Answers of its own; all of them have to apply."""
+    """Answers of this crate; all of them have to apply."""
     line: int
 
     @property
     def folder(self) -> Path:
+        """Return the folder of the crate."""
         return self.repository / self.subdirectory
 
     @property
     def given(self) -> Given:
-        """All answers, the crate's own before those for all."""
+        """Return all answers; those of the crate override those for all."""
         return {"crate_name": self.name, **self.defaults, **self.answers}
 
 
@@ -110,16 +111,16 @@ class Manifest:
 
     @property
     def state_folder(self) -> Path:
-        """Where runs are noted: all that is written outside the repositories."""
+        """Return the folder of journals and logs: nothing else is written outside the repositories and the cache."""
         return self.path.with_name(f"{self.path.name}.state")
 
     def part(self, *, ring: str | None = None, shard: tuple[int, int] | None = None) -> "Manifest":
-        """The crates of a ring, or of a shard.
+        """Return the crates of a ring, or of a shard.
 
-        Raises ManifestError where there is no such ring.
+        Raises ManifestError where the ring does not exist.
         """
         if ring is not None and ring not in self.rings:
-            raise ManifestError(f"{self.path}: there is no ring {ring}, only {', '.join(self.rings)}")
+            raise ManifestError(f"{self.path}: unknown ring {ring}; expected one of: {', '.join(self.rings)}")
         crates = [crate for crate in self.crates if ring in {None, crate.ring}]
         if shard is not None:
             number, count = shard
@@ -128,35 +129,35 @@ class Manifest:
 
 
 def _share(name: str, count: int) -> int:
-    """The shard of a repository, from 1; it depends on nothing but its name, so other crates may come and go."""
+    """Return the shard of a repository, from 1; it depends on the name alone, so adding crates moves no other."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % count + 1
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest.
 
-    Raises ManifestError where it is not there, or not right.
+    Raises ManifestError where it does not exist, or has errors.
     """
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
     except FileNotFoundError as error:
-        message = f"{path} is not there: `fast-rust fleet init` makes one, `--manifest` names another"
+        message = f"{path} does not exist; run `fast-rust fleet init` to write it, or name another by --manifest"
         raise ManifestError(message) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ManifestError(f"{path}: {error}") from error
     lines = _lines(text)
 
-    def fault(key: Key, what: str) -> str:
+    def error_at(key: Key, what: str) -> str:
         return f"{path}:{_line(lines, key)}: {'.'.join(key) or 'the manifest'}: {what}"
 
     try:
         model = _Content.model_validate(content)
     except ValidationError as error:
-        faults = [fault(_key(one["loc"], content), _said(one["type"], one["msg"])) for one in error.errors()]
-        raise ManifestError("\n".join(dict.fromkeys(faults))) from error
-    if faults := [fault(key, what) for key, what in _faults(model)]:
-        raise ManifestError("\n".join(faults))
+        errors = [error_at(_key(one["loc"], content), _said(one["type"], one["msg"])) for one in error.errors()]
+        raise ManifestError("\n".join(dict.fromkeys(errors))) from error
+    if errors := [error_at(key, what) for key, what in _errors(model)]:
+        raise ManifestError("\n".join(errors))
     base = path.resolve().parent
     rings = model.rings or {ONLY_RING: Ring()}
     crates = tuple(_crate(name, row, model, base, _line(lines, ("crates", name))) for name, row in model.crates.items())
@@ -164,7 +165,7 @@ def read_manifest(path: Path) -> Manifest:
     if template.startswith((".", "~")) or (base / template).is_dir():
         template = str((base / Path(template).expanduser()).resolve())
     if doubles := list(_doubles(crates)):
-        raise ManifestError("\n".join(fault(("crates", one.name), what) for one, what in doubles))
+        raise ManifestError("\n".join(error_at(("crates", one.name), what) for one, what in doubles))
     return Manifest(path.resolve(), template, rings, crates, hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -172,7 +173,7 @@ def _crate(name: str, row: _Row, model: _Content, base: Path, line: int) -> Crat
     ring = row.ring or model.defaults.ring or next(iter(model.rings), ONLY_RING)
     owner = model.defaults.owner if row.owner is None else row.owner
     folder = base / Path(model.folder).expanduser()
-    # As it is written, not where links lead: a link that is exchanged is another repository.
+    # Symlinks are not resolved: one that is replaced is another repository.
     repository = Path(folder / Path(row.path or name).expanduser())
     return Crate(
         name,
@@ -188,8 +189,8 @@ def _crate(name: str, row: _Row, model: _Content, base: Path, line: int) -> Crat
     )
 
 
-def _faults(model: _Content) -> Iterator[tuple[Key, str]]:
-    """What is wrong though it has the right form."""
+def _errors(model: _Content) -> Iterator[tuple[Key, str]]:
+    """Yield the errors that the types do not find."""
     known = list(model.rings) or [ONLY_RING]
     places = [
         (("defaults",), model.defaults.ring),
@@ -197,15 +198,18 @@ def _faults(model: _Content) -> Iterator[tuple[Key, str]]:
     ]
     for place, ring in places:
         if ring is not None and ring not in known:
-            yield (*place, "ring"), f"there is no ring {ring}: write [rings.{ring}], or one of {', '.join(known)}"
+            yield (*place, "ring"), f"unknown ring {ring}; add [rings.{ring}], or use one of: {', '.join(known)}"
     for name, row in model.crates.items():
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-            yield ("crates", name), "a name is letters, digits, dots, hyphens and underscores"
+            yield ("crates", name), "invalid name; use letters, digits, dots, hyphens and underscores"
         part = PurePosixPath(row.subdirectory)
         if part.is_absolute() or ".." in part.parts:
-            yield ("crates", name, "subdirectory"), "it has to be inside the repository, such as crates/reader"
+            yield (
+                ("crates", name, "subdirectory"),
+                "outside the repository; use a path inside it, such as crates/reader",
+            )
         if row.url.startswith("-") or "::" in row.url:
-            yield ("crates", name, "url"), "this is no address of a repository"
+            yield ("crates", name, "url"), "not the address of a repository; use https, ssh or a path"
 
 
 def _doubles(crates: Sequence[Crate]) -> Iterator[tuple[Crate, str]]:
@@ -214,31 +218,31 @@ def _doubles(crates: Sequence[Crate]) -> Iterator[tuple[Crate, str]]:
     for crate in crates:
         first = rings.setdefault(crate.repository, crate)
         if first.ring != crate.ring:
-            yield crate, f"it is in another ring than {first.name}, which lives in the same repository"
+            yield crate, f"{first.name} of the same repository is in ring {first.ring}; use the same ring"
         if crate.folder in seen:
-            yield crate, f"it lives where {seen[crate.folder]} does: give another path or subdirectory"
+            yield crate, f"{seen[crate.folder]} has the same folder; use another path or subdirectory"
         seen[crate.folder] = crate.name
 
 
 def _said(kind: str, message: str) -> str:
-    """What pydantic found, in the words of the manifest."""
+    """Return an error of pydantic in the words of the manifest."""
     match kind:
         case "extra_forbidden":
-            return "there is no such key"
+            return "unknown key; delete it"
         case "missing":
-            return "this key is missing"
+            return "this key is missing; add it"
         case "string_type" | "bool_type":
             return "write a text in quotes, or true or false"
         case "string_pattern_mismatch":
             return "write one line"
         case "string_too_short":
-            return "write something"
+            return "empty; write a text"
         case _:
             return message[0].lower() + message[1:]
 
 
 def _key(place: tuple[str | int, ...], content: object) -> Key:
-    """The key that pydantic means; it adds the names of types where there is a choice of them."""
+    """Return the key of an error of pydantic, which adds the names of types where there are several."""
     key: list[str] = []
     for part in place:
         match content, part:
@@ -253,7 +257,7 @@ def _key(place: tuple[str | int, ...], content: object) -> Key:
 
 
 def _lines(text: str) -> dict[Key, int]:
-    """The line of each table and key; a parser of TOML keeps none."""
+    """Return the line of each table and key, which TOML parsers do not keep."""
     found: dict[Key, int] = {}
     table: Key = ()
     for number, line in enumerate(text.splitlines(), 1):
@@ -275,16 +279,16 @@ def _parts(dotted: str) -> Key:
 
 
 def _line(lines: Mapping[Key, int], key: Key) -> int:
-    """The line of a key, or of what it is written in."""
+    """Return the line of a key, or of the table that it is in."""
     return next((lines[key[:end]] for end in range(len(key), 0, -1) if key[:end] in lines), 1)
 
 
 def read_shard(text: str) -> tuple[int, int]:
-    """A shard as `3/10`.
+    """Read a shard such as `3/10`.
 
-    Raises ManifestError where it is none.
+    Raises ManifestError where it is invalid.
     """
     found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
     if not found or int(found[1]) > int(found[2]):
-        raise ManifestError(f"{text} is no shard: type 1/10 for the first of ten")
+        raise ManifestError(f"invalid shard {text}; use I/N, such as 1/10 for the first of ten")
     return int(found[1]), int(found[2])

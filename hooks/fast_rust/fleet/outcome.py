@@ -1,35 +1,39 @@
-"""What became of a crate: one word, one line for people, and facts for programs."""
+"""What happened to a crate: a state, one line for people, and facts for programs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+# The number of the form in which outcomes are stored, in journals and reports.
+FORM = 2
+
 
 class State(StrEnum):
-    """How it stands with a crate."""
+    """The state of a crate."""
 
     CREATED = "created"
     ADOPTED = "adopted"
-    THERE = "there already"
+    EXISTS = "exists"
     UPDATED = "updated"
-    UP_TO_DATE = "up to date"
+    UP_TO_DATE = "up-to-date"
     BEHIND = "behind"
-    IN_LINE = "in line"
+    AHEAD = "ahead"
+    IN_LINE = "in-line"
     FROZEN = "frozen"
     MISSING = "missing"
-    WOULD_BE_MADE = "would be made"
+    PLANNED = "planned"
     CONFLICT = "conflict"
     DRIFT = "drift"
-    CHECKS_FAILED = "checks failed"
-    CHANGED_BY_OTHERS = "changed by others"
-    NOT_REACHED = "not reached"
+    CHECKS_FAILED = "checks-failed"
+    CHANGED_BY_OTHERS = "changed-by-others"
+    NOT_REACHED = "not-reached"
     SKIPPED = "skipped"
     ERROR = "error"
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether somebody has to do something about it."""
+        """Return whether a person has to act."""
         return self in NEEDS_A_PERSON
 
 
@@ -47,7 +51,7 @@ NEEDS_A_PERSON = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one crate."""
+    """What happened to one crate."""
 
     crate: str
     state: State
@@ -55,14 +59,16 @@ class Outcome:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the outcome as JSON has it."""
         return asdict(self)
 
     @staticmethod
     def from_dict(noted: Mapping[str, Any]) -> "Outcome":
+        """Read an outcome from JSON."""
         return Outcome(noted["crate"], State(noted["state"]), noted["detail"], noted["facts"])
 
 
 def failed(crate: str, error: BaseException) -> Outcome:
-    """The outcome of a crate that could not be dealt with."""
+    """Return the outcome of a crate for which an error ended the work."""
     text = " ".join(str(error).split()) or type(error).__name__
     return Outcome(crate, State.ERROR, text)

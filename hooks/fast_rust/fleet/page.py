@@ -1,4 +1,4 @@
-"""The report as one page that a browser shows without anything else: no script, no file beside it."""
+"""The report of a fleet as one HTML page: no script, no other file."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -32,18 +32,18 @@ th { color: var(--soft); font-weight: 600; white-space: nowrap } tbody tr:nth-ch
 
 
 def page(report: Report) -> str:
-    """The whole page."""
+    """Return the page."""
     crates = len(report.crates)
     sections = [
         f"<h1>Fleet of {crates} {'crate' if crates == 1 else 'crates'}</h1>",
         f"<p>{escape(report.made)}; newest release: {escape(report.target)}</p>",
         _states(report),
         _chart("Releases", "Crates at each release, oldest first", report.releases),
-        _chart("Drift by file", "Crates in which a file is not as its release has it", report.drifted_files),
-        _table("Foreseen conflicts", ("crate", "owner", "files"), report.conflicts),
-        _table("Loosened with a reason", ("crate", "key", "is", "reason"), report.loosened),
+        _chart("Drift by file", "Crates in which a file differs from its release", report.drifted_files),
+        _table("Conflicts of an update", ("crate", "owner", "files"), report.conflicts),
+        _table("Loosened with a reason", ("crate", "key", "value", "reason"), report.loosened),
         _table("Frozen", ("crate", "owner", "reason"), report.frozen),
-        _table("All crates", ("crate", "ring", "owner", "release", "state", "what"), map(_row, report.crates)),
+        _table("All crates", ("crate", "ring", "owner", "release", "state", "detail"), map(_row, report.crates)),
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -60,7 +60,7 @@ def _states(report: Report) -> str:
 
 
 def _tone(state: State) -> str:
-    """What is behind or frozen is neither good nor bad."""
+    """Return the tone of a state: a crate that is behind, ahead or frozen is neither good nor bad."""
     if state.needs_a_person:
         return "bad"
     return "good" if state in {State.IN_LINE, State.UP_TO_DATE} else "open"
@@ -72,11 +72,11 @@ def _row(one: Outcome) -> tuple[str, ...]:
 
 
 def _chart(title: str, meaning: str, counts: Mapping[str, int]) -> str:
-    """Bars, one under the other, each with its name and number as text, so that it can be read aloud."""
+    """Return horizontal bars, each with its name and number as text, for screen readers."""
     if not counts:
         return f"<h2>{title}</h2>\n<p>None.</p>"
     shown = list(counts.items())
-    # Releases go on the newest side, files on the commonest: what is cut off is said.
+    # The newest releases and the most frequent files are shown; the number of the others is below.
     shown = shown[-MOST_BARS:] if title == "Releases" else shown[:MOST_BARS]
     scale = (WIDTH - NAMES - 60) / max(counts.values())
     bars = []

@@ -1,4 +1,4 @@
-"""What Renovate has to know of a fleet: which repository may be updated when."""
+"""A preset for Renovate: when it may update which repository of a fleet."""
 
 import re
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ SCHEMA = "https://docs.renovatebot.com/renovate-schema.json"
 
 
 def preset(manifest: Manifest) -> dict[str, Any]:
-    """A preset for all repositories of a manifest: a rule for each ring, and one for what is frozen."""
+    """Return a preset for all repositories of a manifest: a rule for each ring, and for each frozen crate."""
     return {
         "$schema": SCHEMA,
-        "description": "Updates of the template, ring by ring; made by `fast-rust fleet renovate`.",
+        "description": "Updates of the template, ring by ring; written by `fast-rust fleet renovate`.",
         "packageRules": list(_rules(manifest)),
     }
 
@@ -37,13 +37,13 @@ def _rules(manifest: Manifest) -> Iterator[dict[str, Any]]:
                 "description": f"Frozen: {crate.freeze}",
                 **managers,
                 "matchRepositories": repositories,
-                # The other crates of its repository are not.
+                # The other crates of its repository are not frozen.
                 **({} if crate.subdirectory == "." else {"matchFileNames": [f"{crate.subdirectory}/*"]}),
                 "enabled": False,
             }
 
 
 def _repositories(crates: Iterator[Crate]) -> list[str]:
-    """The names of repositories as their host has them, such as acme/orders."""
+    """Return the names of repositories as their host has them, such as acme/orders."""
     found = [ADDRESS.match(crate.url) for crate in crates]
     return sorted({one[1] for one in found if one})

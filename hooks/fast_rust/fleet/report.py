@@ -1,8 +1,8 @@
-"""A true picture of a fleet, as JSON for programs and as Markdown for people."""
+"""The report of a fleet, with its form as JSON."""
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,47 +11,45 @@ from packaging.version import InvalidVersion, Version
 
 from fast_rust.drift.differences import State as DriftState
 from fast_rust.errors import FastRustError
-from fast_rust.files import replace_file
-from fast_rust.fleet.outcome import Outcome
+from fast_rust.fleet.outcome import FORM, Outcome
 
-FORM = 1
 NOT_KNOWN = "not known"
 
 
 class ReportError(FastRustError):
-    """A file that is no report, or does not go with the others."""
+    """A file that is not a report, or does not belong to the others."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found in each crate, and when."""
+    """The outcome of each crate, and the day of the report."""
 
     target: str
     made: str
     crates: tuple[Outcome, ...]
     shard: tuple[int, int] | None = None
-    """Which share of the fleet it is, of how many."""
+    """The number of the shard, and of all shards."""
 
     @property
     def releases(self) -> dict[str, int]:
-        """How many crates are at each release, oldest first."""
+        """Return the number of crates at each release, oldest first."""
         counts = Counter(str(one.facts.get("release", NOT_KNOWN)) for one in self.crates)
         return dict(sorted(counts.items(), key=lambda pair: _order(pair[0])))
 
     @property
     def states(self) -> dict[str, int]:
-        """How many crates are in each state, the commonest first."""
+        """Return the number of crates in each state, the most frequent first."""
         return dict(Counter(str(one.state) for one in self.crates).most_common())
 
     @property
     def drifted_files(self) -> dict[str, int]:
-        """In how many crates each file drifted, the commonest first."""
+        """Return the number of crates in which each file drifted, the most frequent first."""
         found = [path for one in self.crates for path in {d["path"] for d in _differences(one, loosened=False)}]
         return dict(sorted(Counter(found).items(), key=lambda pair: (-pair[1], pair[0])))
 
     @property
     def loosened(self) -> list[tuple[str, str, str, str]]:
-        """Keys that are loosened with a reason: crate, key, its value, and the reason."""
+        """Return the keys that are loosened with a reason: crate, key, value and reason."""
         return [
             (one.crate, f"{d['path']}: {d['key']}", d["found"], d["reason"])
             for one in self.crates
@@ -60,7 +58,7 @@ class Report:
 
     @property
     def conflicts(self) -> list[tuple[str, str, str]]:
-        """Foreseen conflicts: crate, owner, and the files."""
+        """Return the conflicts that an update would have: crate, owner and files."""
         return [
             (one.crate, str(one.facts.get("owner", "")), ", ".join(files))
             for one in self.crates
@@ -69,12 +67,13 @@ class Report:
 
     @property
     def frozen(self) -> list[tuple[str, str, str]]:
-        """Crates that no update touches: crate, owner, and the reason."""
+        """Return the frozen crates: crate, owner and reason."""
         return [
             (one.crate, str(one.facts["owner"]), str(one.facts["freeze"])) for one in self.crates if _is_frozen(one)
         ]
 
     def as_json(self) -> str:
+        """Return the report for programs, and for a merge."""
         content = {
             "form": FORM,
             "target": self.target,
@@ -102,79 +101,37 @@ def _order(release: str) -> tuple[int, Version, str]:
 
 
 def read_report(path: Path) -> Report:
-    """Read what was written as JSON.
+    """Read a report from its JSON.
 
     Raises ReportError.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["form"] != FORM:
-            raise ReportError(f"{path} was written by another version of fast-rust: make it anew")
+            raise ReportError(f"{path} was written by another version of fast-rust; run `fast-rust fleet report` again")
         crates = tuple(Outcome.from_dict(one) for one in content["crates"])
         shard = content["shard"] and tuple(content["shard"])
         return Report(content["target"], content["made"], crates, shard)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReportError(f"{path} is no report of a fleet: {error}") from error
+        raise ReportError(f"{path} is not a report of a fleet: {error}") from error
 
 
 def merged(reports: Sequence[Report]) -> Report:
-    """The reports of all shards as one.
+    """Merge the reports of all shards.
 
-    Raises ReportError where they are not of one target, one of the shards is not there, or two have the same crate.
+    Raises ReportError where their targets differ, a shard is missing, or two have the same crate.
     """
     if len(targets := {one.target for one in reports}) > 1:
-        raise ReportError(f"these reports are not of one target: {', '.join(sorted(targets))}")
+        raise ReportError(
+            f"these reports have different targets: {', '.join(sorted(targets))}; write them for the same release"
+        )
     shards = {one.shard for one in reports if one.shard}
     expected = {(number, count) for _, count in shards for number in range(1, count + 1)}
     if missing := sorted(expected - shards):
-        raise ReportError("there is no report of shard " + ", ".join(f"{number}/{count}" for number, count in missing))
+        names = ", ".join(f"{number}/{count}" for number, count in missing)
+        raise ReportError(f"the report of shard {names} is missing; add its fleet.json")
     crates = [crate for one in reports for crate in one.crates]
     if doubles := [name for name, times in Counter(crate.crate for crate in crates).items() if times > 1]:
-        raise ReportError(f"{doubles[0]} is in more than one of these reports")
+        raise ReportError(f"{doubles[0]} is in more than one of these reports; use the report of each shard once")
     crates.sort(key=lambda crate: crate.crate)
     return Report(reports[0].target, min(one.made for one in reports), tuple(crates))
-
-
-def markdown(report: Report) -> str:
-    """The report for a pull request, a ticket or a terminal."""
-    parts = [f"# Fleet of {len(report.crates)} crates, {report.made}", f"Newest release: {report.target}."]
-    parts.append(_table(("state", "crates"), report.states.items()))
-    parts += ["## Releases", _table(("release", "crates"), report.releases.items())]
-    sections: list[tuple[str, tuple[str, ...], Iterable[Sequence[object]]]] = [
-        ("Drift by file", ("file", "crates"), report.drifted_files.items()),
-        ("Foreseen conflicts", ("crate", "owner", "files"), report.conflicts),
-        ("Loosened with a reason", ("crate", "key", "is", "reason"), report.loosened),
-        ("Frozen", ("crate", "owner", "reason"), report.frozen),
-    ]
-    for title, heads, found in sections:
-        lines = list(found)
-        parts += [f"## {title}", _table(heads, lines) if lines else "None."]
-    persons = [one for one in report.crates if one.state.needs_a_person]
-    rows = [(one.crate, one.facts.get("owner", ""), one.state, one.detail) for one in persons]
-    parts += ["## For a person to do", _table(("crate", "owner", "state", "what"), rows) if rows else "Nothing."]
-    return "\n\n".join(parts) + "\n"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    # What crates and their owners write is text, never markup.
-    text = " ".join(str(value).split())
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
-
-
-def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write the report in all its forms."""
-    from fast_rust.fleet.page import page  # noqa: PLC0415  It needs this module.
-
-    files = {
-        folder / "fleet.json": report.as_json(),
-        folder / "fleet.md": markdown(report),
-        folder / "fleet.html": page(report),
-    }
-    for file, text in files.items():
-        replace_file(file, text.encode())
-    return list(files)

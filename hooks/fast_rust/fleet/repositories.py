@@ -1,99 +1,109 @@
-"""Git repositories of a fleet, changed so that a run that is killed leaves each as before or as after."""
+"""Git repositories of a fleet, changed atomically: a killed run leaves each as before or as after."""
 
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fast_rust import git as base
-from fast_rust.git import GitError
+from fast_rust import git
+from fast_rust.git import Commit, GitError
 
 OWN = "copier-fast-rust"
 LOCKED_FOR = 120
+TREE = "Fast-Rust-Tree"
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """Run git in a folder under the user's configuration, and return what it prints."""
-    return os.fsdecode(base.output(folder, *arguments))
+def checked_out_branch(repository: Path) -> str:
+    """Return the branch that is checked out: an update begins at its commit.
 
-
-def try_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git in a folder under the user's configuration."""
-    done = base.run(folder, *arguments)
-    return subprocess.CompletedProcess(done.args, done.returncode, os.fsdecode(done.stdout), os.fsdecode(done.stderr))
-
-
-def is_commit(folder: Path, name: str) -> bool:
-    """Whether a repository has a commit of that name."""
-    return try_git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").returncode == 0
-
-
-def branch_at_hand(repository: Path) -> str:
-    """The branch that is checked out: where work on the crate begins.
-
-    Raises GitError where there is none.
+    Raises GitError where there is no commit, or HEAD is detached.
     """
-    git(repository, "rev-parse", "--verify", "HEAD^{commit}")
-    done = try_git(repository, "symbolic-ref", "--quiet", "--short", "HEAD")
-    if done.returncode:
-        raise GitError("HEAD is detached, so it is not known where an update begins: `git switch main`")
-    return done.stdout.strip()
+    try:
+        branch = git.branch_of(repository)
+    except GitError:
+        git.require_commit(repository)
+        raise
+    if branch:
+        return branch
+    raise GitError(f"HEAD of {repository} is detached, so the branch to update is unknown; run `git switch main`")
+
+
+@dataclass
+class Workplace:
+    """A clone of ours in which the commits of a branch are prepared."""
+
+    repository: Path
+    folder: Path
+    base: str
+    """The commit that the work begins from."""
+    commits: list[Commit] = field(default_factory=list)
+
+    def commit(self, path: str, message: str) -> None:
+        """Commit all that has changed below a path, ignored or not; here only, until the branch is published."""
+        tree = git.stage_all(self.folder, path)
+        # The identity and the message of this one are ours: users see the commits that `publish` creates.
+        head = git.commit_tree(self.folder, tree, [git.require_commit(self.folder)], message)
+        git.output(self.folder, "update-ref", "--no-deref", "HEAD", head)
+        self.commits.append(Commit(tree, message))
+
+    def extend_last(self, lines: str) -> None:
+        """Add lines to the message of the last commit."""
+        last = self.commits.pop()
+        self.commits.append(Commit(last.tree, f"{last.message}\n{lines}"))
+
+    def discard(self) -> None:
+        """Discard all that is not committed here."""
+        git.output(self.folder, "reset", "--quiet", "--hard")
+        git.output(self.folder, "clean", "-d", "--force", "--quiet", "-x")
+
+    def publish(self, branch: str, before: str) -> None:
+        """Create the commits with the user's identity and signature, then point a branch at them atomically.
+
+        `before` is the commit of the branch until now, or empty. Raises GitError, and then the branch is as it was.
+        """
+        git.copy_objects(self.folder, self.repository, [one.tree for one in self.commits], [self.base])
+        commit = self.base
+        for one in self.commits:
+            message = f"{one.message}\n{TREE}: {one.tree}\n"
+            commit = git.commit_tree(self.repository, one.tree, [commit], message)
+        git.set_branch(self.repository, branch, commit, before)
 
 
 @contextmanager
-def workplace(repository: Path) -> Iterator[Path]:
-    """A clone of a repository inside its git folder, to work in; the checkout of the repository is not touched.
+def workplace(repository: Path) -> Iterator[Workplace]:
+    """Give a clone of a repository, inside its git folder; the working tree and the index are not touched.
 
-    It shares the objects, has none of the hooks, and is deleted at the end, or by the next run. Until something is
-    fetched from it, nothing has happened. Raises GitError.
+    The clone is deleted at the end, or by the next run. Raises GitError.
     """
     own = _own_folder(repository)
     own.mkdir(exist_ok=True)
     try:
         with FileLock(own / "lock", timeout=LOCKED_FOR):
-            clone = own / "clone"
-            shutil.rmtree(clone, ignore_errors=True)
+            shutil.rmtree(own / "clone", ignore_errors=True)
             _unlock_branches(own.parent)
-            git(repository, "clone", "--quiet", "--shared", "--no-tags", ".", str(clone))
-            for key in ("user.name", "user.email"):
-                if value := try_git(repository, "config", key).stdout.strip():
-                    git(clone, "config", key, value)
-            yield clone
-            shutil.rmtree(clone, ignore_errors=True)
+            base = git.require_commit(repository)
+            with git.scratch_clone(repository, own / "clone", base) as clone:
+                yield Workplace(repository, clone, base)
+            shutil.rmtree(own / "clone", ignore_errors=True)
     except Timeout as error:
-        raise GitError(f"another run is at work in {repository}") from error
+        raise GitError(f"another run works in {repository}; wait for its end, and run the command again") from error
 
 
 def clear(repository: Path) -> None:
-    """Take away the clone of a run that was killed once its branch was there."""
+    """Delete the clone of a run that was killed after it had published its branch."""
     if (clone := _own_folder(repository) / "clone").exists():
         with FileLock(clone.with_name("lock"), timeout=LOCKED_FOR):
             shutil.rmtree(clone, ignore_errors=True)
 
 
 def _own_folder(repository: Path) -> Path:
-    return (repository / git(repository, "rev-parse", "--git-common-dir").strip()).resolve() / OWN
+    return (repository / git.text(repository, "rev-parse", "--git-common-dir")).resolve() / OWN
 
 
 def _unlock_branches(git_folder: Path) -> None:
-    """Take away what a git that was killed has left of the lock of a branch: we hold the lock of all under our name."""
+    """Delete the lock files of branches that a killed git left behind: we hold the lock of all below our name."""
     for lock in (git_folder / "refs" / "heads" / OWN).glob("*.lock"):
         lock.unlink(missing_ok=True)
-
-
-def commit_all(clone: Path, folder: str, message: str) -> None:
-    """Commit what has changed in a folder of a workplace, ignored or not; the message ends with trailers."""
-    git(clone, "add", "--all", "--force", "--", folder)
-    tree = git(clone, "write-tree").strip()
-    git(clone, "commit", "--quiet", "--no-verify", "--message", f"{message}\nFast-Rust-Tree: {tree}")
-
-
-def publish(repository: Path, clone: Path, branch: str) -> None:
-    """Give a repository a branch that a workplace has made: all of it, or nothing."""
-    quiet = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.hooksPath=/dev/null")
-    options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--force")
-    git(repository, *quiet, "fetch", *options, str(clone), f"HEAD:refs/heads/{branch}")

@@ -1,39 +1,56 @@
-"""The template of a fleet: its newest release, and a checkout taken for one."""
+"""The templates of a fleet: fetched once for a run, the newest release, and a checkout taken for a release."""
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fast_rust import git as base
+from fast_rust import git
 from fast_rust.answers import answers_file
 from fast_rust.fleet.manifest import Crate, Manifest
-from fast_rust.fleet.repositories import git
-from fast_rust.git import Config
-from fast_rust.releases import TemplateError, open_repository
+from fast_rust.releases import Repository, TemplateError, open_repository
 
 SOURCE = re.compile(r"^_src_path: *['\"]?([^'\"\n]+)", re.MULTILINE)
 
 
-def target_of(manifest: Manifest, target: str | None) -> str:
-    """The release that crates are to come to: one for the whole run, even if another is published meanwhile.
+def refresh(manifest: Manifest, crates: Iterable[Crate]) -> dict[str, str]:
+    """Fetch each template of a manifest and of crates, once, before workers begin.
+
+    Returns the addresses that could not be fetched, with the reason.
+    """
+    addresses = {found[1].strip() for crate in crates if (found := SOURCE.search(_answers(crate)))}
+    unreachable = {}
+    for address in sorted(addresses | {manifest.template}):
+        try:
+            open_repository(address, refresh=True)
+        except TemplateError as error:
+            unreachable[address] = str(error)
+    return unreachable
+
+
+def target_of(manifest: Manifest, target: str | None, unreachable: Mapping[str, str]) -> str:
+    """Return the release to update to: one for the entire run, even if another one is published meanwhile.
 
     Raises TemplateError where there is none.
     """
-    repository = open_repository(manifest.template, needed=target, refresh=target is None)
-    if target is not None:
-        repository.commit(target)
-        return target
-    return repository.newest(manifest.template)
+    if target is None and manifest.template in unreachable:
+        raise TemplateError(unreachable[manifest.template])
+    repository = open_repository(manifest.template)
+    if target is None:
+        return repository.newest(manifest.template)
+    repository.commit(target)
+    return target
 
 
-def refresh(crates: Iterable[Crate]) -> None:
-    """Fetch each template that crates were made from, once, before workers look at them."""
-    for address in {found[1].strip() for crate in crates if (found := SOURCE.search(_answers(crate)))}:
-        # What cannot be had is said of each crate that needs it.
-        with suppress(TemplateError):
-            open_repository(address, refresh=True)
+def open_fetched(address: str, unreachable: Mapping[str, str]) -> Repository:
+    """Return the repository of a template that the run has fetched; a worker fetches nothing.
+
+    Raises TemplateError where it could not be fetched.
+    """
+    if address in unreachable:
+        raise TemplateError(unreachable[address])
+    return open_repository(address)
 
 
 def _answers(crate: Crate) -> str:
@@ -41,22 +58,27 @@ def _answers(crate: Crate) -> str:
         file = answers_file(crate.folder)
         return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     except OSError:
-        # It is said of the crate by who looks at it.
+        # The worker of the crate reports it.
         return ""
 
 
 @contextmanager
 def checkout_as_release(checkout: Path) -> Iterator[tuple[str, str]]:
-    """A copy of a checkout with all in it committed, whether it is so there or not: its address and its release."""
-    with TemporaryDirectory(prefix="fast-rust-") as folder:
-        copy = Path(folder) / "template"
-        git(checkout, "clone", "--quiet", "--shared", "--no-checkout", ".", str(copy))
-        here = (f"--git-dir={copy / '.git'}", f"--work-tree={checkout}")
-        identity = ("-c", "user.name=fast-rust", "-c", "user.email=fast-rust@localhost")
-        for command in (
-            ("add", "--all"),
-            ("commit", "--quiet", "--no-verify", "--allow-empty", "--message", "As it is in the checkout"),
-        ):
-            base.output(checkout, *identity, *here, *command, config=Config.OURS)
-        git(copy, "reset", "--quiet", "--hard")
-        yield str(copy), git(copy, "rev-parse", "HEAD").strip()
+    """Give a copy of a checkout with all its files committed, whether they are so there or not.
+
+    Gives its address and its commit. Raises GitError.
+    """
+    head, top = git.require_commit(checkout), git.top_of(checkout)
+    with (
+        TemporaryDirectory(prefix="fast-rust-") as folder,
+        git.empty_clone(checkout, Path(folder).resolve() / "template") as copy,
+    ):
+        tags = git.output(checkout, "for-each-ref", "--format=create %(refname) %(objectname)", "refs/tags")
+        git.output(copy, "update-ref", "--stdin", given=tags)
+        git.output(copy, "update-ref", "HEAD", head)
+        git.output(copy, f"--git-dir={copy / '.git'}", f"--work-tree={top}", "add", "--all")
+        tree = git.text(copy, "write-tree")
+        commit = git.commit_tree(copy, tree, [head], "The files of the checkout\n")
+        git.output(copy, "update-ref", "HEAD", commit)
+        git.output(copy, "reset", "--quiet", "--hard")
+        yield str(copy), commit

@@ -1,4 +1,4 @@
-"""Worker processes: Copier changes the folder it stands in, so threads would get in each other's way."""
+"""Worker processes: Copier changes the current folder, so threads would interfere."""
 
 import multiprocessing
 import os
@@ -9,59 +9,53 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from filelock import FileLock, Timeout
-
-from fast_rust.cache import cache_folder
 from fast_rust.fleet.manifest import Crate
 from fast_rust.fleet.outcome import Outcome, failed
-from fast_rust.git import PATIENT_SSH
 
 Job = TypeVar("Job")
-_held: list[FileLock] = []
 
 
 @dataclass(frozen=True)
 class Task(Generic[Job]):
-    """The crates of one repository, which go through one worker, and what is to be done to them."""
+    """The crates of one repository, which one worker takes, and the job to do on them."""
 
     crates: tuple[Crate, ...]
     job: Job
 
 
 def by_repository(crates: Sequence[Crate]) -> list[tuple[Crate, ...]]:
-    """The crates of each repository, in the order of the manifest."""
+    """Return the crates of each repository, in the order of the manifest."""
     found: dict[Path, list[Crate]] = {}
     for crate in crates:
         found.setdefault(crate.repository, []).append(crate)
     return [tuple(group) for group in found.values()]
 
 
-def run(
+def work_on(
     tasks: Sequence[Task[Job]],
     work: Callable[[Task[Job]], list[Outcome]],
     jobs: int,
-    goes_on: Callable[[], bool] = lambda: True,
+    may_continue: Callable[[], bool] = lambda: True,
 ) -> Generator[tuple[Task[Job], list[Outcome]], None, None]:
-    """Do the work in processes, and give each task's outcomes as they come; no task stops the others.
+    """Do the work in processes, and yield each task with its outcomes as they arrive; no task stops the others.
 
-    When a worker dies, for want of memory say, those tasks that may have been the cause are tried again, each alone.
-    Once it does not go on, what has not begun is not begun, and what has is brought to its end.
+    When a worker dies, as where memory runs out, the tasks that may be the cause are tried again, each alone.
+    Once the run may not continue, tasks that have not begun are left, and those that have are completed.
     """
     left = list(tasks)
-    while left and goes_on():
+    while left and may_continue():
         try:
             with _pool(min(jobs, len(left))) as pool:
-                for task, outcomes in _rounds(pool, left, work, jobs, goes_on):
+                for task, outcomes in _rounds(pool, left, work, jobs, may_continue):
                     left.remove(task)
                     yield task, outcomes
         except BrokenProcessPool:
             for task in left[: 2 * jobs]:
-                if not goes_on():
+                if not may_continue():
                     return
                 left.remove(task)
                 yield task, _alone(task, work)
@@ -81,7 +75,7 @@ def _alone(task: Task[Job], work: Callable[[Task[Job]], list[Outcome]]) -> list[
         with _pool(1) as pool:
             return pool.submit(_guarded, work, task).result()
     except BrokenProcessPool:
-        error = RuntimeError("its worker process died: is there memory enough?")
+        error = RuntimeError("its worker process died; check the free memory, or use fewer --jobs")
         return [failed(crate.name, error) for crate in task.crates]
 
 
@@ -90,15 +84,15 @@ def _rounds(
     tasks: Sequence[Task[Job]],
     work: Callable[[Task[Job]], list[Outcome]],
     jobs: int,
-    goes_on: Callable[[], bool],
+    may_continue: Callable[[], bool],
 ) -> Iterator[tuple[Task[Job], list[Outcome]]]:
-    # Few at a time, so that what is asked to stop soon does, and a death has few suspects.
+    # Few at a time, so that a run stops soon, and the death of a worker has few possible causes.
     waiting = iter(list(tasks))
     running: dict[Future[list[Outcome]], Task[Job]] = {}
     while True:
-        while goes_on() and len(running) < 2 * jobs and (task := next(waiting, None)):
+        while may_continue() and len(running) < 2 * jobs and (task := next(waiting, None)):
             running[pool.submit(_guarded, work, task)] = task
-        if not goes_on():
+        if not may_continue():
             running = {future: task for future, task in running.items() if not future.cancel()}
         if not running:
             return
@@ -118,38 +112,13 @@ def _begin() -> None:
     """Make a process a worker."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore")
-    for name in [name for name in os.environ if name.startswith("GIT_") and name in FOREIGN]:
-        del os.environ[name]
-    # A question, or a server that says nothing, would hold up the fleet for ever.
+    # No person answers a question here.
     os.environ["GIT_TERMINAL_PROMPT"] = "0"
-    os.environ.setdefault("GIT_SSH_COMMAND", PATIENT_SSH)
-    os.environ.setdefault("GIT_HTTP_LOW_SPEED_LIMIT", "1000")
-    os.environ.setdefault("GIT_HTTP_LOW_SPEED_TIME", "60")
-    os.environ["COPIER_CACHE_DIR"] = str(_own_folder())
-
-
-# What git sets for a hook; it would lead every command here to that repository.
-FOREIGN = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_COMMON_DIR"}
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever, or meet the run that goes on."""
+    """End the worker when its parent is killed: it would wait for work forever, or run next to the resumed run."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
         os._exit(1)
-
-
-def _own_folder() -> Path:
-    """Copier's mirrors of templates, for this process alone: two that fetch into one destroy it."""
-    folder = cache_folder() / "copier"
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in count(1):
-        lock = FileLock(folder / f"{number}.lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            continue
-        _held.append(lock)
-        break
-    return folder / str(number)

@@ -1,11 +1,12 @@
-"""A form that is filled in is what Copier makes."""
+"""A skeleton that is filled in is what Copier renders."""
 
 from pathlib import Path
 
 import pytest
 
 from fast_rust.answers import Answers
-from fast_rust.fleet.forms import Shelf, form_of
+from fast_rust.fleet.skeletons import Renderings, Source, skeleton_of
+from fast_rust.owned import part_of
 from fast_rust.releases import Repository
 from fast_rust.rendering import render
 from fleet.conftest import OLD
@@ -26,14 +27,15 @@ VARIANTS = [
 @pytest.mark.parametrize("one", VARIANTS, ids=str)
 def test_what_is_filled_in_is_what_copier_makes(one: Variant, two_releases: Path, tmp_path: Path) -> None:
     answers = Answers(str(two_releases), OLD, one.answers)
-    shelf = Shelf()
-    part = shelf.part(Repository(two_releases), answers)
+    renderings = Renderings()
+    part, _ = renderings.part(Source(Repository(two_releases), OLD), answers)
     made = render(answers, tmp_path / "crate")
-    assert "Cargo.toml" in part
-    assert part == {path: made[path] for path in part}
-    assert all(form is not None for form in shelf.forms.values()), "Copier rendered each crate"
+    assert "Cargo.toml" in part.files
+    expected = part_of(Repository(two_releases), OLD, made)
+    assert (part.files, part.starters) == (expected.files, expected.starters)
+    assert all(one.skeletons is not None for one in renderings.prepared.values()), "Copier rendered each crate"
 
 
-def test_an_identity_that_is_written_in_an_unknown_way_makes_no_form() -> None:
-    assert form_of(b'name = "zq-crate-name"') is not None
-    assert form_of(b"ZqCrateName") is None
+def test_an_identity_in_an_unknown_style_makes_no_skeleton() -> None:
+    assert skeleton_of(b'name = "zq-crate-name"') is not None
+    assert skeleton_of(b"ZqCrateName") is None

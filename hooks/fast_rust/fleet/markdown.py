@@ -1,0 +1,36 @@
+"""The report of a fleet as Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+from fast_rust.fleet.report import Report
+
+
+def markdown(report: Report) -> str:
+    """Return the report as Markdown, for a pull request, an issue or a terminal."""
+    parts = [f"# Fleet of {len(report.crates)} crates, {report.made}", f"Newest release: {report.target}."]
+    parts.append(_table(("state", "crates"), report.states.items()))
+    parts += ["## Releases", _table(("release", "crates"), report.releases.items())]
+    sections: list[tuple[str, tuple[str, ...], Iterable[Sequence[object]]]] = [
+        ("Drift by file", ("file", "crates"), report.drifted_files.items()),
+        ("Conflicts of an update", ("crate", "owner", "files"), report.conflicts),
+        ("Loosened with a reason", ("crate", "key", "value", "reason"), report.loosened),
+        ("Frozen", ("crate", "owner", "reason"), report.frozen),
+    ]
+    for title, heads, found in sections:
+        lines = list(found)
+        parts += [f"## {title}", _table(heads, lines) if lines else "None."]
+    persons = [one for one in report.crates if one.state.needs_a_person]
+    rows = [(one.crate, one.facts.get("owner", ""), one.state, one.detail) for one in persons]
+    parts += ["## For a person", _table(("crate", "owner", "state", "detail"), rows) if rows else "None."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    # What crates and their owners write is text, never markup.
+    text = " ".join(str(value).split())
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
