@@ -464,21 +464,27 @@ def signing_flags(repository: Path) -> tuple[str, ...]:
 def require_committer(repository: Path) -> None:
     """Check that a commit can be made here, with the user's identity and signature.
 
-    Raises GitError with git's reason. An object that nothing refers to may stay behind.
+    Raises GitError with git's reason. Nothing is written to the repository.
     """
-    commit_tree(repository, empty_tree(repository), [], "Check the identity and the signature\n")
+    with TemporaryDirectory(prefix="fast-rust-") as objects:
+        elsewhere = {"GIT_OBJECT_DIRECTORY": objects}
+        made = output(repository, "hash-object", "-w", "-t", "tree", "--stdin", given=b"", environment=elsewhere)
+        message = "Check the identity and the signature\n"
+        commit_tree(repository, made.decode().strip(), [], message, environment=elsewhere)
 
 
-def empty_tree(repository: Path) -> str:
-    """Return the object of an empty folder."""
-    return output(repository, "hash-object", "-w", "-t", "tree", "--stdin", given=b"").decode().strip()
-
-
-def commit_tree(repository: Path, tree: str, parents: Iterable[str], message: str) -> str:
+def commit_tree(
+    repository: Path,
+    tree: str,
+    parents: Iterable[str],
+    message: str,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Create a commit with the user's identity and signature, on no branch; no hook runs, no setting edits the message.
 
     Raises GitError with git's reason.
     """
     above = [word for parent in parents for word in ("-p", parent)]
     arguments = ("-c", "i18n.commitEncoding=UTF-8", "commit-tree", *signing_flags(repository), *above, "-F", "-", tree)
-    return output(repository, *arguments, given=message.encode()).decode().strip()
+    return output(repository, *arguments, given=message.encode(), environment=environment).decode().strip()

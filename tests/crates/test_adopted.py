@@ -45,8 +45,8 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
     found = staging.staged(crate)
     assert staged.items() <= found.items()
     assert "| ERR-7 AVOID | staged | `clippy::unwrap_used` (1) |" in done.stdout
-    assert "| OP-2 MUST | held |" in done.stdout
-    assert "still red" not in done.stdout
+    assert "| OP-2 MUST | enforced |" in done.stdout
+    assert "still failing" not in done.stdout
 
     # As the report says.
     for path in ("justfile", ".github/workflows/ci.yml", "rust-toolchain.toml"):
@@ -64,7 +64,7 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
     commit(crate)
     done = run("adopt", "--unstage", crate)
     assert done.exit_code == 0, done.output
-    assert "on        clippy::unwrap_used: 1 when it was staged, 0 now" in done.stdout
+    assert "enabled  clippy::unwrap_used: 1 when it was staged, 0 now" in done.stdout
     # Its own CI file is gone, so the standards' own rules are met, too; the dependency is still not used.
     assert staging.staged(crate) == {"cargo-shear": 1}
     assert not (crate / "rustfmt.toml").exists()

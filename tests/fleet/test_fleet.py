@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fast_rust.adopt import adoption as adopt
+from fast_rust.adopt.staging import Staging
 from fast_rust.drift.report import inspect
 from fast_rust.fleet.bootstrap import Wanted, bootstrap
 from fast_rust.fleet.checks import Checks
@@ -143,7 +144,7 @@ def old_crate(folder: Path) -> Task[Wanted]:
 def test_bootstrap_adopts_a_crate_of_another_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(adopt, "plan", lambda *given, **_: asked.extend(given))
-    monkeypatch.setattr(adopt, "apply", asked.append)
+    monkeypatch.setattr(adopt, "apply", lambda plan: asked.append(plan) or adopt.Result(Staging({}, ()), (), ()))
     [outcome] = bootstrap(old_crate(tmp_path))
     assert outcome.state is State.ADOPTED
     assert asked == [tmp_path / "older", "/template", OLD, {"kind": "lib", "sample": "false"}, None]

@@ -183,8 +183,8 @@ def test_a_given_answer_is_taken_in_place_of_the_inferred_one(tmp_path: Path, ad
     ("given", "message"),
     [
         ("msrv=1.40", "type a version from 1.85"),
-        ("panic=abort", "no question that a lib is asked"),
-        ("sample=true", "is not to be chosen here"),
+        ("panic=abort", "a lib has no question `panic`"),
+        ("sample=true", "has a fixed answer to `sample`"),
         ("kind", "has no value"),
         ("kind=gui", "kind"),
     ],
@@ -420,7 +420,7 @@ def broken_index(crate: Path) -> None:
 
 
 REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "dirty": (dirty, "not everything is committed: commit, or `git stash -u`"),
+    "dirty": (dirty, "not everything is committed (notes.txt); commit, or run `git stash -u`"),
     "branch": (with_branch, f"`git branch --delete --force {BRANCH}`"),
     "no_git": (without_git, "`git init`"),
     "ignored": (ignored_file_of_ours, "git ignores justfile"),
@@ -430,9 +430,9 @@ REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no_toml": (hostile("[package\nname"), "is no valid TOML"),
     "path_in_name": (hostile(PACKAGE.replace("word-counts", "../evil")), "cargo cannot read the crate"),
     "no_version": (hostile('[package]\nname = "Word_Counts"\nedition = "2021"\n'), "type small letters"),
-    "bad_bans": (bad_bans, "clippy.toml cannot be read"),
-    "linked": (linked, "clippy.toml is a link"),
-    "proposed": (proposed_before, "justfile.proposed is there already"),
+    "bad_bans": (bad_bans, "clippy.toml is not valid TOML"),
+    "linked": (linked, "clippy.toml is a symlink"),
+    "proposed": (proposed_before, "justfile.proposed exists"),
     "broken_index": (broken_index, "git status"),
     "package_is_text": (hostile('package = "x"\n'), "cargo cannot read the crate"),
 }
@@ -467,7 +467,7 @@ def test_missing_tools_are_named_before_anything_is_done(
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "ast-grep" else real(name))
     done = run("adopt", crate, "--template", template.repository)
     assert done.exit_code == 2
-    assert "missing, to run the gates: ast-grep" in done.stderr
+    assert "tools of the gates are missing: ast-grep" in done.stderr
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, adopt: Adopt) -> None:

@@ -1,19 +1,16 @@
-"""Bringing a crate that is older than the template under its standards, on a branch of its own."""
+"""Adopting a crate that is older than the template: its standards come on a separate branch."""
 
-import os
 import re
 import shutil
-import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 
 import yaml
-from filelock import FileLock, Timeout
 
 from fast_rust import git
 from fast_rust.adopt import merging, staging
@@ -28,18 +25,16 @@ from fast_rust.answers import (
     require_answers,
 )
 from fast_rust.errors import FastRustError
-from fast_rust.files import as_git_has_it, link_to, replace_file
+from fast_rust.files import as_git_has_it, link_to, replace_file, with_ends_of_lines
+from fast_rust.git import GitError
 from fast_rust.owned import Owned, of_rendering
 from fast_rust.releases import Repository, open_repository
 from fast_rust.rendering import render
 
 BRANCH = "adopt-fast-rust"
-WORKTREE = "fast-rust-adopt-"
-# Beside the working tree, as long as somebody works there.
-LOCK = "fast-rust-adopt.lock"
-# What else a tool reads in place of a file of ours.
+# Other names under which tools read a file of ours.
 ALIASES = {"clippy.toml": (".clippy.toml",), "deny.toml": (".deny.toml", ".cargo/deny.toml")}
-# CI calls the recipes, so it is of no use before they are there.
+# CI calls the recipes, so it needs them.
 NEEDS = {".github/workflows/ci.yml": "justfile"}
 # Gates that come with starters, or with a hot path.
 ABSENT = {"tests", "allocations", "instructions", "clippy::print_stdout", "clippy::print_stderr"}
@@ -47,21 +42,21 @@ FIXED = ("sample", "adopted", "place")
 
 
 class AdoptError(FastRustError):
-    """What stands in the way, and what to type; nothing was changed."""
+    """An adoption that cannot be made; the message says why, what was changed, and what to run."""
 
 
 class Fate(StrEnum):
-    """What adoption does about a file that the template has a part in."""
+    """What an adoption does to a file that the template owns or shares."""
 
     ADDED = "added"
-    THERE = "as it should be"
+    UNCHANGED = "unchanged"
     MERGED = "merged"
     PROPOSED = "proposed"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """An adoption that was thought through, and not begun."""
+    """An adoption that has touched nothing yet."""
 
     crate: Crate
     answers: tuple[Answer, ...]
@@ -70,7 +65,7 @@ class Plan:
     owned: Owned
     fates: Mapping[str, Fate]
     top: Path
-    """The folder of the git repository."""
+    """The top folder of the git repository."""
 
 
 @dataclass(frozen=True)
@@ -79,27 +74,29 @@ class Result:
 
     staging: Staging
     proposed: tuple[str, ...]
-    held: Sequence[tuple[str, str, str]]
-    """For each directive its name, how it is held, and by what."""
+    directives: Sequence[tuple[str, str, str]]
+    """For each directive its name, how it is enforced, and by what."""
+    warning: str = ""
+    """What git said of the switch to the branch, where a hook failed after it."""
 
 
-def plan(folder: Path, template: str, target: str | None, data: Mapping[str, str]) -> Plan:
-    """Think an adoption through.
+def plan(folder: Path, template: str, target: str | None, data: Mapping[str, str], *, refresh: bool = True) -> Plan:
+    """Plan an adoption; with `refresh`, the template is fetched first. Touches nothing.
 
-    Raises AdoptError, CrateError, TemplateError or RenderingError.
+    Raises FastRustError where the crate cannot be adopted.
     """
     crate = read_crate(folder)
     top = _require_clean(crate.folder)
     there = answers_file(crate.folder)
     if there.exists() and not is_of_another_template(there):
-        raise AdoptError(f"{crate.folder} was made from a template, or adopted already: `fast-rust update`")
+        raise AdoptError(f"{there} exists, so the template created or adopted this crate; run `fast-rust update`")
     if crate.is_member and "lints" not in crate.manifest.get("workspace", {}):
-        raise AdoptError(f"its workspace has no standards yet; this adopts all of it: `fast-rust adopt {crate.root}`")
-    repository = open_repository(template, needed=target, refresh=True)
-    newest = repository.newest(template)
-    release = target or newest
+        message = f"the workspace {crate.root} has no [workspace.lints]"
+        raise AdoptError(f"{message}; run `fast-rust adopt {crate.root}` to adopt all its crates")
+    repository = open_repository(template, needed=target, refresh=refresh)
+    release = target or repository.newest(template)
     if "\nadopted:" not in repository.text(release, "copier.yml"):
-        raise AdoptError(f"release {release} of the template cannot adopt a crate: take a newer one by --to")
+        raise AdoptError(f"release {release} of the template cannot adopt a crate; name a newer one by --to")
     answers = _answers(crate, data)
     file = OTHER_ANSWERS_FILE if there.exists() else ANSWERS_FILE
     rendering = _render(repository, template, release, answers, file)
@@ -107,54 +104,61 @@ def plan(folder: Path, template: str, target: str | None, data: Mapping[str, str
     answers = tuple(answer for answer in answers if answer.name in recorded)
     if unused := sorted(data.keys() - recorded.keys()):
         kind = next(answer.value for answer in answers if answer.name == "kind")
-        raise AdoptError(f"`{unused[0]}` is no question that a {kind} is asked: leave out --data {unused[0]}=...")
+        message = f"--data {unused[0]}: a {kind} has no question `{unused[0]}`"
+        raise AdoptError(f"{message}; its questions are: {', '.join(answer.name for answer in answers)}")
     owned = of_rendering(repository, release, rendering)
     fates = _fates(crate, rendering, owned)
     if hidden := sorted(_ignored(crate.folder) & {path for path, fate in fates.items() if fate is not Fate.ADDED}):
-        raise AdoptError(f"git ignores {hidden[0]}, so it could not bring it back: `git add --force {hidden[0]}`")
+        raise AdoptError(f"git ignores {hidden[0]}, so it could not restore it; run `git add --force {hidden[0]}`")
     _require_own_files(crate, fates)
     return Plan(crate, answers, release, rendering, owned, fates, top)
 
 
 def _require_own_files(crate: Crate, fates: Mapping[str, Fate]) -> None:
-    """What is going to be written is in the crate itself, and is nobody's file yet where it is new."""
+    """Check that each file to be written is in the crate itself, and that no proposal exists yet.
+
+    Raises AdoptError.
+    """
     written = [*(package.folder / "Cargo.toml" for package in crate.packages), crate.root / "Cargo.toml"]
     for path, fate in fates.items():
         file = crate.folder / path
         if fate is Fate.PROPOSED:
             file = file.with_name(f"{file.name}.proposed")
             if file.exists():
-                raise AdoptError(f"{file} is there already: give it another name, or delete it")
-        if fate is not Fate.THERE:
+                raise AdoptError(f"{file} exists; rename it, or delete it")
+        if fate is not Fate.UNCHANGED:
             written += [file, *(crate.folder / name for name in ALIASES.get(path, ()))]
     for file in written:
         if link := link_to(file, crate.root):
-            raise AdoptError(f"{link} is a link, so {file.name} may be elsewhere: make it no link")
+            message = f"{link} is a symlink; {file.name} is not written through it"
+            raise AdoptError(f"{message}; replace it with a regular file or folder")
 
 
 def _require_clean(folder: Path) -> Path:
-    """The top of the git repository, if all is committed and the branch is free."""
+    """Return the top folder of the git repository, if all is committed and the branch does not exist.
+
+    Raises GitError or AdoptError.
+    """
     top = _require_committed(folder)
-    if not _git(folder, "rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}").returncode:
-        raise AdoptError(f"there is a branch {BRANCH} already: merge it, or `git branch --delete --force {BRANCH}`")
+    if git.is_commit(top, f"refs/heads/{BRANCH}"):
+        message = f"the branch {BRANCH} exists; merge it, or run `git branch --delete --force {BRANCH}`"
+        raise AdoptError(message)
     return top
 
 
 def _require_committed(folder: Path) -> Path:
-    if _git(folder, "rev-parse", "--verify", "--quiet", "HEAD").returncode:
-        raise AdoptError(f"{folder} is in no git repository with a commit: `git init`, and commit all")
-    status = _git(folder, "--no-optional-locks", "status", "--porcelain", "--untracked-files=all")
-    if status.returncode:
-        raise AdoptError(f"git status: {status.stderr.strip()}")
-    if status.stdout:
-        raise AdoptError("not everything is committed: commit, or `git stash -u`")
-    return Path(_git(folder, "rev-parse", "--show-toplevel").stdout.strip()).resolve()
+    git.require_commit(folder)
+    top = git.top_of(folder)
+    if found := git.status(top):
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise AdoptError(f"not everything is committed ({found[0][1]}{more}); commit, or run `git stash -u`")
+    return top
 
 
 def _answers(crate: Crate, data: Mapping[str, str]) -> tuple[Answer, ...]:
     if fixed := sorted(data.keys() & set(FIXED)):
-        raise AdoptError(f"`{fixed[0]}` is not to be chosen here: leave out --data {fixed[0]}=...")
-    # What it is decides which other questions there are.
+        raise AdoptError(f"--data {fixed[0]}: an adopted crate has a fixed answer to `{fixed[0]}`; leave it out")
+    # The kind decides which other questions apply.
     kind = data.get("kind")
     answers = {answer.name: answer for answer in infer(crate, kind)}
     answers.update({name: Answer(name, value, "--data") for name, value in data.items()})
@@ -167,7 +171,7 @@ def _render(
     choices = {answer.name: answer.value for answer in answers}
     with TemporaryDirectory() as folder:
         rendering = render(Answers(str(repository.folder), release, choices), Path(folder), file)
-    # The mirror here is nobody else's address.
+    # Crates record the template's address, not the mirror on this machine.
     source = yaml.safe_dump({"_src_path": template}, allow_unicode=True, width=1000)
     rendering[file] = re.sub(r"(?m)^_src_path: .*\n", lambda _: source, rendering[file].decode()).encode()
     return rendering
@@ -184,7 +188,7 @@ def _fates(crate: Crate, rendering: Mapping[str, bytes], owned: Owned) -> dict[s
             fates[path] = Fate.ADDED
         else:
             same = file.is_file() and as_git_has_it(file.read_bytes()) == content
-            fates[path] = Fate.THERE if same else Fate.PROPOSED
+            fates[path] = Fate.UNCHANGED if same else Fate.PROPOSED
     for path, needed in NEEDS.items():
         if fates.get(path) is Fate.ADDED and fates.get(needed) is Fate.PROPOSED:
             fates[path] = Fate.PROPOSED
@@ -192,36 +196,74 @@ def _fates(crate: Crate, rendering: Mapping[str, bytes], owned: Owned) -> dict[s
 
 
 def _ignored(folder: Path) -> set[str]:
-    listing = _git(folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard").stdout
-    return set(listing.split("\0"))
+    return set(git.names(folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard"))
 
 
-# --- Doing it ---
+# --- Applying it ---
 
 
 def apply(plan: Plan) -> Result:
-    """Adopt in a working tree beside, commit there, and switch to the branch once all is done.
+    """Adopt in a clone of ours, commit with the user's identity, and switch to the branch once all is done.
 
-    Raises AdoptError where a tool is missing, or git refuses; nothing was changed.
+    Raises FastRustError where a tool is missing, or git refuses; the message says what was changed.
     """
     _require_tools()
+    head = git.require_commit(plan.top)
     relative, root = (folder.relative_to(plan.top) for folder in (plan.crate.folder, plan.crate.root))
-    with _worktree(plan.top) as (tree, target):
-        written = _write(plan, tree / relative, tree / root)
-        result = _stage(tree / root, tree / relative, target)
-        held = tuple(directives((tree / root / "STANDARDS.md").read_text(encoding="utf-8"), result))
-        commit = _commit(plan, tree, tree / root, written)
-    switched = _git(plan.top, "switch", "--quiet", "--no-overwrite-ignore", "--create", BRANCH, commit)
-    if switched.returncode:
-        raise AdoptError(f"git switch: {switched.stderr.strip()}")
-    return Result(result, tuple(path for path, fate in plan.fates.items() if fate is Fate.PROPOSED), held)
+    with _clone(plan.top, head) as (clone, target):
+        written = _write(plan, clone / relative, clone / root)
+        _require_publishable(plan.top, head)
+        result = _stage(clone / root, clone / relative, target)
+        enforced = tuple(directives((clone / root / "STANDARDS.md").read_text(encoding="utf-8"), result))
+        tree = _tree(clone, clone / root, written)
+        git.copy_objects(clone, plan.top, [tree], [head])
+    commit = git.commit_tree(plan.top, tree, [head], _message(plan))
+    git.set_branch(plan.top, BRANCH, commit)
+    warning = _switch(plan.top, commit)
+    proposed = tuple(path for path, fate in plan.fates.items() if fate is Fate.PROPOSED)
+    return Result(result, proposed, enforced, warning)
+
+
+def _require_publishable(top: Path, head: str) -> None:
+    """Check that a commit and the branch can be created, before the gates: they take minutes.
+
+    Raises GitError.
+    """
+    try:
+        git.require_committer(top)
+        git.require_branch(top, BRANCH, head)
+    except GitError as error:
+        raise GitError(f"{error}; nothing was changed") from error
+
+
+def _switch(top: Path, commit: str) -> str:
+    """Switch to the branch under the user's configuration, and return a warning where git failed after that.
+
+    Raises AdoptError where git did not switch.
+    """
+    done = git.run(top, "switch", "--quiet", "--no-overwrite-ignore", BRANCH)
+    if not done.returncode:
+        return ""
+    reason = "; ".join(done.stderr.decode(errors="replace").strip().splitlines()) or "no reason given"
+    has_switched = git.branch_of(top) == BRANCH and git.require_commit(top) == commit
+    changed = git.status(top)
+    if has_switched:
+        state = f"; git shows changes, such as {changed[0][1]}: see `git status`" if changed else ""
+        return f"git switched to {BRANCH}, and a hook failed after that: {reason}{state}"
+    state = (
+        "the working tree has files of an incomplete switch: see `git status`"
+        if changed
+        else "nothing else was changed"
+    )
+    message = f"the branch {BRANCH} has the adoption, and git could not switch to it: {reason}; {state}"
+    raise AdoptError(f"{message}; run `git switch {BRANCH}` once that is fixed")
 
 
 def unstage(folder: Path) -> tuple[dict[str, int], Staging]:
-    """Switch on what the code meets by now, in the crate's own files: nothing is committed.
+    """Enable the gates that the code satisfies by now, in the crate's own files: nothing is committed.
 
-    Gives what was staged before, and what still is. Raises AdoptError where the crate is not as git has it, or a tool
-    is missing.
+    Returns what was staged before, and what still is. Raises FastRustError where not all is committed, or a tool is
+    missing.
     """
     crate = read_crate(folder)
     top = _require_committed(crate.folder)
@@ -231,20 +273,21 @@ def unstage(folder: Path) -> tuple[dict[str, int], Staging]:
     root = crate.root.relative_to(top)
     files = {name: crate.root / name for name in staging.FILES}
     at_first = {name: _content(file) for name, file in files.items()}
-    with _worktree(top) as (tree, target):
-        committed = {name: _content(tree / root / name) for name in files}
-        staging.unstage(tree / root)
-        result = _stage(tree / root, tree / crate.folder.relative_to(top), target)
-        changed = {name: now for name in files if (now := _content(tree / root / name)) != committed[name]}
+    with _clone(top, git.require_commit(top)) as (clone, target):
+        committed = {name: _content(clone / root / name) for name in files}
+        staging.unstage(clone / root)
+        result = _stage(clone / root, clone / crate.folder.relative_to(top), target)
+        changed = {name: now for name in files if (now := _content(clone / root / name)) != committed[name]}
     for name in changed:
         # The gates take minutes, and a file that git ignores is none of theirs.
         if _content(files[name]) != at_first[name] or (committed[name] is None) != (at_first[name] is None):
-            raise AdoptError(f"{files[name]} was changed meanwhile, or git ignores it; nothing was written: commit it")
+            message = f"{files[name]} was changed while the gates ran, or git ignores it; nothing was changed"
+            raise AdoptError(f"{message}; commit it, and run this again")
     for name, content in changed.items():
         if content is None:
             files[name].unlink(missing_ok=True)
         else:
-            replace_file(files[name], content)
+            replace_file(files[name], with_ends_of_lines(as_git_has_it(content), at_first[name] or content))
     return before, result
 
 
@@ -260,51 +303,29 @@ def _stage(root: Path, crate: Path, target: Path) -> Staging:
 
 def _require_tools() -> None:
     if missing := [tool for tool in staging.TOOLS if shutil.which(tool) is None]:
-        message = f"missing, to run the gates: {', '.join(missing)}"
-        raise AdoptError(f"{message}; `cargo install --locked {' '.join(missing)}` installs what is not cargo itself")
+        message = f"tools of the gates are missing: {', '.join(missing)}"
+        raise AdoptError(
+            f"{message}; run `cargo install --locked {' '.join(missing)}`, or rustup for cargo; nothing was changed"
+        )
 
 
 @contextmanager
-def _worktree(top: Path) -> Iterator[tuple[Path, Path]]:
-    """A working tree of the same commit out of the way, and a folder to build into.
-
-    What is killed leaves nothing in the crate's own tree.
-    """
-    _remove_left_over(top)
-    with TemporaryDirectory(prefix=WORKTREE) as base, FileLock(Path(base) / LOCK):
-        tree = Path(base).resolve() / top.name
-        try:
-            made = _git(top, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
-            if made.returncode:
-                raise AdoptError(f"git worktree: {made.stderr.strip()}")
-            yield tree, tree.parent / "target"
-        finally:
-            _git(top, "worktree", "remove", "--force", str(tree))
-
-
-def _remove_left_over(top: Path) -> None:
-    """Take away the working trees of runs that were killed: those with our lock beside them, held by nobody."""
-    listed = _git(top, "worktree", "list", "--porcelain").stdout.splitlines()
-    # The first is the repository itself.
-    for line in [line for line in listed if line.startswith("worktree ")][1:]:
-        tree = Path(line.removeprefix("worktree "))
-        base = tree.parent
-        is_ours = base.name.startswith(WORKTREE) and base.parent == Path(gettempdir()).resolve()
-        if not is_ours or not (base / LOCK).is_file():
-            continue
-        with suppress(Timeout), FileLock(base / LOCK, timeout=0):
-            _git(top, "worktree", "remove", "--force", str(tree))
-            shutil.rmtree(base, ignore_errors=True)
+def _clone(top: Path, commit: str) -> Iterator[tuple[Path, Path]]:
+    """Give a clone of ours outside the crate, and a folder to build into; a killed run leaves nothing in the crate."""
+    with TemporaryDirectory(prefix="fast-rust-adopt-") as base:
+        folder = Path(base).resolve()
+        with git.scratch_clone(top, folder / top.name, commit) as clone:
+            yield clone, folder / "target"
 
 
 def _write(plan: Plan, folder: Path, root: Path) -> list[Path]:
-    """Write what the plan says, and give the files."""
+    """Write the files of a plan, and return them."""
     written = []
     for path, fate in plan.fates.items():
         file = folder / path
         if fate is Fate.MERGED:
             written += _merge(plan, folder, path)
-        elif fate is not Fate.THERE:
+        elif fate is not Fate.UNCHANGED:
             file = file if fate is Fate.ADDED else file.with_name(f"{file.name}.proposed")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(plan.rendering[path])
@@ -340,45 +361,37 @@ def _merge(plan: Plan, folder: Path, path: str) -> list[Path]:
     try:
         merging.rewrite(file, change)
     except ValueError as error:
-        raise AdoptError(f"{path} cannot be read: {error}") from error
+        raise AdoptError(f"{path} is not valid TOML: {error}; fix it; nothing was changed") from error
     return written
 
 
-def _commit(plan: Plan, tree: Path, root: Path, written: list[Path]) -> str:
-    """Commit what was written, and nothing that a tool left behind."""
+def _tree(clone: Path, root: Path, written: list[Path]) -> str:
+    """Return the tree with what was written, and nothing that a tool left behind."""
     candidates = {*written, *(root / name for name in (*staging.FILES, "Cargo.lock"))}
-    is_tracked = {path for path in candidates if _git(tree, "ls-files", "--", str(path)).stdout}
+    tracked = {clone / name for name in git.names(clone, "ls-files", "-z")}
     ours = {path for path in candidates if path.exists() and path.name != "Cargo.lock"}
-    listed = sorted(map(str, is_tracked | ours))
-    for command in (["add", "--force", "--", *listed], ["commit", "--quiet", "--no-verify", "-m", _message(plan)]):
-        done = _git(tree, *command)
-        if done.returncode:
-            raise AdoptError(f"git {command[0]}: {done.stderr.strip()}")
-    return _git(tree, "rev-parse", "HEAD").stdout.strip()
+    listed = sorted(path.relative_to(clone).as_posix() for path in candidates & tracked | ours)
+    git.output(clone, "add", "--all", "--force", "--", *listed)
+    return git.text(clone, "write-tree")
 
 
 def _message(plan: Plan) -> str:
     return (
         f"Adopt the standards of copier-fast-rust {plan.release}\n\n"
-        "No line was taken out. Gates that the code does not meet yet are off, with `staged by adopt` as\n"
-        "the reason and the number of places; `fast-rust adopt --unstage` switches on those that it meets.\n"
+        "No line was deleted. Gates that the code does not satisfy yet are disabled, with `staged by adopt` as\n"
+        "the reason and the number of places; `fast-rust adopt --unstage` enables those that it satisfies.\n"
     )
 
 
-# --- Telling ---
+# --- Directives ---
 
 
 def directives(standards: str, staging: Staging) -> Iterator[tuple[str, str, str]]:
-    """How each directive is held, by the table of STANDARDS.md and what is staged."""
+    """Yield how each directive is enforced, by the table of STANDARDS.md and what is staged."""
     for row in re.findall(r"(?m)^\| ([A-Z]+-\d+ [A-Z]+) \|.*\| ([^|]*) \|[^|]*\|$", standards):
         name, by = row
         gates = re.findall(r"`([^`]+)`", by)
         if off := [f"`{gate}` ({staging.places[gate]})" for gate in gates if gate in staging.places]:
             yield name, "staged", ", ".join(off)
         else:
-            yield name, "held" if set(gates) - ABSENT else "review", by
-
-
-def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    done = git.run(folder, *arguments)
-    return subprocess.CompletedProcess(done.args, done.returncode, os.fsdecode(done.stdout), os.fsdecode(done.stderr))
+            yield name, "enforced" if set(gates) - ABSENT else "review", by

@@ -12,28 +12,30 @@ from fast_rust.adopt.adoption import AdoptError, Fate, Plan, Result
 
 NEEDS_WORK = 1
 NEXT = {
-    "justfile": "move your recipes to local.just under other names, then `git mv -f {0}.proposed {0}`",
-    ".github/workflows/ci.yml": "it runs the recipes of the justfile: once they are in place, move your own jobs, if it"
-    " has any, to a workflow beside it, then `git mv -f {0}.proposed {0}`",
+    "justfile": "move your recipes to local.just under other names, then run `git mv -f {0}.proposed {0}`",
+    ".github/workflows/ci.yml": "it runs the recipes of the justfile: once those are in place, move your own jobs to"
+    " another workflow, then run `git mv -f {0}.proposed {0}`",
 }
 
 
 def command(  # noqa: PLR0913  Typer makes an option of each.
     crate: Annotated[Path, typer.Argument(help="The folder of the crate.", file_okay=False, exists=True)],
     *,
-    template: Annotated[str | None, typer.Option(help="The template's address; by default this program's own.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="The template's address [default: the source of this program].")
+    ] = None,
     to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="The release; the newest by default.")] = None,
     data: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An answer, in place of the inferred one.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An answer that replaces the inferred one.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would do, and change nothing.")] = False,
     unstage: Annotated[
-        bool, typer.Option("--unstage", help="In an adopted crate: switch on the gates that it meets by now.")
+        bool, typer.Option("--unstage", help="In an adopted crate: enable the gates that it satisfies by now.")
     ] = False,
 ) -> None:
-    """Bring an existing crate under the standards, on a branch of its own; no line of yours is lost.
+    """Adopt an existing crate, on a separate branch; no line of yours is lost.
 
-    Exit codes: 0 adopted; 1 adopted, and something is left for people; 2 nothing was changed.
+    Exit codes: 0 adopted; 1 adopted, and something is left for a person; 2 not adopted: the message says why.
     """
     if unstage:
         is_left = _unstage(crate)
@@ -46,27 +48,27 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
 
 
 def own_address() -> str:
-    """The repository that this program was installed from.
+    """Return the repository that this program was installed from.
 
-    Raises AdoptError where that is not known.
+    Raises AdoptError where it is unknown.
     """
     origin = json.loads(distribution("fast-rust").read_text("direct_url.json") or "{}")
     url = str(origin.get("url", "")).removeprefix("file://")
     if not url:
-        raise AdoptError("it is not known where the template is: name its address by --template")
+        raise AdoptError("the address of the template is unknown; name it by --template")
     return url
 
 
 def _pairs(data: list[str]) -> dict[str, str]:
     pairs = [one.partition("=") for one in data]
     if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise AdoptError(f"--data {wrong[0]} has no value: write --data {wrong[0]}=VALUE")
+        raise AdoptError(f"--data {wrong[0]} has no value; write --data {wrong[0]}=VALUE")
     return {name: value for name, _, value in pairs}
 
 
 def _show(plan: Plan) -> None:
     typer.echo(f"Adopting {plan.crate.folder}, release {plan.release}.\n\n## Answers\n")
-    typer.echo("| question | answer | ground |\n| --- | --- | --- |")
+    typer.echo("| question | answer | reason |\n| --- | --- | --- |")
     for answer in plan.answers:
         value = str(answer.value).lower() if isinstance(answer.value, bool) else answer.value
         typer.echo(f"| {answer.name} | {value} | {answer.ground} |")
@@ -76,24 +78,26 @@ def _show(plan: Plan) -> None:
 
 
 def _report(result: Result) -> bool:
-    """Tell what was done, and whether something is left for people."""
+    """Print what was done, and return whether something is left for a person."""
     typer.echo("\n## Directives\n\n| directive | how | by |\n| --- | --- | --- |")
-    for name, how, by in result.held:
+    for name, how, by in result.directives:
         typer.echo(f"| {name} | {how} | {by} |")
-    ways = [how for _, how, _ in result.held]
-    counts = ", ".join(f"{ways.count(way)} {way}" for way in ("held", "staged", "review"))
+    ways = [how for _, how, _ in result.directives]
+    counts = ", ".join(f"{ways.count(way)} {way}" for way in ("enforced", "staged", "review"))
     typer.echo(f"\nOf {len(ways)} directives: {counts}.")
     if result.staging.places:
-        typer.echo("\n## Staged\n\nOff until the code keeps them:\n")
+        typer.echo("\n## Staged\n\nDisabled until the code satisfies them:\n")
         for gate, count in result.staging.places.items():
             typer.echo(f"- {gate}: {count}")
-    typer.echo(f"\n## Next\n\nYou are on the branch {adopt.BRANCH}; `git switch -` brings you back.\n")
+    if result.warning:
+        typer.echo(f"warning: {result.warning}", err=True)
+    typer.echo(f"\n## Next\n\nYou are on the branch {adopt.BRANCH}; `git switch -` returns to the one before.\n")
     for path in result.proposed:
-        how = NEXT.get(path, "compare the two; to take ours `git mv -f {0}.proposed {0}`").format(path)
+        how = NEXT.get(path, "compare the two files; to replace yours, run `git mv -f {0}.proposed {0}`").format(path)
         typer.echo(f"- {path} is only proposed: {how}")
     for what in result.staging.left:
-        typer.echo(f"- still red: {what}")
-    typer.echo("- mend what is staged, one gate at a time, then `fast-rust adopt --unstage .`")
+        typer.echo(f"- still failing: {what}")
+    typer.echo("- fix what is staged, one gate at a time, then run `fast-rust adopt --unstage .`")
     return bool(result.proposed or result.staging.left)
 
 
@@ -101,8 +105,8 @@ def _unstage(crate: Path) -> bool:
     before, staging = adopt.unstage(crate)
     for gate, count in before.items():
         now = staging.places.get(gate, 0)
-        typer.echo(f"{'still off' if now else 'on':9} {gate}: {count} when it was staged, {now} now")
+        typer.echo(f"{'disabled' if now else 'enabled':8} {gate}: {count} when it was staged, {now} now")
     for what in staging.left:
-        typer.echo(f"still red: {what}")
-    typer.echo("Look with `git diff`, and commit." if before else "Nothing is staged.")
+        typer.echo(f"still failing: {what}")
+    typer.echo("Review with `git diff`, and commit." if before else "Nothing is staged.")
     return bool(staging.left)

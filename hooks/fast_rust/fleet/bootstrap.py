@@ -244,8 +244,9 @@ def _adopt(crate: Crate, wanted: Wanted, facts: Mapping[str, Any]) -> Outcome:
         return Outcome(crate.name, State.EXISTS, f"branch {adopt.BRANCH} waits for review", facts)
     # As a person types them.
     data = {name: str(value).lower() if isinstance(value, bool) else value for name, value in crate.answers.items()}
-    plan = adopt.plan(crate.folder, wanted.template, wanted.release, data)
+    plan = adopt.plan(crate.folder, wanted.template, wanted.release, data, refresh=False)
     if wanted.dry_run:
         return Outcome(crate.name, State.PLANNED, "adopt", facts)
-    adopt.apply(plan)
-    return Outcome(crate.name, State.ADOPTED, f"on branch {adopt.BRANCH}", facts)
+    result = adopt.apply(plan)
+    warning = f"; warning: {result.warning}" if result.warning else ""
+    return Outcome(crate.name, State.ADOPTED, f"on branch {adopt.BRANCH}{warning}", facts)
