@@ -156,7 +156,7 @@ def _update_in(work: Workplace, crate: Crate, wanted: Wanted) -> Outcome:
         work.discard()
         # People know the crate by where it is, not by the clone.
         message = str(error).replace(str(work.folder), str(crate.repository))
-        return Outcome(crate.name, State.ERROR, " ".join(message.split()), facts)
+        return Outcome(crate.name, State.ERROR, " ".join(message.split()), _facts(wanted))
 
 
 def _committed(work: Workplace, crate: Crate, planned: Plan, facts: dict[str, Any]) -> Outcome:

@@ -1,0 +1,243 @@
+"""`fleet plan` says what `fleet update` does, file by file, whatever users have done to their crates."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from fleet.conftest import NEW, OLD, Type, change, write_manifest
+from fleet.small import make_crate, make_template, save, snapshot, write
+from template import git
+
+Act: TypeAlias = Callable[[Path], None]
+BRANCH = f"copier-fast-rust/{NEW}"
+
+
+def committed(act: Act) -> Act:
+    def both(crate: Path) -> None:
+        act(crate)
+        save(crate)
+
+    return both
+
+
+def edit(path: str, old: str, new: str) -> Act:
+    return lambda crate: change(crate / path, old, new)
+
+
+def rename(crate: Path) -> None:
+    git(crate, "mv", "justfile", "Recipes")
+
+
+def symlink(path: str, target: str) -> Act:
+    def act(crate: Path) -> None:
+        (crate / path).unlink()
+        (crate / path).symlink_to(target)
+
+    return act
+
+
+def windows(crate: Path) -> None:
+    for path in (one for one in crate.rglob("*") if one.is_file() and ".git" not in one.parts):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def mixed(crate: Path) -> None:
+    file = crate / "justfile"
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n", 3))
+
+
+def folder_in_place(crate: Path) -> None:
+    write(crate, {"news.yml/notes.txt": "mine\n"})
+
+
+def linked_folder(crate: Path) -> None:
+    write(crate, {"real/notes.txt": "mine\n"})
+    (crate / "ci").symlink_to("real")
+
+
+def ignored(crate: Path) -> None:
+    write(crate, {".gitignore": "news.yml\n"})
+    save(crate)
+    write(crate, {"news.yml": "mine: true\n"})
+
+
+def skipped(crate: Path) -> None:
+    git(crate, "update-index", "--skip-worktree", "justfile")
+    (crate / "justfile").unlink()
+
+
+def staged(crate: Path) -> None:
+    change(crate / "justfile", "cargo check", "cargo clippy")
+    git(crate, "add", "justfile")
+
+
+def attributes(crate: Path) -> None:
+    write(crate, {".gitattributes": "* text eol=crlf\nlevel.txt working-tree-encoding=UTF-16LE\n"})
+    (crate / "level.txt").write_bytes("high\n".encode("utf-16-le"))
+    mixed(crate)
+
+
+def unparsable(crate: Path) -> None:
+    """Add the key that the release adds, far from where it does."""
+    change(crate / "clippy.toml", "last = 9", "last = 9\nnewer = 3")
+
+
+def old_answers(crate: Path) -> None:
+    change(crate / ".copier-answers.yml", OLD, NEW)
+
+
+def without_answers(crate: Path) -> None:
+    (crate / ".copier-answers.yml").unlink()
+
+
+def unknown_release(crate: Path) -> None:
+    change(crate / ".copier-answers.yml", OLD, "v9.9.9")
+
+
+def odd_name(crate: Path) -> None:
+    change(crate / ".copier-answers.yml", f"crate_name: {crate.name}", "crate_name: 12")
+
+
+SAME_CHANGE = edit("justfile", "cargo check", "cargo check --all-targets")
+ACTS: dict[str, Act] = {
+    "unchanged": lambda _: None,
+    "edited": committed(edit("justfile", "cargo test", "cargo nextest run")),
+    "conflicting": committed(edit("justfile", "cargo check", "cargo clippy")),
+    "same-change": committed(SAME_CHANGE),
+    "deleted": committed(lambda crate: (crate / "justfile").unlink()),
+    "renamed": committed(rename),
+    "symlinked": committed(symlink("justfile", "src/lib.rs")),
+    "dangling": committed(symlink("clippy.toml", "nowhere")),
+    "windows": committed(windows),
+    "mixed": committed(mixed),
+    "dropped-edited": committed(edit("tools/check.sh", "echo check", "echo checked")),
+    "unparsable": committed(unparsable),
+    "broken-before": committed(lambda crate: write(crate, {"clippy.toml": "= no\nlast = 9\n"})),
+    "binary": committed(lambda crate: (crate / "justfile").write_bytes(b"\0\1\2") and None),
+    "folder-in-place": committed(folder_in_place),
+    "file-above": committed(lambda crate: write(crate, {"ci": "a file\n"})),
+    "linked-folder": committed(linked_folder),
+    "ignored": ignored,
+    "added-before": committed(lambda crate: write(crate, {"news.yml": "mine: true\n"})),
+    "dirty": edit("justfile", "cargo check", "cargo clippy"),
+    "dirty-elsewhere": lambda crate: write(crate, {"notes.txt": "mine\n"}),
+    "dirty-answers": old_answers,
+    "dirty-deleted": lambda crate: (crate / "clippy.toml").unlink(),
+    "staged": staged,
+    "skipped": skipped,
+    "attributes": committed(attributes),
+    "handed-over": committed(edit("handed.txt", "template", "crate")),
+    "identity": committed(edit("Cargo.toml", "Does identity", 'Says \\"hi\\" \\\\ é')),
+    "odd-name": committed(odd_name),
+    "no-answers": committed(without_answers),
+    "unknown-release": committed(unknown_release),
+    "detached": lambda crate: git(crate, "switch", "--quiet", "--detach") and None,
+    "executable": committed(lambda crate: (crate / "justfile").chmod(0o755)),
+}
+EXPECTED = {
+    "edited": ("behind", {"justfile": "changed"}),
+    "conflicting": ("conflict", {"justfile": "conflict"}),
+    "symlinked": ("behind", {"justfile": "kept"}),
+    "dropped-edited": ("behind", {"tools/check.sh": "kept"}),
+    "unchanged": ("behind", {"tools/check.sh": "deleted", "news.yml": "added"}),
+    "unparsable": ("conflict", {"clippy.toml": "conflict"}),
+    "dirty": ("behind", {"justfile": "changed"}),
+    "windows": ("behind", {"justfile": "changed"}),
+    "ignored": ("behind", {"news.yml": "added"}),
+    "folder-in-place": ("error", {}),
+    "linked-folder": ("error", {}),
+    "detached": ("error", {}),
+    "no-answers": ("error", {}),
+    "unknown-release": ("error", {}),
+}
+SAME_STATE = {"behind": "updated"}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_template(tmp_path_factory.mktemp("small") / "template")
+
+
+def test_plan_is_what_update_does(template: Path, fleet: Type, tmp_path: Path) -> None:
+    """For each sort of edit the same state, files, notes and error; and the commit has those files, and no other."""
+    levels = {"refused-answer": "low"}
+    for name in (*ACTS, *levels):
+        make_crate(template, tmp_path / "clones" / name, level=levels.get(name, "high"))
+        ACTS.get(name, lambda _: None)(tmp_path / "clones" / name)
+    write_manifest(tmp_path, template, "".join(f"{name} = {{}}\n" for name in (*ACTS, *levels)))
+    before = {name: snapshot(tmp_path / "clones" / name) for name in ACTS}
+    planned, tried = by_crate(fleet("plan", "--json").stdout), by_crate(fleet("update", "--dry-run", "--json").stdout)
+    assert {name: snapshot(tmp_path / "clones" / name) for name in ACTS} == before
+    done = by_crate(fleet("update", "--json").stdout)
+    for name, plan in planned.items():
+        assert (tried[name]["state"], tried[name]["detail"]) == (done[name]["state"], done[name]["detail"]), name
+        assert SAME_STATE.get(plan["state"], plan["state"]) == done[name]["state"], name
+        assert plan["facts"].get("touches", {}) == done[name]["facts"].get("touches", {}), name
+        if plan["state"] in {"error", "conflict"}:
+            assert done[name]["detail"] in plan["detail"], name
+        if plan["state"] == "behind":
+            assert fates_of(tmp_path / "clones" / name) == without_kept(plan["facts"]["touches"]), name
+            assert set(done[name]["facts"]["notes"]) <= set(plan["facts"]["notes"]), name
+        state, touches = EXPECTED.get(name, (plan["state"], {}))
+        assert plan["state"] == state, (name, plan["detail"])
+        assert touches.items() <= plan["facts"].get("touches", {}).items(), name
+    assert "the release refuses the answer to level" in planned["refused-answer"]["detail"]
+    for name in ("dirty", "staged", "skipped", "ignored", "dirty-deleted"):
+        assert "the working tree differs" in planned[name]["detail"], name
+
+
+def by_crate(output: str) -> dict[str, dict[str, Any]]:
+    return {one["crate"]: one for one in json.loads(output)["crates"]}
+
+
+def fates_of(crate: Path) -> dict[str, str]:
+    """What the commit of an update did to each file, in the words of a plan."""
+    words = git(crate, "diff", "--no-renames", "--name-status", "-z", f"main..{BRANCH}").split("\0")[:-1]
+    names = {"A": "added", "M": "changed", "D": "deleted"}
+    return {path: names[letter] for letter, path in zip(words[::2], words[1::2], strict=True)}
+
+
+def without_kept(touches: dict[str, str]) -> dict[str, str]:
+    return {path: fate for path, fate in touches.items() if fate != "kept"}
+
+
+def test_a_crate_after_the_newest_release_is_ahead(template: Path, fleet: Type, tmp_path: Path) -> None:
+    """In each command it needs no person, and the page and the report show it."""
+    ours = tmp_path / "template"
+    git(tmp_path, "clone", "--quiet", str(template), str(ours))
+    write(ours, {"template/level.txt.jinja": "{{ level }} after\n"})
+    save(ours)
+    describe = git(ours, "describe", "--tags").strip()
+    crate = make_crate(ours, tmp_path / "clones" / "orders", "HEAD", level="high")
+    assert f"_commit: {describe}" in (crate / ".copier-answers.yml").read_text(encoding="utf-8")
+    write_manifest(tmp_path, ours, "orders = {}\n")
+    before = snapshot(crate)
+    for command in ("plan", "update"):
+        done = fleet(command, "--json")
+        [one] = json.loads(done.stdout)["crates"]
+        assert (done.exit_code, one["state"]) == (0, "ahead"), one
+        assert describe in one["detail"]
+        assert f"{describe} is newer than {NEW}" in one["detail"]
+    drifted = fleet("drift", "--json")
+    assert drifted.exit_code == 0, drifted.stdout
+    assert fleet("report").exit_code == 0
+    [one] = json.loads((tmp_path / "fleet.json").read_text(encoding="utf-8"))["crates"]
+    assert (one["state"], one["facts"]["behind"]) == ("ahead", [])
+    assert "| ahead | 1 |" in (tmp_path / "fleet.md").read_text(encoding="utf-8")
+    assert '<b class="open">1</b>ahead' in (tmp_path / "fleet.html").read_text(encoding="utf-8")
+    assert snapshot(crate) == before
+
+
+def test_one_of_a_crate_that_is_ahead_ends_with_success(
+    template: Path, fleet: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = tmp_path / "template"
+    git(tmp_path, "clone", "--quiet", str(template), str(ours))
+    save(ours)
+    crate = make_crate(ours, tmp_path / "orders", "HEAD", level="high")
+    monkeypatch.chdir(crate)
+    done = fleet("update", "--one", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["state"]) == (0, "ahead")
