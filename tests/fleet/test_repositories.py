@@ -11,6 +11,7 @@ from typing import TypeAlias
 import pytest
 
 from fast_rust.fleet.repositories import workplace
+from fast_rust.git import GitError
 from fleet.conftest import COMMAND, NEW, OLD, Type, change, write_manifest
 from fleet.small import make_crate, make_template, save, snapshot, write
 from template import git
@@ -136,44 +137,233 @@ HOSTILE: Mapping[str, Prepare] = {
 }
 
 
+@pytest.fixture(scope="module")
+def expected(template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The files of an update without such settings."""
+    folder = tmp_path_factory.mktemp("expected")
+    crate = make_crate(template, folder / "clones" / "orders", level="high")
+    write_manifest(folder, template, "orders = {}\n")
+    subprocess.run([COMMAND, "fleet", "update"], cwd=folder, check=True, capture_output=True)
+    return files_of(crate)
+
+
+def files_of(crate: Path) -> list[str]:
+    listing = git(crate, "ls-tree", "-r", BRANCH).splitlines()
+    return [line for line in listing if not line.endswith("\t.gitattributes")]
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_setting_of_the_user_changes_an_update(
-    orders: Path, home: Path, fleet: Type, template: Path, tmp_path: Path, name: str
+    orders: Path, home: Path, fleet: Type, expected: list[str], name: str
 ) -> None:
-    """The branch has the same files as without the setting, the user's identity, and is known as ours again."""
-    twin = make_crate(template, tmp_path / "twin" / "orders", level="high")
+    """The branch has the same files, the user's identity, and is known as ours in the next run."""
     HOSTILE[name](home, orders)
-    if (orders / ".gitattributes").exists():
-        shutil.copy(orders / ".gitattributes", twin)
-        save(twin)
     before = snapshot(orders)
-    done = fleet("update", "--json")
-    assert outcome(done.stdout)["state"] == "updated", done.stdout
+    assert outcome(fleet("plan", "--json").stdout)["state"] == "behind"
+    done = outcome(fleet("update", "--json").stdout)
+    assert done["state"] == "updated", done
     after = snapshot(orders)
     assert (after["files"], after["states"], after["locks"]) == (before["files"], before["states"], [])
-    assert git(orders, "log", "-1", "--no-show-signature", "--encoding=UTF-8", "--format=%an", BRANCH).split() == [
-        "Tess",
-        "Tester",
+    again = outcome(fleet("update", "--json").stdout)
+    assert again["state"] == "exists", again
+    home.write_text("", encoding="utf-8")
+    assert files_of(orders) == expected
+    assert git(orders, "log", "-1", "--format=%an %cn", BRANCH).strip() == "Tess Tester Tess Tester"
+    assert "Fast-Rust-Update: orders updated" in git(orders, "log", "-1", "--format=%B", BRANCH)
+
+
+@pytest.mark.parametrize("kind", ["sha256", "worktree", "shallow", "submodule"])
+def test_each_kind_of_repository_is_updated(
+    orders: Path, fleet: Type, template: Path, tmp_path: Path, kind: str
+) -> None:
+    if kind == "sha256":
+        shutil.rmtree(orders / ".git")
+        git(orders, "init", "--quiet", "--initial-branch=main", "--object-format=sha256")
+        save(orders)
+    elif kind == "worktree":
+        git(orders, "branch", "work")
+        shutil.move(orders, tmp_path / "first")
+        git(tmp_path / "first", "worktree", "add", "--quiet", str(orders), "work")
+    elif kind == "shallow":
+        shutil.move(orders, tmp_path / "first")
+        save(tmp_path / "first")
+        git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{tmp_path / 'first'}", str(orders))
+    else:
+        git(orders, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(template), "vendored")
+        save(orders)
+    tip = git(orders, "rev-parse", "HEAD")
+    assert outcome(fleet("plan", "--json").stdout)["state"] == "behind"
+    done = outcome(fleet("update", "--json").stdout)
+    assert done["state"] == "updated", done
+    assert git(orders, "rev-parse", "HEAD") == tip
+    assert git(orders, "diff", "--diff-filter=D", "--name-only", "HEAD", BRANCH).split() == [
+        "tools/check.sh",
     ]
-    again = fleet("update", "--json")
-    assert outcome(again.stdout)["state"] == "exists", again.stdout
-    home.write_text("[user]\nname = Tess Tester\nemail = tess@example.org\n", encoding="utf-8")
-    shutil.rmtree(tmp_path / "clones")
-    shutil.move(tmp_path / "twin", tmp_path / "clones")
-    clean = git_tree(orders.parent / "orders", fleet)
-    assert clean == TREES.setdefault(name, clean)
-    assert before["files"]
-    assert git_names(after_tree := RESULTS.pop("tree", clean)) == git_names(after_tree)
+    assert outcome(fleet("update", "--json").stdout)["state"] == "exists"
 
 
-TREES: dict[str, str] = {}
-RESULTS: dict[str, str] = {}
+def test_identity_and_signature_are_those_of_the_repository(
+    orders: Path, home: Path, fleet: Type, tmp_path: Path
+) -> None:
+    """By `includeIf`, which looks at the repository, and with the user's program for signatures."""
+    write(tmp_path, {"work.config": "[user]\nname = Ada Work\nemail = ada@work.example.org\n"})
+    git(tmp_path, "config", "--file", str(home), f"includeIf.gitdir:{orders}/.path", str(tmp_path / "work.config"))
+    sign = script(tmp_path / "sign", 'cat >/dev/null; echo "[GNUPG:] SIG_CREATED " >&2; echo signed-by-ada')
+    for name, value in (("commit.gpgSign", "true"), ("gpg.program", str(sign)), ("log.showSignature", "true")):
+        git(tmp_path, "config", "--file", str(home), name, value)
+    done = outcome(fleet("update", "--json").stdout)
+    assert done["state"] == "updated", done
+    commit = git(orders, "cat-file", "commit", BRANCH)
+    assert "author Ada Work <ada@work.example.org>" in commit
+    assert "committer Ada Work <ada@work.example.org>" in commit
+    assert "gpgsig signed-by-ada" in commit
+    assert outcome(fleet("update", "--json").stdout)["state"] == "exists"
 
 
-def git_names(tree: str) -> str:
-    return tree
+# --- Refusals: before the work, and nothing is changed ---
 
 
-def git_tree(crate: Path, fleet: Type) -> str:
-    fleet("update")
-    return git(crate, "rev-parse", f"{BRANCH}^{{tree}}").strip()
+def no_identity(home: Path, crate: Path, hosted: Path) -> None:
+    home.write_text("[user]\nuseConfigOnly = true\n", encoding="utf-8")
+    assert crate.is_dir()
+    assert hosted.is_dir()
+
+
+def missing_key(home: Path, crate: Path, hosted: Path) -> None:
+    git(crate, "config", "commit.gpgSign", "true")
+    git(crate, "config", "gpg.program", str(script(home.parent / "gpg", 'echo "no secret key" >&2; exit 1')))
+    assert hosted.is_dir()
+
+
+def hook_that_refuses(home: Path, crate: Path, hosted: Path) -> None:
+    script(crate / ".git" / "hooks" / "reference-transaction", "echo policy: ask the release team >&2; exit 1")
+    assert home.is_file()
+    assert hosted.is_dir()
+
+
+def branch_in_the_way(home: Path, crate: Path, hosted: Path) -> None:
+    git(crate, "branch", "copier-fast-rust")
+    assert home.is_file()
+    assert hosted.is_dir()
+
+
+def checked_out_elsewhere(home: Path, crate: Path, hosted: Path) -> None:
+    git(crate, "worktree", "add", "--quiet", "-b", BRANCH, str(home.parent / "other"))
+    assert hosted.is_dir()
+
+
+def remote_that_refuses(home: Path, crate: Path, hosted: Path) -> None:
+    shutil.rmtree(hosted)
+    assert home.is_file()
+    assert crate.is_dir()
+
+
+REFUSALS: Mapping[str, tuple[Callable[[Path, Path, Path], None], str]] = {
+    "identity": (no_identity, "no email was given"),
+    "signature": (missing_key, "no secret key"),
+    "hook": (hook_that_refuses, "policy: ask the release team"),
+    "branch": (branch_in_the_way, "'refs/heads/copier-fast-rust' exists"),
+    "worktree": (checked_out_elsewhere, "is checked out in"),
+    "remote": (remote_that_refuses, "does not appear to be a git repository"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_would_refuse_the_result_is_told_before_the_checks(
+    orders: Path, home: Path, fleet: Type, tmp_path: Path, name: str
+) -> None:
+    prepare, message = REFUSALS[name]
+    hosted = tmp_path / "orders.git"
+    git(tmp_path, "clone", "--quiet", "--bare", str(orders), str(hosted))
+    git(orders, "remote", "add", "origin", str(hosted))
+    noted = tmp_path / "checked"
+    change(tmp_path / "fleet.toml", "[crates]", f"[rings.all]\nchecks = ['touch', '{noted}']\n[crates]")
+    prepare(home, orders, hosted)
+    before = snapshot(orders)
+    done = outcome(fleet("update", "--push", "--json").stdout)
+    assert done["state"] == "error"
+    assert message in done["detail"]
+    assert "nothing was changed" in done["detail"]
+    assert not noted.exists()
+    assert snapshot(orders) == before
+
+
+def test_a_push_that_fails_after_all_says_that_the_branch_exists(orders: Path, fleet: Type, tmp_path: Path) -> None:
+    """A hook of the remote runs at the push itself."""
+    hosted = tmp_path / "orders.git"
+    git(tmp_path, "clone", "--quiet", "--bare", str(orders), str(hosted))
+    script(hosted / "hooks" / "pre-receive", "exit 1")
+    git(orders, "remote", "add", "origin", str(hosted))
+    done = outcome(fleet("update", "--push", "--json").stdout)
+    assert done["state"] == "error"
+    assert f"the branch {BRANCH} exists here, and was not pushed" in done["detail"]
+    assert git(orders, "rev-parse", "--verify", BRANCH)
+    assert not git(hosted, "branch", "--list", BRANCH)
+    (hosted / "hooks" / "pre-receive").unlink()
+    assert outcome(fleet("update", "--push", "--json").stdout)["state"] == "exists"
+    assert git(hosted, "rev-parse", BRANCH) == git(orders, "rev-parse", BRANCH)
+
+
+def test_a_branch_that_moved_meanwhile_is_left_alone(orders: Path) -> None:
+    with workplace(orders) as work:
+        write(work.folder, {"news.txt": "ours\n"})
+        work.commit(".", "Update\n")
+        git(orders, "branch", "updated")
+        theirs = git(orders, "rev-parse", "updated")
+        with pytest.raises(GitError, match="cannot be created or moved"):
+            work.publish("updated", "")
+    assert git(orders, "rev-parse", "updated") == theirs
+
+
+# --- New repositories ---
+
+
+@pytest.mark.parametrize("name", ["hooks", "excludes", "template", "line-endings", "hash", "commit", "untracked"])
+def test_a_new_repository_is_the_users_and_clean(
+    template: Path, home: Path, fleet: Type, tmp_path: Path, name: str
+) -> None:
+    """Their hooks and their object format are installed; no hook runs, and each file is committed."""
+    (tmp_path / "nothing" / ".git").mkdir(parents=True)
+    HOSTILE[name](home, tmp_path / "nothing")
+    write_manifest(tmp_path, template, "bills = { answers = { level = 'high' } }\n")
+    done = outcome(fleet("bootstrap", "--to", OLD, "--json").stdout)
+    assert done["state"] == "created", done
+    bills = tmp_path / "clones" / "bills"
+    assert git(bills, "-c", "status.showUntrackedFiles=all", "-c", "color.ui=never", "status", "--porcelain") == ""
+    listed = git(bills, "ls-tree", "-r", "--name-only", "HEAD").split()
+    assert {"justfile", "clippy.toml", ".copier-answers.yml"} <= set(listed)
+    assert "Tess Tester" in git(bills, "cat-file", "commit", "HEAD")
+    assert (
+        b"\r"
+        not in subprocess.run(
+            ["git", "-C", str(bills), "cat-file", "blob", "HEAD:justfile"], check=True, capture_output=True
+        ).stdout
+    )
+    if name == "hash":
+        assert git(bills, "rev-parse", "--show-object-format").strip() == "sha256"
+    if name == "template":
+        assert (bills / ".git" / "hooks" / "post-checkout").exists()
+    assert [path.name for path in (tmp_path / "clones").iterdir()] == ["bills"]
+
+
+@pytest.mark.parametrize("name", ["identity", "signature"])
+def test_a_new_repository_that_cannot_be_committed_is_not_left_behind(
+    template: Path, home: Path, fleet: Type, tmp_path: Path, name: str
+) -> None:
+    if name == "identity":
+        home.write_text("[user]\nuseConfigOnly = true\n", encoding="utf-8")
+    else:
+        program = script(tmp_path / "gpg", 'echo "no secret key" >&2; exit 1')
+        for key, value in (("commit.gpgSign", "true"), ("gpg.program", str(program))):
+            git(tmp_path, "config", "--file", str(home), key, value)
+    write_manifest(tmp_path, template, "bills = {}\n")
+    assert outcome(fleet("bootstrap", "--to", OLD, "--json").stdout)["state"] == "error"
+    assert not list((tmp_path / "clones").iterdir())
+
+
+def test_a_new_repository_records_the_address_of_the_template(template: Path, fleet: Type, tmp_path: Path) -> None:
+    write_manifest(tmp_path, f"file://{template}", "bills = {}\n")
+    assert outcome(fleet("bootstrap", "--to", OLD, "--json").stdout)["state"] == "created"
+    answers = (tmp_path / "clones" / "bills" / ".copier-answers.yml").read_text(encoding="utf-8")
+    assert f"_src_path: file://{template}" in answers
+    assert f"_commit: {OLD}" in answers
