@@ -1,5 +1,6 @@
 """`fast-rust adopt` brings a crate of others under the standards, on a branch, and takes no line from it."""
 
+import os
 import random
 import shutil
 import signal
@@ -490,6 +491,188 @@ def test_a_release_that_cannot_adopt_is_named(tmp_path: Path, template: Template
     done = run("adopt", crate, "--template", repository, "--to", "v0.0.0")
     assert done.exit_code == 2
     assert "release v0.0.0 of the template cannot adopt a crate" in " ".join(done.stderr.split())
+
+
+# --- Repositories and hooks of users ---
+
+
+def state_of(crate: Path) -> dict[str, object]:
+    """What a refusal leaves as it was: refs, HEAD, index and working tree; git may keep unused objects."""
+    git_folder = crate / ".git"
+    files = {path: content for path, content in read_tree(crate).items() if not path.startswith(".git/")}
+    states = [(git_folder / name).read_bytes() for name in ("HEAD", "index")]
+    locks = [str(path) for path in git_folder.rglob("*.lock")]
+    return {"refs": git(crate, "for-each-ref"), "files": files, "states": states, "locks": locks}
+
+
+def hook(crate: Path, name: str, text: str) -> None:
+    file = crate / ".git" / "hooks" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+
+
+def no_identity(crate: Path, config: Path) -> None:
+    config.write_text("[user]\nuseConfigOnly = true\n")
+    assert crate.is_dir()
+
+
+def missing_key(crate: Path, config: Path) -> None:
+    program = config.with_name("gpg")
+    program.write_text('#!/bin/sh\necho "no secret key" >&2\nexit 1\n')
+    program.chmod(0o755)
+    git(crate, "config", "commit.gpgSign", "true")
+    git(crate, "config", "gpg.program", str(program))
+
+
+def hook_that_refuses(crate: Path, _config: Path) -> None:
+    hook(crate, "reference-transaction", "echo ask the release team >&2; exit 1")
+
+
+def branch_below(crate: Path, _config: Path) -> None:
+    git(crate, "branch", f"{BRANCH}/spike")
+
+
+def of_another_owner(crate: Path, _config: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can give a repository to somebody else")
+    for path in (crate, crate / ".git"):
+        os.chown(path, 65534, 65534)
+
+
+PREFLIGHT: dict[str, tuple[Callable[[Path, Path], None], str]] = {
+    "identity": (no_identity, "no email was given"),
+    "signature": (missing_key, "no secret key"),
+    "hook": (hook_that_refuses, "ask the release team"),
+    "branch": (branch_below, f"refs/heads/{BRANCH}"),
+    "owner": (of_another_owner, "safe.directory"),
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration of the user to write to."""
+    file = tmp_path / "gitconfig"
+    shutil.copy(os.environ["GIT_CONFIG_GLOBAL"], file)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(file))
+    return file
+
+
+@pytest.mark.parametrize("name", PREFLIGHT)
+def test_what_would_refuse_the_commit_is_told_before_the_gates(
+    tmp_path: Path, template: Template, config: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    crate = make(tmp_path / "crate", PLAIN)
+    before = state_of(crate)
+    prepare, message = PREFLIGHT[name]
+    prepare(crate, config)
+    before = before if name == "owner" else state_of(crate)
+    monkeypatch.setattr(staging, "stage", lambda *_: pytest.fail("the gates ran"))
+    done = run("adopt", crate, "--template", template.repository)
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr
+    if name == "owner":
+        for path in (crate, crate / ".git"):
+            os.chown(path, 0, 0)
+    else:
+        assert "nothing was changed" in done.stderr
+    assert state_of(crate) == before
+
+
+def test_unstaging_says_why_git_refuses_a_repository(tmp_path: Path, config: Path) -> None:
+    assert config.is_file()
+    crate = make(tmp_path / "crate", PLAIN)
+    before = state_of(crate)
+    of_another_owner(crate, config)
+    done = run("adopt", "--unstage", crate)
+    assert done.exit_code == 2
+    assert "safe.directory" in done.stderr
+    for path in (crate, crate / ".git"):
+        os.chown(path, 0, 0)
+    assert state_of(crate) == before
+
+
+def test_a_hook_that_fails_after_the_switch_is_a_warning(tmp_path: Path, adopt: Adopt) -> None:
+    crate = make(tmp_path / "crate", PLAIN)
+    hook(crate, "post-checkout", "echo no node_modules here >&2; exit 1")
+    done = adopt(crate)
+    assert done.exit_code == 0, done.output
+    assert f"warning: git switched to {BRANCH}, and a hook failed after that: no node_modules here" in done.stderr
+    assert git(crate, "branch", "--show-current").strip() == BRANCH
+    assert git(crate, "status", "--porcelain") == ""
+
+
+def test_a_hook_that_changes_files_after_the_switch_is_named(tmp_path: Path, adopt: Adopt) -> None:
+    crate = make(tmp_path / "crate", PLAIN)
+    hook(crate, "post-checkout", "echo built >built.txt; exit 1")
+    done = adopt(crate)
+    assert done.exit_code == 0, done.output
+    assert "git shows changes, such as built.txt" in done.stderr
+
+
+def test_a_switch_that_git_refuses_names_the_branch_and_the_command(
+    tmp_path: Path, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody writes a file of ours while the gates run."""
+    crate = make(tmp_path / "crate", PLAIN)
+
+    def stage(*_: object) -> Staging:
+        (crate / "justfile").write_text("mine:\n")
+        return Staging({}, ())
+
+    monkeypatch.setattr(staging, "stage", stage)
+    before = {**state_of(crate)["files"], "justfile": b"mine:\n"}  # type: ignore[dict-item]
+    head = git(crate, "rev-parse", "HEAD")
+    done = run("adopt", crate, "--template", template.repository)
+    assert done.exit_code == 2
+    said = " ".join(done.stderr.split())
+    assert f"the branch {BRANCH} has the adoption, and git could not switch to it" in said
+    assert f"run `git switch {BRANCH}`" in said
+    assert "nothing was changed" not in said
+    assert git(crate, "rev-parse", "HEAD") == head
+    assert state_of(crate)["files"] == before
+    (crate / "justfile").unlink()
+    git(crate, "switch", "--quiet", BRANCH)
+    assert answers_of(crate)["adopted"] is True
+
+
+@pytest.mark.parametrize("name", ["filter", "excludes", "line-endings", "hooks", "sha256", "template"])
+def test_no_setting_of_the_user_changes_what_is_adopted(tmp_path: Path, adopt: Adopt, config: Path, name: str) -> None:
+    crate = make(tmp_path / "crate", PLAIN)
+    assert adopt(make(tmp_path / "twin", PLAIN)).exit_code == 0
+    expected = set(git(tmp_path / "twin", "ls-tree", "-r", "HEAD").splitlines())
+
+    def setting(key: str, value: str) -> None:
+        git(tmp_path, "config", "--file", str(config), key, value)
+
+    match name:
+        case "filter":
+            # Only the smudge filter of a required one, which would stop a clone that has it.
+            (tmp_path / "attributes").write_text("*.md filter=x\n")
+            setting("core.attributesFile", str(tmp_path / "attributes"))
+            setting("filter.x.clean", "cat")
+            setting("filter.x.smudge", "cat")
+            setting("filter.x.required", "true")
+        case "excludes":
+            (tmp_path / "ignore").write_text("justfile\n*.toml\nbench\n")
+            setting("core.excludesFile", str(tmp_path / "ignore"))
+        case "line-endings":
+            setting("core.autocrlf", "true")
+            setting("core.safecrlf", "true")
+        case "hooks":
+            for one in ("pre-commit", "commit-msg", "post-commit"):
+                hook(crate, one, "exit 1")
+        case "sha256":
+            setting("init.defaultObjectFormat", "sha256")
+        case "template":
+            (tmp_path / "git-template" / "info").mkdir(parents=True)
+            (tmp_path / "git-template" / "info" / "exclude").write_text("*\n")
+            setting("init.templateDir", str(tmp_path / "git-template"))
+    done = adopt(crate)
+    assert done.exit_code == 0, done.output
+    assert git(crate, "status", "--porcelain") == ""
+    assert set(git(crate, "ls-tree", "-r", "HEAD").splitlines()) == expected
+    assert git(crate, "log", "-1", "--format=%an").strip() == "Tess Tester"
 
 
 # --- Later ---
