@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -353,6 +354,10 @@ def scratch_clone(repository: Path, folder: Path, commit: str = "HEAD") -> Itera
         head = text(repository, "rev-parse", "--verify", "--end-of-options", f"{commit}^{{commit}}")
         output(clone, "update-ref", "--no-deref", "HEAD", head)
         output(clone, "read-tree", "--reset", "-u", "HEAD")
+        # Git reads a file again that is as new as the index, and would find a difference where the commit is not
+        # normalized as `.gitattributes` says.
+        later = time.time() + 1
+        os.utime(clone / ".git" / "index", (later, later))
         yield clone
 
 
@@ -380,9 +385,9 @@ def empty_clone(repository: Path, folder: Path) -> Iterator[Path]:
         _scratch.discard(clone)
 
 
-def stage_all(clone: Path, path: str = ".") -> str:
-    """Add all files below a path to the index of a clone of ours, ignored or not, and return the tree of the index."""
-    output(clone, "add", "--all", "--force", "--", path)
+def stage(clone: Path, paths: Iterable[str] = (".",)) -> str:
+    """Add paths to the index of a clone of ours, deleted or ignored ones, too, and return the tree of the index."""
+    output(clone, "add", "--all", "--force", "--", *paths)
     return text(clone, "write-tree")
 
 

@@ -20,11 +20,14 @@ adopted: { type: bool, default: false, when: false }
 LINES = "".join(f"# Line {number}\n" for number in range(1, 10))
 JUST = f"check:\n    cargo check\n{LINES}test:\n    cargo test\n"
 CLIPPY = "first = 1\n# a\n# b\n# c\nlast = 9\n"
-SETTINGS = "{% set BACK, BACK2, QUOTE = '\\\\', '\\\\\\\\', '\"' %}"
-CARGO = (
-    SETTINGS
-    + '[package]\nname = "{{ crate_name }}"\ndescription = "{{ description | replace(BACK, BACK2) | replace(QUOTE, BACK ~ QUOTE) }}"\n\n[profile.dev]\ndebug = 1\n'
-)
+CARGO = """\
+[package]
+name = "{{ crate_name }}"
+description = {{ description | to_json(ensure_ascii=False) }}
+
+[profile.dev]
+debug = 1
+"""
 OWNERSHIP = """\
 managed: [justfile, tools, news.yml, ci/new.yml, level.txt, MANAGED]
 starter: [src, README.md, STARTER]

@@ -49,6 +49,18 @@ def mixed(crate: Path) -> None:
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n", 3))
 
 
+def binary(crate: Path) -> None:
+    (crate / "justfile").write_bytes(b"\0\1\2")
+
+
+def detached(crate: Path) -> None:
+    git(crate, "switch", "--quiet", "--detach")
+
+
+def unchanged(_crate: Path) -> None:
+    pass
+
+
 def folder_in_place(crate: Path) -> None:
     write(crate, {"news.yml/notes.txt": "mine\n"})
 
@@ -80,6 +92,20 @@ def attributes(crate: Path) -> None:
     mixed(crate)
 
 
+def unnormalized(crate: Path) -> None:
+    """Commit line endings that `.gitattributes` forbids later: no update is to normalize them."""
+    write(crate, {"notes.txt": "a\r\nb\r\n"})
+    (crate / "notes.txt").write_bytes(b"a\r\nb\r\n")
+    save(crate)
+    write(crate, {".gitattributes": "*.txt text\n"})
+    git(crate, "add", ".gitattributes")
+    git(crate, "commit", "--quiet", "--message", "Attributes")
+
+
+def on_its_own_branch(crate: Path) -> None:
+    git(crate, "switch", "--quiet", "--create", BRANCH)
+
+
 def unparsable(crate: Path) -> None:
     """Add the key that the release adds, far from where it does."""
     change(crate / "clippy.toml", "last = 9", "last = 9\nnewer = 3")
@@ -103,7 +129,7 @@ def odd_name(crate: Path) -> None:
 
 SAME_CHANGE = edit("justfile", "cargo check", "cargo check --all-targets")
 ACTS: dict[str, Act] = {
-    "unchanged": lambda _: None,
+    "unchanged": unchanged,
     "edited": committed(edit("justfile", "cargo test", "cargo nextest run")),
     "conflicting": committed(edit("justfile", "cargo check", "cargo clippy")),
     "same-change": committed(SAME_CHANGE),
@@ -116,7 +142,7 @@ ACTS: dict[str, Act] = {
     "dropped-edited": committed(edit("tools/check.sh", "echo check", "echo checked")),
     "unparsable": committed(unparsable),
     "broken-before": committed(lambda crate: write(crate, {"clippy.toml": "= no\nlast = 9\n"})),
-    "binary": committed(lambda crate: (crate / "justfile").write_bytes(b"\0\1\2") and None),
+    "binary": committed(binary),
     "folder-in-place": committed(folder_in_place),
     "file-above": committed(lambda crate: write(crate, {"ci": "a file\n"})),
     "linked-folder": committed(linked_folder),
@@ -134,7 +160,9 @@ ACTS: dict[str, Act] = {
     "odd-name": committed(odd_name),
     "no-answers": committed(without_answers),
     "unknown-release": committed(unknown_release),
-    "detached": lambda crate: git(crate, "switch", "--quiet", "--detach") and None,
+    "detached": detached,
+    "unnormalized": unnormalized,
+    "own-branch": on_its_own_branch,
     "executable": committed(lambda crate: (crate / "justfile").chmod(0o755)),
 }
 EXPECTED = {
@@ -166,12 +194,16 @@ def test_plan_is_what_update_does(template: Path, fleet: Type, tmp_path: Path) -
     levels = {"refused-answer": "low"}
     for name in (*ACTS, *levels):
         make_crate(template, tmp_path / "clones" / name, level=levels.get(name, "high"))
-        ACTS.get(name, lambda _: None)(tmp_path / "clones" / name)
+        ACTS.get(name, unchanged)(tmp_path / "clones" / name)
     write_manifest(tmp_path, template, "".join(f"{name} = {{}}\n" for name in (*ACTS, *levels)))
     before = {name: snapshot(tmp_path / "clones" / name) for name in ACTS}
     planned, tried = by_crate(fleet("plan", "--json").stdout), by_crate(fleet("update", "--dry-run", "--json").stdout)
     assert {name: snapshot(tmp_path / "clones" / name) for name in ACTS} == before
     done = by_crate(fleet("update", "--json").stdout)
+    for name, earlier in before.items():
+        later = snapshot(tmp_path / "clones" / name)
+        assert later == {**earlier, "refs": later["refs"]}, name
+        assert (later["refs"] == earlier["refs"]) is (done[name]["state"] == "error"), name
     for name, plan in planned.items():
         assert (tried[name]["state"], tried[name]["detail"]) == (done[name]["state"], done[name]["detail"]), name
         assert SAME_STATE.get(plan["state"], plan["state"]) == done[name]["state"], name

@@ -143,8 +143,13 @@ def old_crate(folder: Path) -> Task[Wanted]:
 
 def test_bootstrap_adopts_a_crate_of_another_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
+
+    def adopted(plan: object) -> adopt.Result:
+        asked.append(plan)
+        return adopt.Result(Staging({}, ()), (), ())
+
     monkeypatch.setattr(adopt, "plan", lambda *given, **_: asked.extend(given))
-    monkeypatch.setattr(adopt, "apply", lambda plan: asked.append(plan) or adopt.Result(Staging({}, ()), (), ()))
+    monkeypatch.setattr(adopt, "apply", adopted)
     [outcome] = bootstrap(old_crate(tmp_path))
     assert outcome.state is State.ADOPTED
     assert asked == [tmp_path / "older", "/template", OLD, {"kind": "lib", "sample": "false"}, None]
@@ -322,7 +327,7 @@ def test_what_the_crate_ignores_is_on_the_branch_if_the_release_has_it(tmp_path:
     commit(tmp_path)
     with workplace(tmp_path) as work:
         (work.folder / "news.yml").write_text("new: true\n", encoding="utf-8")
-        work.commit(".", "Update\n")
+        work.commit(["news.yml"], "Update\n")
         work.publish("updated", "")
     assert "news.yml" in git(tmp_path, "ls-tree", "--name-only", "updated").split()
 
@@ -341,8 +346,11 @@ def test_what_is_frozen_is_left_alone_with_its_reason(small: Fleet, fleet: Type)
 
 def test_a_ring_in_which_too_many_checks_fail_stops_the_fleet(small: Fleet, fleet: Type) -> None:
     change(small.manifest, "[rings.canary]", '[rings.canary]\nchecks = ["false"]\nmax_failures = 0.5')
+    before = picture(small)
     done = fleet("update", "--json")
     assert done.exit_code == 3
+    assert "no branch was created" in done.stdout
+    assert picture(small) == before
     assert states(done.stdout) == {"orders": "checks-failed"} | dict.fromkeys(
         ("stock", "bills", "audit"), "not-reached"
     )

@@ -7,6 +7,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+from fast_rust.fleet.journal import Journal
 from fast_rust.fleet.markdown import markdown
 from fast_rust.fleet.outcome import Outcome, State
 from fast_rust.fleet.page import page
@@ -128,3 +129,27 @@ reader = { path = "stock", subdirectory = "reader", url = "https://git.example.o
     assert (frozen["matchRepositories"], frozen["enabled"]) == (["acme/bills"], False)
     assert "matchFileNames" not in frozen
     assert (part["matchRepositories"], part["matchFileNames"]) == (["acme/core/stock"], ["reader/*"])
+
+
+def test_a_report_of_an_older_form_is_refused(tmp_path: Path, fleet: Type) -> None:
+    """Its states have other names."""
+    [file, _, _] = write_report(REPORT, tmp_path)
+    assert read_report(file).states
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["form"] = 1
+    content["crates"][0]["state"] = "up to date"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    done = fleet("report", "--merge", file)
+    assert done.exit_code == 2
+    assert "another version of fast-rust; run `fast-rust fleet report` again" in done.stderr
+
+
+def test_a_journal_of_an_older_form_is_not_resumed(tmp_path: Path) -> None:
+    options = {"target": "v1"}
+    lines = [{"run": options}, {"crate": "orders", "state": "there already", "detail": "", "facts": {}}]
+    file = tmp_path / "update.jsonl"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    assert Journal(file, options).done == {}
+    journal = Journal(file, options)
+    journal.note(Outcome("orders", State.EXISTS))
+    assert list(Journal(file, options).done) == ["orders"]

@@ -307,7 +307,7 @@ def test_a_push_that_fails_after_all_says_that_the_branch_exists(orders: Path, f
 def test_a_branch_that_moved_meanwhile_is_left_alone(orders: Path) -> None:
     with workplace(orders) as work:
         write(work.folder, {"news.txt": "ours\n"})
-        work.commit(".", "Update\n")
+        work.commit(["news.txt"], "Update\n")
         git(orders, "branch", "updated")
         theirs = git(orders, "rev-parse", "updated")
         with pytest.raises(GitError, match="cannot be created or moved"):

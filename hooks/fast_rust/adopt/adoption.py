@@ -371,8 +371,7 @@ def _tree(clone: Path, root: Path, written: list[Path]) -> str:
     tracked = {clone / name for name in git.names(clone, "ls-files", "-z")}
     ours = {path for path in candidates if path.exists() and path.name != "Cargo.lock"}
     listed = sorted(path.relative_to(clone).as_posix() for path in candidates & tracked | ours)
-    git.output(clone, "add", "--all", "--force", "--", *listed)
-    return git.text(clone, "write-tree")
+    return git.stage(clone, listed)
 
 
 def _message(plan: Plan) -> str:

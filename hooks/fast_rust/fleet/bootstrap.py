@@ -182,7 +182,7 @@ def _create(crate: Crate, wanted: Wanted, choices: Mapping[str, Any], part: Path
     git.require_committer(part)
     with TemporaryDirectory(prefix="fast-rust-") as folder, git.empty_clone(part, Path(folder).resolve()) as clone:
         _render(wanted, choices, clone)
-        tree = git.stage_all(clone)
+        tree = git.stage(clone)
         git.copy_objects(clone, part, [tree])
     commit = git.commit_tree(part, tree, [], f"Start from copier-fast-rust {wanted.release}\n")
     git.output(part, *git.NO_HOOKS, "update-ref", "HEAD", commit)

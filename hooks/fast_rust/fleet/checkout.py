@@ -27,7 +27,7 @@ class Checkout:
         Raises GitError where the commit has no such crate, or no branch is checked out.
         """
         self._crate = crate
-        checked_out_branch(crate.repository)
+        self.branch = checked_out_branch(crate.repository)
         below = "" if crate.subdirectory == "." else crate.subdirectory
         listing = git.run(crate.repository, "ls-tree", "-r", "-z", "--full-tree", f"HEAD:{below}")
         if listing.returncode:

@@ -15,6 +15,7 @@ from fast_rust.errors import FastRustError
 from fast_rust.fleet.checkout import Checkout
 from fast_rust.fleet.manifest import Crate
 from fast_rust.fleet.outcome import Outcome, State, failed
+from fast_rust.fleet.repositories import require_base
 from fast_rust.fleet.skeletons import Renderings, Source
 from fast_rust.fleet.templates import open_fetched
 from fast_rust.fleet.workers import Task
@@ -118,6 +119,7 @@ def _release_facts(answers: Answers, repository: Repository) -> dict[str, Any]:
 def _plan(crate: Crate, wanted: Wanted, facts: dict[str, Any]) -> Planned:
     """Return what `fast-rust fleet update` would do to a crate, by the same rules."""
     checkout = Checkout(crate)
+    require_base(crate.repository, checkout.branch, wanted.target)
     with ExitStack() as stack:
         folder = crate.folder
         if not checkout.has_committed_answers():

@@ -1,7 +1,7 @@
 """Git repositories of a fleet, changed atomically: a killed run leaves each as before or as after."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,16 @@ def checked_out_branch(repository: Path) -> str:
     raise GitError(f"HEAD of {repository} is detached, so the branch to update is unknown; run `git switch main`")
 
 
+def require_base(repository: Path, branch: str, target: str) -> None:
+    """Check that the branch that is checked out is not the one of the update itself.
+
+    Raises GitError.
+    """
+    if branch == f"{OWN}/{target}":
+        message = f"{branch} is checked out in {repository}, and an update does not begin from its own branch"
+        raise GitError(f"{message}; run `git switch main`")
+
+
 @dataclass
 class Workplace:
     """A clone of ours in which the commits of a branch are prepared."""
@@ -41,9 +51,9 @@ class Workplace:
     """The commit that the work begins from."""
     commits: list[Commit] = field(default_factory=list)
 
-    def commit(self, path: str, message: str) -> None:
-        """Commit all that has changed below a path, ignored or not; here only, until the branch is published."""
-        tree = git.stage_all(self.folder, path)
+    def commit(self, paths: Iterable[str], message: str) -> None:
+        """Commit paths, ignored or not; here only, until the branch is published."""
+        tree = git.stage(self.folder, paths)
         # The identity and the message of this one are ours: users see the commits that `publish` creates.
         head = git.commit_tree(self.folder, tree, [git.require_commit(self.folder)], message)
         git.output(self.folder, "update-ref", "--no-deref", "HEAD", head)

@@ -3,9 +3,10 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fast_rust import git
 from fast_rust.answers import read_answers
 from fast_rust.errors import FastRustError
 from fast_rust.fleet.branches import Existing, commit_of, existing, is_on_top, push, require_publishable, trailer
@@ -14,12 +15,13 @@ from fast_rust.fleet.checks import Checks
 from fast_rust.fleet.inspection import ahead_of, missing, notes_of
 from fast_rust.fleet.manifest import Crate
 from fast_rust.fleet.outcome import Outcome, State, failed
-from fast_rust.fleet.repositories import OWN, Workplace, checked_out_branch, clear, workplace
+from fast_rust.fleet.repositories import OWN, Workplace, checked_out_branch, clear, require_base, workplace
 from fast_rust.fleet.templates import open_fetched
 from fast_rust.fleet.workers import Task
 from fast_rust.git import GitError
 from fast_rust.releases import Order
 from fast_rust.update.apply import apply
+from fast_rust.update.lockfile import LOCK
 from fast_rust.update.merge import Fate
 from fast_rust.update.plan import OlderReleaseError, Plan, Standing, plan
 
@@ -58,8 +60,7 @@ def update(task: Task[Wanted]) -> list[Outcome]:
 def _update_repository(repository: Path, crates: Sequence[Crate], wanted: Wanted) -> list[Outcome]:
     branch = checked_out_branch(repository)
     clear(repository)
-    if branch == wanted.branch:
-        raise GitError(f"the branch {branch} is checked out, so it cannot be updated; run `git switch` to its base")
+    require_base(repository, branch, wanted.target)
     base = f"refs/heads/{branch}"
     there = existing(repository, base, wanted.branch)
     if there.is_of_others:
@@ -166,14 +167,23 @@ def _committed(work: Workplace, crate: Crate, planned: Plan, facts: dict[str, An
     if conflicts := planned.having(Fate.CONFLICT):
         (folder / REPORT).write_text(report(crate, planned), encoding="utf-8")
         subject = f"Record the conflicts of updating {crate.name} from {move}"
-        work.commit(crate.subdirectory, f"{subject}\n\n{trailer(crate.name, 'conflict')}")
+        work.commit([_path(crate, REPORT)], f"{subject}\n\n{trailer(crate.name, 'conflict')}")
         return Outcome(crate.name, State.CONFLICT, f"{move}, conflicts in {', '.join(conflicts)}", facts)
     lock = apply(planned)
     notes = [*facts["notes"], *([f"Cargo.lock: {lock}"] if lock else [])]
     body = "".join(f"{note}\n" for note in notes)
     subject = f"Update {crate.name} from {move} of the template"
-    work.commit(crate.subdirectory, f"{subject}\n\n{body}{trailer(crate.name, 'updated')}")
+    written = [_path(crate, path) for path, change in planned.changes.items() if change.fate is not Fate.KEPT]
+    # The lockfile may be that of a workspace above the crate.
+    changed = git.names(work.folder, "ls-files", "-z", "--modified")
+    locks = [path for path in changed if lock and PurePosixPath(path).name == LOCK]
+    work.commit([*written, *locks], f"{subject}\n\n{body}{trailer(crate.name, 'updated')}")
     return Outcome(crate.name, State.UPDATED, "; ".join([move, *notes]), facts)
+
+
+def _path(crate: Crate, path: str) -> str:
+    """Return the path of a crate's file in its repository."""
+    return (PurePosixPath(crate.subdirectory) / path).as_posix()
 
 
 def report(crate: Crate, planned: Plan) -> str:
