@@ -5,6 +5,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
@@ -103,10 +104,16 @@ class Part:
 
 def part_of(repository: Repository, release: str, rendering: Mapping[str, bytes], answers: str = ANSWERS_FILE) -> Part:
     """Return a rendering by who owns its files; its answers are in the file of that name."""
-    starters = tuple(yaml.safe_load(repository.text(release, "ownership.yml"))["starter"])
+    starters = _starters(repository, release)
     files = {path: content for path, content in rendering.items() if path != answers}
     own = {path: content for path, content in files.items() if is_in(path, starters)}
     return Part({path: files[path] for path in files.keys() - own.keys()}, own, starters, rendering[answers])
+
+
+@cache
+def _starters(repository: Repository, release: str) -> tuple[str, ...]:
+    """Return the starters of a release, which is one commit as long as a process lives."""
+    return tuple(yaml.safe_load(repository.text(release, "ownership.yml"))["starter"])
 
 
 def is_in(path: str, entries: Iterable[str]) -> bool:

@@ -39,3 +39,10 @@ def test_what_is_filled_in_is_what_copier_makes(one: Variant, two_releases: Path
 def test_an_identity_in_an_unknown_style_makes_no_skeleton() -> None:
     assert skeleton_of(b'name = "zq-crate-name"') is not None
     assert skeleton_of(b"ZqCrateName") is None
+
+
+def test_a_file_in_another_encoding_stays_as_it_is() -> None:
+    for content in (b"\xff\0 any bytes\n", b"\xff zq-crate-name\n"):
+        skeleton = skeleton_of(content)
+        assert skeleton is not None
+        assert skeleton.filled({"crate_name": "orders"}) == content.replace(b"zq-crate-name", b"orders")

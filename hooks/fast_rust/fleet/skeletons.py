@@ -46,19 +46,23 @@ class Skeleton:
         """Return the file of a crate with these choices."""
         answers = [STYLES[style](str(choices[name])) for name, style in self.blanks]
         pairs = zip(self.texts, (*answers, ""), strict=True)
-        return "".join(text + answer for text, answer in pairs).encode()
+        return "".join(text + answer for text, answer in pairs).encode(errors="surrogateescape")
 
 
 def skeleton_of(content: bytes) -> Skeleton | None:
     """Return the skeleton of a file with the made-up identity; none where the identity is in it in an unknown style."""
+    # A managed file may be in any encoding.
+    text = content.decode(errors="surrogateescape")
+    if not MARKED.search(content):
+        return Skeleton((text,), ())
     written: dict[str, tuple[str, str]] = {}
     for name, answer in IDENTITY.items():
         for style, write in STYLES.items():
             written.setdefault(write(answer), (name, style))
     longest_first = sorted(written, key=len, reverse=True)
-    pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", content.decode())
+    pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
     skeleton = Skeleton(tuple(pieces[::2]), tuple(written[piece] for piece in pieces[1::2]))
-    return None if any(MARKED.search(text.encode()) for text in skeleton.texts) else skeleton
+    return None if any(MARKED.search(one.encode(errors="surrogateescape")) for one in skeleton.texts) else skeleton
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class _Prepared:
 
     part: Part
     """With the made-up identity."""
+    taken: Mapping[str, Any]
+    """The answers that the release took."""
     skeletons: Mapping[str, Skeleton] | None
     """None where Copier has to render each crate."""
 
@@ -121,11 +127,11 @@ class Renderings:
         name = _name(source, answers)
         if name not in self.prepared:
             self.prepared[name] = _prepared(source, answers)
-        made_up, skeletons = self.prepared[name].part, self.prepared[name].skeletons
-        if skeletons is None:
+        prepared = self.prepared[name]
+        if prepared.skeletons is None:
             return _rendered(source, answers)
-        taken = {**yaml.safe_load(made_up.answers), **_identity(answers)}
-        return replace(made_up, files=_filled(skeletons, answers), of_the_crate={}), taken
+        part = replace(prepared.part, files=_filled(prepared.skeletons, answers), of_the_crate={})
+        return part, {**prepared.taken, **_identity(answers)}
 
 
 def _identity(answers: Answers) -> dict[str, Any]:
@@ -140,7 +146,7 @@ def _name(source: Source, answers: Answers) -> str:
     """Return one name for all crates with the same choices; whether an identity is empty is one of the choices."""
     choices = {name: bool(value) if name in IDENTITY else value for name, value in answers.choices.items()}
     # A release is one commit as long as a process lives, so git is not asked for each crate.
-    key = [str(source.repository.folder), source.release, source.is_update, answers.release, choices]
+    key = [str(source.repository.folder), source.release, source.is_update, choices]
     return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -151,20 +157,22 @@ def _prepared(source: Source, answers: Answers) -> _Prepared:
     rendering = _updated(source, made_up, commit) if source.is_update else cached_rendering(made_up, commit)
     part = part_of(source.repository, commit, rendering)
     skeletons = {path: skeleton for path, content in part.files.items() if (skeleton := skeleton_of(content))}
+    taken = yaml.safe_load(part.answers)
     if skeletons.keys() != part.files.keys():
-        return _Prepared(part, None)
+        return _Prepared(part, taken, None)
     contents = sorted((path, hashlib.sha256(content).hexdigest()) for path, content in part.files.items())
     digest = hashlib.sha256(json.dumps([commit, source.is_update, contents]).encode()).hexdigest()[:24]
     note = cache_folder() / "skeletons" / digest
     if not note.exists():
         is_same = _filled(skeletons, answers) == _rendered(source, answers)[0].files
         replace_file(note, yaml.safe_dump({"exact": is_same}).encode())
-    return _Prepared(part, skeletons if yaml.safe_load(note.read_text(encoding="utf-8"))["exact"] else None)
+    is_exact = yaml.safe_load(note.read_text(encoding="utf-8"))["exact"]
+    return _Prepared(part, taken, skeletons if is_exact else None)
 
 
 def _updated(source: Source, made_up: Answers, commit: str) -> dict[str, bytes]:
     """Return the rendering of an update with the made-up identity, from the cache if it is there."""
-    key = json.dumps(["update", commit, made_up.release, made_up.choices], sort_keys=True, default=str)
+    key = json.dumps(["update", commit, made_up.choices], sort_keys=True, default=str)
     folder = cache_folder() / "renderings" / hashlib.sha256(key.encode()).hexdigest()[:24]
     if not folder.exists():
         with created_atomically(folder) as part:
@@ -183,7 +191,7 @@ def _rendered(source: Source, answers: Answers) -> tuple[Part, Mapping[str, Any]
 
 
 def _render_again(source: Source, answers: Answers, folder: Path) -> dict[str, bytes]:
-    """Render a release from recorded answers, in an empty folder."""
-    recorded = {"_commit": answers.release, "_src_path": answers.source, **answers.choices}
+    """Render a release from recorded answers, in an empty folder; the release that recorded them has no effect."""
+    recorded = {"_commit": source.release, "_src_path": answers.source, **answers.choices}
     (folder / ANSWERS_FILE).write_text(yaml.safe_dump(recorded, allow_unicode=True), encoding="utf-8")
     return render_again(folder, str(source.repository.folder), source.release, {}, ANSWERS_FILE)
