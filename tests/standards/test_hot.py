@@ -1,5 +1,6 @@
 """`fast-rust hot` adds a hot path with all that belongs to one, and takes one out."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,7 +10,7 @@ import pytest
 from crates.workshop import Workshop
 
 from fast_rust.answers import ANSWERS_FILE
-from fast_rust.hot import hot
+from fast_rust.hot.add import SKELETONS
 from template import Template, copy, git, read_tree, release
 from variants import CHECKOUT, domain
 
@@ -41,7 +42,7 @@ def refused(crate: Path, *arguments: str) -> str:
     """Run the command, which has to say why not, and do nothing."""
     before = read_tree(crate)
     done = fast_rust_hot(crate, *arguments)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert read_tree(crate) == before
     return done.stderr
 
@@ -140,7 +141,7 @@ def test_it_refuses_what_is_still_used(template: Template, tmp_path: Path) -> No
 def test_it_refuses_what_git_could_not_bring_back(template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate", sample=False)
     assert fast_rust_hot(crate, "add", "parse").returncode == 0
-    assert "commit, or --force" in refused(crate, "remove", "parse")
+    assert "are not committed: bench/Cargo.toml" in refused(crate, "remove", "parse")
     assert fast_rust_hot(crate, "remove", "parse", "--force").returncode == 0
     assert git(crate, "status", "--porcelain") == ""
 
@@ -150,7 +151,7 @@ def test_without_its_template_it_says_what_is_missing(template: Template, tmp_pa
     answers = crate / ANSWERS_FILE
     answers.write_text(answers.read_text().replace("v0.0.1", "v9.9.9"))
     release(crate, "another-release")
-    assert "release v9.9.9 of the template cannot be rendered" in refused(crate, "remove", "aggregate")
+    assert re.search("release v9.9.9 of the template .* cannot be rendered", refused(crate, "remove", "aggregate"))
 
 
 @pytest.mark.parametrize("name", ["Parse", "parse-lines", "1st", "match", "_parse", "a" * 31, "p/q", "lib::x"])
@@ -161,8 +162,52 @@ def test_it_refuses_a_name_that_no_module_can_have(template: Template, tmp_path:
 
 def test_it_refuses_a_name_that_is_taken(template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate")
-    assert "src/aggregate.rs is there already" in refused(crate, "add", "aggregate")
-    assert "there is no src/parse.rs" in refused(crate, "remove", "parse")
+    assert "src/aggregate.rs exists already" in refused(crate, "add", "aggregate")
+    assert "src/parse.rs does not exist" in refused(crate, "remove", "parse")
+
+
+@pytest.mark.parametrize("name", ["error", "lib", "../error"])
+def test_it_refuses_a_module_that_is_no_hot_path(template: Template, tmp_path: Path, name: str) -> None:
+    crate = make(template, tmp_path / "crate", sample=False)
+    assert re.search("is not a hot path", refused(crate, "remove", name))
+
+
+def test_it_removes_the_attributes_and_exports_of_a_module(template: Template, tmp_path: Path) -> None:
+    crate = make(template, tmp_path / "crate", sample=False)
+    before = read_tree(crate)
+    succeed(crate, "add", "parse")
+    library = crate / "src" / "lib.rs"
+    declared = "/// Parses.\n#[doc(hidden)]\npub mod parse;\n"
+    text = library.read_text().replace("pub mod parse;\n", declared)
+    library.write_text(
+        text.replace("pub use crate::error", "pub use crate::parse::{\n    parse,\n};\npub use crate::error")
+    )
+    release(crate, "edited")
+    succeed(crate, "remove", "parse")
+    assert read_tree(crate) == before
+
+
+@pytest.mark.parametrize(
+    ("use", "line"), [("use crate::{\n    error::Error,\n    parse,\n};\n", 3), ("use super::parse;\n", 1)]
+)
+def test_it_finds_uses_in_imports(template: Template, tmp_path: Path, use: str, line: int) -> None:
+    crate = make(template, tmp_path / "crate", sample=False)
+    succeed(crate, "add", "parse")
+    (crate / "src" / "mine.rs").write_text(use)
+    release(crate, "used")
+    assert f"src/mine.rs:{line}: " in refused(crate, "remove", "parse")
+
+
+def test_it_calls_the_library_by_its_own_name(template: Template, tmp_path: Path) -> None:
+    crate = make(template, tmp_path / "crate", sample=False)
+    manifest = crate / "Cargo.toml"
+    manifest.write_text(manifest.read_text().replace("[lib]\n", '[lib]\nname = "totals"\n'))
+    release(crate, "named")
+    before = read_tree(crate)
+    succeed(crate, "add", "parse")
+    assert "use ::totals::parse::parse as hot_path;" in (crate / "bench" / "benches" / "parse.rs").read_text()
+    succeed(crate, "remove", "parse")
+    assert read_tree(crate) == before
 
 
 def test_elsewhere_it_says_where_to_type_it(tmp_path: Path) -> None:
@@ -171,7 +216,7 @@ def test_elsewhere_it_says_where_to_type_it(tmp_path: Path) -> None:
 
 def test_its_versions_are_those_of_the_template() -> None:
     """Since a crate that has the sample already has them."""
-    ours = tomllib.loads((hot.TEMPLATES / "manifest.txt").read_text(encoding="utf-8").replace("$package", "x"))
+    ours = tomllib.loads((SKELETONS / "manifest.txt").read_text(encoding="utf-8").replace("$package", "x"))
     theirs = (CHECKOUT / "template" / "bench" / "Cargo.toml.jinja").read_text(encoding="utf-8")
     versions = (CHECKOUT / "versions.yml").read_text(encoding="utf-8")
     for name in ("criterion", "dhat"):

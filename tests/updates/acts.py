@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from fast_rust.hot import hot
+from fast_rust.hot.add import add
+from fast_rust.hot.remove import remove
 from template import git, read_tree
 
 Act: TypeAlias = Callable[["Given"], Iterator[Path]]
@@ -103,8 +104,8 @@ def own_rules_tests_and_profile(given: Given) -> Iterator[Path]:
 
 def sample_replaced(given: Given) -> Iterator[Path]:
     """The sample that was taken out does not come back, nor do its entries."""
-    hot.remove(given.crate, "aggregate").apply()
-    hot.add(given.crate, "parse").apply()
+    remove(given.crate, "aggregate").apply()
+    add(given.crate, "parse").apply()
     yield given.crate
     assert [path for path in read_tree(given.crate) if "aggregate" in path] == []
     benches = [bench["name"] for bench in given.toml("bench/Cargo.toml")["bench"]]

@@ -1,24 +1,24 @@
 """`fast-rust hot`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fast_rust import git
-from fast_rust.hot import hot
+from fast_rust.hot import add as adding
+from fast_rust.hot import remove as removing
+from fast_rust.hot.changes import Changes, require_committed
 
-application = typer.Typer(no_args_is_help=True, help="Add a hot path with its measurements, or take one out.")
+application = typer.Typer(no_args_is_help=True, help="Add a hot path with its benches, or remove one.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The module's name, as `parse`.")]
-Crate = Annotated[Path, typer.Option("--crate", help="The folder of the crate.", file_okay=False, exists=True)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the module, as `parse`.")]
+CrateFolder = Annotated[Path, typer.Option("--crate", help="Folder of the crate.", file_okay=False, exists=True)]
 
 
 @application.command()
-def add(name: Name, crate: Crate = Path()) -> None:
-    """Start a hot path: a module, two benches, an allocation test, registered and green."""
-    _apply(crate, lambda: hot.add(crate, name))
+def add(name: Name, crate: CrateFolder = Path()) -> None:
+    """Add a hot path: a module, two benches and an allocation test, registered, which pass all checks."""
+    _apply(adding.add(crate, name))
     typer.echo(
         f"Now write your code in src/{name}.rs, and its budget there and in bench/benches/{name}_instructions.rs."
     )
@@ -27,26 +27,24 @@ def add(name: Name, crate: Crate = Path()) -> None:
 @application.command()
 def remove(
     name: Name,
-    crate: Crate = Path(),
+    crate: CrateFolder = Path(),
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Also where git could not bring back what is deleted.")
+        bool, typer.Option("--force", help="Remove it even where git could not restore the deleted files.")
     ] = False,
 ) -> None:
-    """Take a hot path out, with its measurements; of the sample (`aggregate`) all that came with it."""
-    if not force and not _is_committed(crate):
-        raise hot.HotPathError("not everything is committed, so git could not restore it; commit, or use --force")
-    _apply(crate, lambda: hot.remove(crate, name))
+    """Remove a hot path with its benches and tests; of the sample (`aggregate`) all that came with it."""
+    if not force:
+        require_committed(crate)
+    changes = removing.remove(crate, name)
+    if not force:
+        changes.require_restorable()
+    _apply(changes)
 
 
-def _apply(crate: Path, plan: Callable[[], hot.Changes]) -> None:
-    changes = plan()
-    new = {path for path in changes.written if not path.exists()}
+def _apply(changes: Changes) -> None:
+    new = {name for name in changes.written if not changes.crate.path(name).exists()}
     changes.apply()
-    for path in sorted({*changes.written, *changes.deleted}):
-        what = "new" if path in new else "changed" if path in changes.written else "deleted"
-        typer.echo(f"{what:8} {path.relative_to(crate).as_posix()}")
-
-
-def _is_committed(crate: Path) -> bool:
-    return not git.status(crate)
+    for name in sorted({*changes.written, *changes.deleted}):
+        state = "new" if name in new else "changed" if name in changes.written else "deleted"
+        typer.echo(f"{state:8} {name}")

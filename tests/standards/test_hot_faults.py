@@ -1,0 +1,275 @@
+"""`hot` on damaged files, on a full disk, and after a kill: a message, and no line is lost."""
+
+import errno
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fast_rust.answers import ANSWERS_FILE
+from fast_rust.errors import FastRustError
+from fast_rust.hot import changes as writing
+from fast_rust.hot.add import add
+from fast_rust.hot.changes import Changes
+from fast_rust.hot.remove import remove
+from template import Template, copy, git, read_tree, release
+
+Plan = Callable[[Path], Changes]
+
+
+@pytest.fixture
+def crate(template: Template, tmp_path: Path) -> Path:
+    """A library without the sample, with a hot path `decode`, committed."""
+    made = tmp_path / "crate"
+    shutil.copytree(template.rendering({"crate_name": "log-totals", "kind": "lib", "sample": False}), made)
+    add(made, "decode").apply()
+    git(made, "init", "--quiet")
+    release(made, "made")
+    return made
+
+
+PLANS: dict[str, Plan] = {
+    "add": lambda crate: add(crate, "parse"),
+    "remove": lambda crate: remove(crate, "decode"),
+}
+plans = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+def operations(monkeypatch: pytest.MonkeyPatch, fails_at: int, error: BaseException) -> list[str]:
+    """Count the operations on the disk, and let one of them fail."""
+    done: list[str] = []
+
+    def counted(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def run(*arguments: object) -> object:
+            done.append(name)
+            if len(done) - 1 == fails_at:
+                raise error
+            return real(*arguments)
+
+        return run
+
+    for name in ("_write_part", "remove_file"):
+        monkeypatch.setattr(writing, name, counted(name, getattr(writing, name)))
+    monkeypatch.setattr(Path, "replace", counted("replace", Path.replace))
+    return done
+
+
+@plans
+def test_where_a_write_fails_all_files_are_as_they_were(
+    crate: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each operation on the disk fails once."""
+    before = read_tree(crate)
+    for fails_at in range(100):
+        with monkeypatch.context() as patch:
+            done = operations(patch, fails_at, OSError(errno.ENOSPC, "No space left on device", str(crate / "x")))
+            changes = plan(crate)
+            try:
+                changes.apply()
+            except FastRustError as error:
+                assert re.search("No space left on device: .*; all files are as they were", str(error))  # noqa: PT017
+            else:
+                break
+        assert read_tree(crate) == before
+    assert fails_at == len(done) > 4
+
+
+@plans
+def test_after_a_kill_nothing_is_lost(crate: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each operation; then the same command completes, or `git checkout` restores what it needs."""
+    with monkeypatch.context():
+        changes = plan(crate)
+    changes.apply()
+    complete = read_tree(crate)
+    for fails_at in range(100):
+        git(crate, "checkout", "--quiet", ".")
+        git(crate, "clean", "--quiet", "--force", "-d")
+        with monkeypatch.context() as patch:
+            patch.setattr(Changes, "_restore", lambda *_: None)
+            done = operations(patch, fails_at, Killed())
+            try:
+                plan(crate).apply()
+            except Killed:
+                pass
+            else:
+                break
+        if plan is PLANS["remove"]:
+            git(crate, "checkout", "--quiet", ".")
+            writing.require_committed(crate)
+        plan(crate).apply()
+        assert read_tree(crate) == complete
+    assert fails_at == len(done) > 4
+
+
+@plans
+@pytest.mark.parametrize("name", ["src/lib.rs", "bench/Cargo.toml"])
+def test_a_read_only_file_is_not_replaced(crate: Path, plan: Plan, name: str) -> None:
+    (crate / name).chmod(0o444)
+    before = read_tree(crate)
+    with pytest.raises(FastRustError, match=f"{name} is read-only; run `chmod u\\+w {name}`"):
+        plan(crate).apply()
+    assert read_tree(crate) == before
+
+
+@plans
+@pytest.mark.parametrize("name", ["src/lib.rs", "bench/Cargo.toml", "bench/benches", "src"])
+def test_nothing_is_written_through_a_symlink(crate: Path, plan: Plan, name: str, tmp_path: Path) -> None:
+    (crate / name).rename(tmp_path / "elsewhere")
+    (crate / name).symlink_to(tmp_path / "elsewhere")
+    before = read_tree(tmp_path)
+    with pytest.raises(FastRustError, match=f"{name} is a symlink; refusing to write through it"):
+        plan(crate).apply()
+    assert read_tree(tmp_path) == before
+
+
+TOML_1_1 = {
+    "a trailing comma": 'x = { version = "1", }\n',
+    "lines in an inline table": 'x = {\n  version = "1"\n}\n',
+    "an escape": 'x = "\\e"\n',
+}
+
+
+@plans
+@pytest.mark.parametrize("toml", TOML_1_1)
+@pytest.mark.parametrize("name", ["Cargo.toml", "bench/Cargo.toml"])
+def test_toml_1_1_is_named(crate: Path, plan: Plan, toml: str, name: str) -> None:
+    manifest = crate / name
+    text = manifest.read_text(encoding="utf-8")
+    line = text.count("\n") + 2
+    manifest.write_text(f"{text}[package.metadata.x]\n{TOML_1_1[toml]}", encoding="utf-8")
+    before = read_tree(crate)
+    with pytest.raises(FastRustError, match=rf"{name}:{line}: cannot be read as TOML 1.0 .* TOML 1.1: write each"):
+        plan(crate).apply()
+    assert read_tree(crate) == before
+
+
+@plans
+@pytest.mark.parametrize("manifest", ["", "[workspace]\n", "package = 3\n", "[package]\n", "[package]\nname = 3\n"])
+def test_a_manifest_without_a_package_is_named(crate: Path, plan: Plan, manifest: str) -> None:
+    (crate / "Cargo.toml").write_text(manifest, encoding="utf-8")
+    with pytest.raises(FastRustError, match=r"Cargo.toml has no `\[package\]` with a `name`"):
+        plan(crate)
+
+
+@plans
+@pytest.mark.parametrize("name", ["src/lib.rs", "Cargo.toml", "bench/Cargo.toml"])
+def test_a_file_that_is_not_utf_8_is_named(crate: Path, plan: Plan, name: str) -> None:
+    (crate / name).write_bytes(b"# \xff\n")
+    with pytest.raises(FastRustError, match=f"{name} is not UTF-8"):
+        plan(crate)
+
+
+DAMAGED = {
+    "missing": None,
+    "empty": b"",
+    "a list": b"- a\n",
+    "no YAML": b"{",
+    "not UTF-8": b"\xff\xfe",
+    "without a release": b"_src_path: x\ncrate_name: y\nsample: true\n",
+    "no such template": b"_src_path: /nowhere/at/all\n_commit: v1\ncrate_name: y\nsample: true\n",
+    "another type": b"_src_path: [1]\n_commit: v1\ncrate_name: y\nsample: true\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged_answers_are_named(crate: Path, damage: str) -> None:
+    content = DAMAGED[damage]
+    answers = crate / ANSWERS_FILE
+    answers.unlink()
+    if content is not None:
+        answers.write_bytes(content)
+    with pytest.raises(FastRustError, match=r"copier-answers\.yml|cannot be rendered"):
+        remove(crate, "aggregate")
+
+
+@pytest.mark.parametrize("value", ["[1, 2]", "3", "{a: b}", "", '"\\0"'])
+@pytest.mark.parametrize("key", ["kind", "description", "license", "msrv", "place"])
+def test_a_damaged_answer_is_named(template: Template, tmp_path: Path, key: str, value: str) -> None:
+    made = tmp_path / "crate"
+    assert copy(template.repository, made, {"crate_name": "log-totals"}).exit_code == 0
+    answers = made / ANSWERS_FILE
+    answers.write_text(re.sub(rf"(?m)^{key}:.*$", f"{key}: {value}", answers.read_text()), encoding="utf-8")
+    before = read_tree(made)
+    try:
+        remove(made, "aggregate")
+    except FastRustError as error:
+        assert str(error)  # noqa: PT017
+    assert read_tree(made) == before
+
+
+# --- Line endings ---
+
+
+def lines_of(crate: Path, name: str) -> list[bytes]:
+    return (crate / name).read_bytes().splitlines(keepends=True)
+
+
+@plans
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_each_line_keeps_its_ending(crate: Path, plan: Plan, every: int) -> None:
+    """Those of Windows, or some lines of each kind, as an editor leaves them."""
+    changed = ["src/lib.rs", "bench/Cargo.toml"]
+    for name in changed:
+        lines = lines_of(crate, name)
+        mixed = [line.replace(b"\n", b"\r\n") if at % every == 0 else line for at, line in enumerate(lines)]
+        (crate / name).write_bytes(b"".join(mixed))
+    before = {name: lines_of(crate, name) for name in changed}
+    plan(crate).apply()
+    for name in changed:
+        after = lines_of(crate, name)
+        ends = {line for line in after if line.strip() and line not in before[name]}
+        assert all(line.rstrip(b"\r\n") not in {old.rstrip(b"\r\n") for old in before[name]} for line in ends), ends
+        if every == 1:
+            assert all(line.endswith(b"\r\n") for line in after)
+
+
+def test_what_is_new_has_the_line_endings_of_the_library(crate: Path) -> None:
+    library = crate / "src" / "lib.rs"
+    library.write_bytes(library.read_bytes().replace(b"\n", b"\r\n"))
+    add(crate, "parse").apply()
+    for line in lines_of(crate, "src/parse.rs"):
+        assert line.endswith(b"\r\n")
+
+
+def test_the_sample_goes_from_files_with_windows_line_endings(template: Template, tmp_path: Path) -> None:
+    trees = {}
+    for name, sample in (("with", True), ("never", False)):
+        made = tmp_path / name
+        answers: dict[str, str | bool] = {"crate_name": "log-totals", "kind": "service", "description": "Adds"}
+        answers["sample"] = sample
+        assert copy(template.repository, made, answers).exit_code == 0
+        for path in made.rglob("*"):
+            if path.is_file() and path.name != ANSWERS_FILE:
+                path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+        if sample:
+            remove(made, "aggregate").apply()
+        trees[name] = read_tree(made)
+    assert trees["with"] == trees["never"]
+
+
+# --- What git could not restore ---
+
+
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_a_file_that_git_does_not_watch_is_named(crate: Path, flag: str) -> None:
+    git(crate, "update-index", flag, "src/decode.rs")
+    writing.require_committed(crate)
+    with pytest.raises(FastRustError, match=r"not committed: src/decode.rs"):
+        remove(crate, "decode").require_restorable()
+
+
+def test_an_ignored_file_is_not_deleted(crate: Path) -> None:
+    (crate / "src" / "decode").mkdir()
+    (crate / "src" / "decode" / "table.rs").write_text("//! Mine.\n")
+    with (crate / ".gitignore").open("a") as ignored:
+        ignored.write("table.rs\n")
+    git(crate, "commit", "--quiet", "--all", "--message", "Ignore")
+    writing.require_committed(crate)
+    with pytest.raises(FastRustError, match=r"not committed: src/decode/table.rs"):
+        remove(crate, "decode").require_restorable()
