@@ -29,7 +29,7 @@ mod decimal;
 mod read;
 mod record;
 
-pub use decimal::Decimal;
+pub use self::decimal::Decimal;
 
 use crate::error::{Error, Expected};
 use hashbrown::HashTable;

@@ -347,7 +347,7 @@ async fn linger(stream: &mut (impl AsyncRead + Unpin), limits: &ConnectionLimits
 }
 
 fn is_of_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
