@@ -4,9 +4,8 @@ The rules are those of the crate `semver`, by which cargo reads requirements.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+import sys
+from typing import Any, NamedTuple, TypeAlias
 
 Version: TypeAlias = tuple[int, int, int, tuple[Any, ...]]
 
@@ -14,6 +13,7 @@ Version: TypeAlias = tuple[int, int, int, tuple[Any, ...]]
 NORMAL: tuple[Any, ...] = (1,)
 FIRST_PRE_RELEASE: tuple[Any, ...] = (0, ((0, 0, ""),))
 LOWEST: Version = (0, 0, 0, FIRST_PRE_RELEASE)
+HIGHEST: Version = (sys.maxsize, 0, 0, NORMAL)
 # Sources that decide about the version in another place.
 SOURCES = ("workspace", "path", "git")
 ANY = "*"
@@ -53,88 +53,58 @@ def with_floor(wanted: str, found: str) -> str:
 
 
 def minimum_of(requirement: str) -> Version | None:
-    """Return the lowest version that a requirement admits, or None where it admits none or cargo cannot read it."""
-    parts = [part.strip() for part in requirement.split(",")]
-    if parts == [ANY]:
+    """Return the lowest version that a requirement admits, or None where it admits none or cargo cannot read it.
+
+    Where the requirement names a pre-release, this may be a lower pre-release of the same version.
+    """
+    if requirement.strip() == ANY:
         return (0, 0, 0, NORMAL)
-    comparators = [_comparator(part) for part in parts]
+    comparators = [_comparator(part.strip()) for part in requirement.split(",")]
     found = [one for one in comparators if one is not None]
     if len(found) < len(comparators):
         return None
-    candidates = {(0, 0, 0, NORMAL), *(version for one in found for version in one.candidates())}
-    return min((version for version in candidates if _admits(found, version)), default=None)
+    low = max(one.low for one in found)
+    if low[3] != NORMAL and low[:3] not in {one.pre_releases_of for one in found}:
+        low = (*low[:3], NORMAL)
+    return low if all(low < one.high for one in found) else None
 
 
-@dataclass(frozen=True)
-class _Comparator:
-    """The versions from `low` to before `high`; of pre-releases, only those of the version in `pre_releases_of`."""
+class _Comparator(NamedTuple):
+    """The versions from `low` to before `high`."""
 
     low: Version
-    high: Version | None
-    pre_releases_of: tuple[int, int, int] | None
-    without_pre_releases: tuple[Version, Version] | None
-    """A range in which it admits no pre-release, whatever other comparators say."""
-
-    def admits(self, version: Version) -> bool:
-        """Return whether a version is in the range of this comparator."""
-        if version[3] != NORMAL and (refused := self.without_pre_releases) and refused[0] <= version < refused[1]:
-            return False
-        return self.low <= version and (self.high is None or version < self.high)
-
-    def candidates(self) -> Iterator[Version]:
-        """Yield the versions that may be the lowest of a requirement with this comparator."""
-        major, minor, patch, pre = self.low
-        yield self.low
-        if pre != NORMAL:
-            yield (major, minor, patch, NORMAL)
-        if self.pre_releases_of:
-            yield (*self.pre_releases_of, FIRST_PRE_RELEASE)
-
-
-def _admits(comparators: list[_Comparator], version: Version) -> bool:
-    is_listed = version[3] == NORMAL or any(one.pre_releases_of == version[:3] for one in comparators)
-    return is_listed and all(one.admits(version) for one in comparators)
+    high: Version
+    pre_releases_of: tuple[int, ...]
+    """The version of which cargo takes pre-releases: the one that is named with a pre-release."""
 
 
 def _comparator(text: str) -> _Comparator | None:
     """Read a comparator; None where cargo could not."""
     if (match := COMPARATOR.fullmatch(text)) is None:
         return None
-    parts = [match[name] for name in ("major", "minor", "patch")]
-    is_wildcard = any(part in {"*", "x", "X"} for part in parts)
-    numbers = [int(part) for part in parts if part is not None and part.isdigit()]
-    after = [part for part in parts[len(numbers) :] if part is not None and part.isdigit()]
-    if not numbers or after or (match["pre"] and len(numbers) < len(parts)):
+    parts = [part for name in ("major", "minor", "patch") if (part := match[name])]
+    numbers = [int(part) for part in parts if part.isdigit()]
+    is_full, is_wildcard = len(numbers) == len(("major", "minor", "patch")), len(numbers) < len(parts)
+    if not numbers or any(part.isdigit() for part in parts[len(numbers) :]) or (match["pre"] and not is_full):
         return None
-    operator = match["operator"] or ("=" if is_wildcard else "^")
-    pre = _pre_release(match["pre"]) if match["pre"] else NORMAL
-    low, high = _range(operator, numbers, pre)
     major, minor, patch = (*numbers, 0, 0)[:3]
-    # Of operators with less than three numbers, only the caret admits pre-releases of what is equal to them.
-    is_closed = operator != "^" and len(numbers) < len(parts)
-    equal = ((major, minor, patch, FIRST_PRE_RELEASE), _next(numbers)) if is_closed else None
-    return _Comparator(low, high, (major, minor, patch) if match["pre"] else None, equal)
-
-
-def _range(operator: str, numbers: list[int], pre: tuple[Any, ...]) -> tuple[Version, Version | None]:
-    """Return the first version of a comparator, and the first after it."""
-    major, minor, patch = (*numbers, 0, 0)[:3]
-    exactly: Version = (major, minor, patch, pre)
-    is_full = len(numbers) == len(("major", "minor", "patch"))
+    exactly: Version = (major, minor, patch, _pre_release(match["pre"]) if match["pre"] else NORMAL)
+    # `1.2` stands for all versions that begin so.
     first = exactly if is_full else (major, minor, patch, FIRST_PRE_RELEASE)
     after = _successor(exactly) if is_full else _next(numbers)
     # A caret keeps the first number that is not 0, or the last that is given.
     kept = next((place for place, number in enumerate(numbers, 1) if number), len(numbers))
-    ranges: dict[str, tuple[Version, Version | None]] = {
+    ranges: dict[str, tuple[Version, Version]] = {
         "=": (exactly, after),
-        ">": (after, None),
-        ">=": (exactly, None),
+        ">": (after, HIGHEST),
+        ">=": (exactly, HIGHEST),
         "<": (LOWEST, first),
         "<=": (LOWEST, after),
         "~": (exactly, _next(numbers[:2])),
         "^": (first, _next(numbers[:kept])),
     }
-    return ranges[operator]
+    operator = match["operator"] or ("=" if is_wildcard else "^")
+    return _Comparator(*ranges[operator], (major, minor, patch) if match["pre"] else ())
 
 
 def _next(numbers: list[int]) -> Version:
