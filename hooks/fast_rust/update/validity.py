@@ -7,15 +7,17 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path, PurePath
 from shutil import which
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import yaml
 
-from fast_rust.drift.keys import name_of, value_at
+from fast_rust.drift.keys import name_of
 from fast_rust.git import no_git_env
 from fast_rust.owned import Key
 
@@ -60,17 +62,8 @@ def problem_of(name: str, own: bytes, after: bytes, merged: bytes) -> str:
 
 
 def _check_for(name: str) -> Check | None:
-    match PurePath(name):
-        case path if path.name.lower() in {"justfile", ".justfile"} or path.suffix == ".just":
-            return _justfile
-        case path if path.suffix == ".toml":
-            return _toml
-        case path if path.suffix in {".yml", ".yaml"}:
-            return _yaml
-        case path if path.suffix == ".json":
-            return _json
-        case _:
-            return None
+    checks = {".toml": _toml, ".yml": _yaml, ".json": _json}
+    return _justfile if name == "justfile" else checks.get(PurePath(name).suffix)
 
 
 # --- TOML ---
@@ -89,64 +82,61 @@ def _toml(text: str) -> list[Problem]:
 def _key_twice(text: str, error: str) -> Problem | None:
     """Return which key a text has twice, and where; None where it cannot be found.
 
-    Tomllib names the line on which the second value ends. All before it is valid, so tomllib itself finds the key.
+    Tomllib names the line on which the second value ends.
     """
-    lines = [f"{line}\n" for line in text.replace("\r\n", "\n").removesuffix("\n").split("\n")]
     match = re.search(r"at line (\d+)", error)
-    start, added = _last_statement(lines[: int(match[1])] if match else lines)
-    above = () if HEADER.match(lines[start]) else _header_above(lines, start)
-    key, before = (*above, *_path(added)), _read(lines[:start])
-    # A table may be set where a part of the path was a value, or the other way round.
-    while key and _value(before, key) is None:
-        key = key[:-1]
-    if not key or not added:
-        return None
-    end = next(number for number in range(1, start + 1) if _value(_read(lines[:number]), key) is not None)
-    places = (_last_statement(lines[:end])[0] + 1, start + 1)
-    return Problem(f"is not valid TOML: it has `{name_of(key)}` twice", places, is_broken=True)
+    line = int(match[1]) if match else text.count("\n") + 1
+    earlier: list[_Statement] = []
+    for one in _statements(text):
+        if one.end < line:
+            earlier.append(one)
+            continue
+        # A table may be set where a part of its path was a value, or the other way round.
+        first = max(reversed(earlier), key=lambda other: (_shared(one, other), -len(other.path)), default=one)
+        key = one.path[: _shared(one, first)]
+        problem = Problem(f"is not valid TOML: it has `{name_of(key)}` twice", (first.start, one.start), is_broken=True)
+        return problem if key else None
+    return None
 
 
-def _last_statement(lines: list[str]) -> tuple[int, dict[str, Any]]:
-    """Return the last assignment or header of a text: where it begins, and what it is alone."""
-    parts = ((at, _read(lines[at:])) for at in range(len(lines) - 1, -1, -1))
-    return next(((at, table) for at, table in parts if table), (0, {}))
+@dataclass(frozen=True)
+class _Statement:
+    """An assignment or a header, with its first and last line."""
+
+    path: Key
+    start: int
+    end: int
 
 
-def _read(lines: list[str]) -> dict[str, Any] | None:
-    try:
-        return tomllib.loads("".join(lines))
-    except tomllib.TOMLDecodeError:
-        return None
-
-
-def _header_above(lines: list[str], start: int) -> Key:
-    """Return the path of the table that a line is in."""
-    for at in range(start - 1, -1, -1):
-        # A line of a list may look like a header, but what is before it is no document then.
-        if HEADER.match(lines[at]) and (table := _read([lines[at]])) and _read(lines[:at]) is not None:
-            return _path(table)
-    return ()
+def _statements(text: str) -> Iterator[_Statement]:
+    lines = text.replace("\r\n", "\n").split("\n")
+    above: Key = ()
+    start = 0
+    for end in range(1, len(lines) + 1):
+        # A value of several lines can be read only with its last one.
+        with suppress(tomllib.TOMLDecodeError):
+            is_header = HEADER.match(lines[start])
+            if path := _path(tomllib.loads("\n".join(lines[start:end]))):
+                above = path if is_header else above
+                yield _Statement(path if is_header else (*above, *path), start + 1, end)
+            start = end
 
 
 def _path(table: object) -> Key:
     """Return the path of the only key of a document, or of its only header."""
-    path: list[str] = []
-    while True:
-        if isinstance(table, list) and table:
-            table = table[-1]
-        elif isinstance(table, dict) and len(table) == 1:
-            [(name, table)] = table.items()
-            path.append(name)
-        else:
-            return tuple(path)
+    match table:
+        case dict() if len(table) == 1:
+            [(name, inner)] = table.items()
+            return (name, *_path(inner))
+        case [*_, last]:
+            return _path(last)
+        case _:
+            return ()
 
 
-def _value(document: object, key: Key) -> object:
-    """Return the value of a key; of a list of tables, the last one counts."""
-    for name in key:
-        document = document[-1] if isinstance(document, list) and document else document
-        document = value_at(document, (name,))
-    return document
+def _shared(one: _Statement, other: _Statement) -> int:
+    """Return how many parts two paths begin with in common."""
+    return sum(1 for _ in takewhile(lambda parts: parts[0] == parts[1], zip(one.path, other.path, strict=False)))
 
 
 def _entries_twice(value: object, above: Key = ()) -> Iterator[tuple[Key, str]]:
@@ -202,20 +192,12 @@ def _keys_twice(node: yaml.Node, above: Key, seen: set[int]) -> Iterator[Problem
 
 
 def _json(text: str) -> list[Problem]:
-    twice: list[str] = []
-
-    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        twice.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        return dict(pairs)
-
     try:
-        json.loads(text, object_pairs_hook=collect)
+        json.loads(text)
     except ValueError as error:
         return [Problem(f"is not valid JSON: {error}", is_broken=True)]
-    # JSON is YAML but for tabs, and only the reader of YAML has lines.
-    found = _yaml(text.replace("\t", " ")) if twice else []
-    is_clear = bool(found) and not any(problem.is_broken for problem in found)
-    return found if is_clear else [Problem(f"has `{name}` twice") for name in twice]
+    # JSON is YAML but for tabs, and the reader of YAML has lines.
+    return [problem for problem in _yaml(text.replace("\t", " ")) if not problem.is_broken]
 
 
 # --- Justfiles ---
