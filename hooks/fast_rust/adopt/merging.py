@@ -9,7 +9,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Item
 
-from fast_rust.drift.directions import Longer, direction_of, is_dependency, keeps
+from fast_rust.drift.directions import LONGER, direction_of, is_dependency, keeps
 from fast_rust.drift.keys import items_at, reason_at, restored, value_at
 from fast_rust.files import with_ends_of_lines
 from fast_rust.owned import Key
@@ -38,7 +38,7 @@ def merged(text: str, release_text: str, keys: Mapping[Key, Any], *, with_depend
     for key, wanted in keys.items():
         value = value_at(found, key)
         is_wanted = with_dependencies or not is_dependency(key)
-        is_list = isinstance(value, list) and isinstance(direction_of(key, wanted), Longer)
+        is_list = isinstance(value, list) and direction_of(key) is LONGER
         if is_wanted if value is None else is_list and not keeps(key, wanted, value):
             added.append(key)
     document = tomlkit.parse(restored(text, release_text, added, is_append_only=True))

@@ -8,26 +8,15 @@ import tomlkit
 from tomlkit.container import Container, OutOfOrderTableProxy
 from tomlkit.items import AbstractTable, AoT, Array, Item
 
-from fast_rust.drift.directions import (
-    Floor,
-    LintLevel,
-    Longer,
-    Retries,
-    Shorter,
-    Table,
-    Timeout,
-    direction_of,
-    identity,
-    keeps,
-    part_of,
-)
+from fast_rust.drift import directions
+from fast_rust.drift.directions import direction_of, further, identity, keeps, lacking, level_of, tightened
 from fast_rust.drift.requirements import requirement_of, with_floor
 from fast_rust.owned import Key
 
 REASON = re.compile(r"#.*?\breason: *(\S.*)")
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 # Where the value is a table, the line that counts may be that of a value in it.
-LINES_OF_A_TABLE = ("version", "level", "count", "period", "max-fail")
+LINES_OF_A_TABLE = ("version", "level", "period")
 
 
 def name_of(key: Key) -> str:
@@ -109,54 +98,36 @@ def restored(text: str, release_text: str, keys: Iterable[Key], *, is_append_onl
 
 def _restore(table: Any, key: Key, wanted: Item, *, is_append_only: bool) -> None:  # noqa: ANN401  A table or its proxy.
     name, plain = key[-1], wanted.unwrap() if isinstance(wanted, Item) else wanted
-    match direction_of(key, plain), table.get(name):
-        case Floor(), str() as found:
+    match direction_of(key), table.get(name):
+        case directions.FLOOR, str() as found:
             table[name] = with_floor(str(requirement_of(plain)), found)
-        case Floor(), dict() as found:
+        case directions.FLOOR, dict() as found:
             # Features and the rest are the crate's.
             found["version"] = with_floor(str(requirement_of(plain)), str(requirement_of(found)))
-        case LintLevel() | Retries() as direction, dict() as found:
-            found[direction.part] = part_of(plain, direction.part)
-        case Longer() as direction, Array() | AoT() as found:
-            _lengthen(found, plain, direction, is_append_only=is_append_only)
-        case Shorter() as direction, Array() | AoT() as found if found:
-            for entry in direction.further(plain, found.unwrap()):
-                del found[found.unwrap().index(entry)]
-        case Timeout() as direction, str() | dict() as found:
-            tightened = direction.tightened(plain, tomlkit.item(found).unwrap())
-            table[name] = wanted if tightened == plain else tightened
-        case Table() as direction, dict() as found:
-            for part in direction.looser(plain, tomlkit.item(found).unwrap()):
-                _set(found, part, plain.get(part))
+        case directions.LINT, dict() as found:
+            found["level"] = level_of(plain)
+        case directions.LONGER, Array() | AoT() as found:
+            _lengthen(found, plain, is_append_only=is_append_only)
+        case directions.EXEMPTIONS, dict() as found:
+            for exemption in further(plain, found):
+                del found[exemption]
+        case directions.TIMEOUT, str() | dict() as found:
+            stricter = tightened(plain, tomlkit.item(found).unwrap())
+            table[name] = wanted if stricter == plain else stricter
         case _:
             table[name] = wanted
 
 
-def _lengthen(found: Array | AoT, wanted: Iterable[Any], direction: Longer, *, is_append_only: bool) -> None:
-    for entry in wanted:
-        if not direction.lacking([entry], found.unwrap()):
-            continue
+def _lengthen(found: Array | AoT, wanted: list[dict[str, Any]], *, is_append_only: bool) -> None:
+    for entry in lacking(wanted, found.unwrap()):
         weaker = [place for place, other in enumerate(found.unwrap()) if identity(other) == identity(entry)]
-        item = _entry(entry, found)
+        # As the list has its entries: in braces, or each below a header.
+        item = tomlkit.table() if isinstance(found, AoT) else tomlkit.inline_table()
+        item.update(entry)
         if not weaker:
             found.append(item)
         elif not is_append_only:
             found[weaker[0]] = item
-
-
-def _entry(entry: Any, of: Array | AoT) -> Item:  # noqa: ANN401  A value of TOML.
-    """Return an entry as a list has its entries: in braces, or each below a header."""
-    if isinstance(of, AoT) and not isinstance(entry, dict):
-        raise UnclearKeyError(f"`{entry}` is not a table, and the list has only tables")
-    item = tomlkit.table() if isinstance(of, AoT) else tomlkit.inline_table()
-    return item.update(entry) or item if isinstance(entry, dict) else tomlkit.item(entry)
-
-
-def _set(table: Any, name: str, value: object) -> None:  # noqa: ANN401  A table of tomlkit.
-    if value is None:
-        del table[name]
-    else:
-        table[name] = value
 
 
 def is_restored(before: object, after: object, wanted: dict[Key, Any], keys: Iterable[Key]) -> bool:
