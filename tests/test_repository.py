@@ -142,3 +142,46 @@ def test_no_file_knows_the_machine_it_was_written_on() -> None:
 def test_no_file_has_a_conflict_in_it() -> None:
     markers = re.compile(r"(?m)^(?:<{7}|>{7}|\|{7})(?: |$)")
     assert [name for name, text in tracked_texts().items() if markers.search(text)] == []
+
+
+# --- The structure of the tool ---
+
+SOURCES = {
+    path.relative_to(CHECKOUT / "hooks" / "fast_rust").as_posix(): path.read_text(encoding="utf-8")
+    for path in sorted((CHECKOUT / "hooks" / "fast_rust").rglob("*.py"))
+}
+# What each module may not do, and where it is allowed.
+STRUCTURE = {
+    "starts git": (r'\[\s*"git"', {"git.py"}),
+    "imports a command": (r"fast_rust\.commands\b", {"main.py"}),
+    "has a base class of errors besides ours": (
+        r"(?m)^class \w+\((Exception|RuntimeError|ValueError)\)",
+        {"errors.py"},
+    ),
+    "ends the process": (
+        r"\b(sys\.exit|typer\.Exit)\b",
+        {"main.py", *(name for name in SOURCES if "commands/" in name)},
+    ),
+    "starts a shell": (r"shell=True|os\.system", set()),
+}
+
+
+@pytest.mark.parametrize("rule", STRUCTURE)
+def test_the_structure_of_the_tool_is_kept(rule: str) -> None:
+    pattern, allowed = STRUCTURE[rule]
+    found = {name for name, text in SOURCES.items() if re.search(pattern, text)}
+    assert found <= allowed
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("starts git", 'run([\n    "git", "status"])'),
+        ("imports a command", "from fast_rust.commands.drift import inspect"),
+        ("has a base class of errors besides ours", "class MyError(Exception):"),
+        ("ends the process", "raise typer.Exit(2)"),
+        ("starts a shell", "run(command, shell=True)"),
+    ],
+)
+def test_the_structure_would_be_seen_to_break(rule: str, text: str) -> None:
+    assert re.search(STRUCTURE[rule][0], text)

@@ -146,7 +146,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     if subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("only root can mount a small disk; another test fails a write of an update by itself")
     yield SmallDisk(folder)
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -9,11 +9,12 @@ from fast_rust import git
 from fast_rust.drift.differences import NOT_TOML
 from fast_rust.drift.keys import UnclearKeyError, is_restored, restored
 from fast_rust.drift.report import Report
+from fast_rust.errors import FastRustError
 from fast_rust.files import as_git_has_it, link_to, replace_file, with_ends_of_lines
 from fast_rust.owned import IDENTITY
 
 
-class LeftError(Exception):
+class LeftError(FastRustError):
     """Why a file is not restored, and what to do."""
 
 

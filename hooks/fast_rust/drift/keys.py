@@ -11,6 +11,7 @@ from tomlkit.items import AbstractTable, AoT, Array, Item
 from fast_rust.drift import directions
 from fast_rust.drift.directions import direction_of, further, identity, keeps, lacking, level_of, tightened
 from fast_rust.drift.requirements import requirement_of, with_floor
+from fast_rust.errors import FastRustError
 from fast_rust.owned import Key
 
 REASON = re.compile(r"#.*?\breason: *(\S.*)")
@@ -71,7 +72,7 @@ def _comments(item: Item) -> Iterator[str]:
 # --- Restoring ---
 
 
-class UnclearKeyError(ValueError):
+class UnclearKeyError(FastRustError):
     """A key cannot be restored without changing others."""
 
 
