@@ -431,7 +431,7 @@ REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no_toml": (hostile("[package\nname"), "is no valid TOML"),
     "path_in_name": (hostile(PACKAGE.replace("word-counts", "../evil")), "cargo cannot read the crate"),
     "no_version": (hostile('[package]\nname = "Word_Counts"\nedition = "2021"\n'), "type small letters"),
-    "bad_bans": (bad_bans, "clippy.toml is not valid TOML"),
+    "bad_bans": (bad_bans, "clippy.toml cannot be read or extended"),
     "linked": (linked, "clippy.toml is a symlink"),
     "proposed": (proposed_before, "justfile.proposed exists"),
     "broken_index": (broken_index, "git status"),

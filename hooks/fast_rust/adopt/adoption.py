@@ -24,6 +24,7 @@ from fast_rust.answers import (
     is_of_another_template,
     require_answers,
 )
+from fast_rust.drift.keys import UnclearKeyError
 from fast_rust.errors import FastRustError
 from fast_rust.files import as_git_has_it, link_to, replace_file, with_ends_of_lines
 from fast_rust.git import GitError
@@ -360,8 +361,8 @@ def _merge(plan: Plan, folder: Path, path: str) -> list[Path]:
 
     try:
         merging.rewrite(file, change)
-    except ValueError as error:
-        raise AdoptError(f"{path} is not valid TOML: {error}; fix it; nothing was changed") from error
+    except (ValueError, UnclearKeyError) as error:
+        raise AdoptError(f"{path} cannot be read or extended: {error}; fix it; nothing was changed") from error
     return written
 
 
