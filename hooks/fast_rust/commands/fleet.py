@@ -22,6 +22,7 @@ from fast_rust.fleet.checks import Checks
 from fast_rust.fleet.manifest import Manifest, ManifestError, read_manifest, read_shard
 from fast_rust.fleet.outcome import Outcome
 from fast_rust.fleet.report import Report, merged, read_report
+from fast_rust.fleet.repositories import require_separate
 from fast_rust.fleet.run import Result, Run
 from fast_rust.fleet.written import write_report
 
@@ -118,8 +119,7 @@ def init(
     rows = inventory.of_folder(source) if source.is_dir() else inventory.of_csv(source)
     # The folder is relative to the manifest.
     folder = os.path.relpath(source, manifest.parent) if source.is_dir() else "."
-    manifest.write_text(inventory.manifest_text(template, folder, rows), encoding="utf-8")
-    read = read_manifest(manifest)
+    read = inventory.write_manifest(manifest, inventory.manifest_text(template, folder, rows))
     typer.echo(f"{manifest} has {len(read.crates)} crates in {len(read.rings)} rings.")
 
 
@@ -223,6 +223,7 @@ def update(  # noqa: PLR0913
     fleet = _read(manifest, ring, shard)
     if shard and not ring and len(fleet.rings) > 1:
         raise ManifestError("a shard cannot see whether a ring was stopped in another shard; name a ring by --ring")
+    require_separate(fleet.crates)
     unreachable = templates.refresh(fleet, fleet.crates)
     target = templates.target_of(fleet, to, unreachable)
     logs = fleet.state_folder / "logs"

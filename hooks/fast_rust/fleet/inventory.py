@@ -3,7 +3,7 @@
 import csv
 import os
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from io import StringIO
 from itertools import chain, count
 from pathlib import Path
@@ -15,7 +15,8 @@ from tomlkit.items import InlineTable
 from fast_rust import git
 from fast_rust.answers import answers_file
 from fast_rust.drift.report import crates_below
-from fast_rust.fleet.manifest import ManifestError
+from fast_rust.files import part_of
+from fast_rust.fleet.manifest import Manifest, ManifestError, read_manifest
 
 COLUMNS = ("path", "url", "subdirectory", "ring", "owner", "freeze")
 NO_NAME = "the name is missing; write a column `name`, with a name in each line"
@@ -65,7 +66,7 @@ def of_csv(path: Path) -> dict[str, dict[str, Any]]:
         raise ManifestError(f"{path} is not UTF-8; save it as UTF-8") from error
     with StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
-        for line in reader:
+        for line in _rows(path, reader):
             name = (line.pop("name", None) or "").strip()
             if not name or name in rows:
                 what = f"{name} is in two lines; give each crate its own name" if name else NO_NAME
@@ -80,8 +81,35 @@ def of_csv(path: Path) -> dict[str, dict[str, Any]]:
     return rows
 
 
+def _rows(path: Path, reader: "csv.DictReader[str]") -> Iterator[dict[str, Any]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ManifestError(f"{path}:{reader.line_num}: {error}") from error
+
+
 def _typed(cell: str) -> str | bool:
     return {"true": True, "false": False}.get(cell.lower(), cell)
+
+
+def write_manifest(path: Path, text: str) -> Manifest:
+    """Write a manifest that can be read, and return it.
+
+    Raises ManifestError where it cannot be read; nothing is written then.
+    """
+    part = part_of(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        manifest = read_manifest(part)
+        part.rename(path)
+    except UnicodeEncodeError as error:
+        name = error.object[error.start : error.end]
+        raise ManifestError(f"a name has {name!r}, which is not UTF-8; rename that folder") from error
+    except ManifestError as error:
+        raise ManifestError(str(error).replace(str(part), str(path))) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return manifest
 
 
 def manifest_text(template: str, folder: str, rows: Mapping[str, Mapping[str, Any]]) -> str:

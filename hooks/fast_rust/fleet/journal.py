@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class Journal:
         first = {"run": options, "form": FORM}
         lines = _complete_lines(path)
         if lines and lines[0] == first and lines[-1] != {"end": True}:
-            self.done = {line["crate"]: Outcome.from_dict(line) for line in lines[1:]}
+            self.done = _outcomes(lines[1:])
         kept = [first, *(outcome.as_dict() for outcome in self.done.values())]
         replace_file(path, "".join(f"{json.dumps(line)}\n" for line in kept).encode())
 
@@ -57,11 +57,19 @@ class Journal:
 def _complete_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    *lines, _incomplete = path.read_text(encoding="utf-8").split("\n")
     try:
+        *lines, _incomplete = path.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in lines]
-    except json.JSONDecodeError:
+    except ValueError:
         return []
+
+
+def _outcomes(lines: Sequence[dict[str, Any]]) -> dict[str, Outcome]:
+    """Return the outcomes of a journal by crate; none where it is damaged."""
+    try:
+        return {line["crate"]: Outcome.from_dict(line) for line in lines}
+    except (KeyError, TypeError, ValueError):
+        return {}
 
 
 @contextmanager

@@ -110,9 +110,14 @@ def read_report(path: Path) -> Report:
         if content["form"] != FORM:
             raise ReportError(f"{path} was written by another version of fast-rust; run `fast-rust fleet report` again")
         crates = tuple(Outcome.from_dict(one) for one in content["crates"])
-        shard = content["shard"] and tuple(content["shard"])
-        return Report(content["target"], content["made"], crates, shard)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        match content:
+            case {"target": str(target), "made": str(made), "shard": None}:
+                return Report(target, made, crates, None)
+            case {"target": str(target), "made": str(made), "shard": [int(number), int(count)]}:
+                return Report(target, made, crates, (number, count))
+            case _:
+                raise ReportError(f"{path} is not a report of a fleet: its target, date or shard is damaged")
+    except (AttributeError, OSError, ValueError, KeyError, TypeError) as error:
         raise ReportError(f"{path} is not a report of a fleet: {error}") from error
 
 

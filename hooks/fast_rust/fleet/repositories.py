@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fast_rust import git
+from fast_rust.fleet.manifest import Crate
 from fast_rust.git import Commit, GitError
 
 OWN = "copier-fast-rust"
@@ -100,6 +101,29 @@ def workplace(repository: Path) -> Iterator[Workplace]:
             shutil.rmtree(own / "clone", ignore_errors=True)
     except Timeout as error:
         raise GitError(f"another run works in {repository}; wait for its end, and run the command again") from error
+
+
+def require_separate(crates: Iterable[Crate]) -> None:
+    """Check that no two folders are worktrees of one repository: they would share the branch of the update.
+
+    Raises GitError.
+    """
+    found: dict[Path, Path] = {}
+    for folder in dict.fromkeys(crate.repository for crate in crates):
+        other = found.setdefault(_common_folder(folder), folder)
+        if other != folder:
+            message = f"{other} and {folder} are worktrees of one repository, and would share the branch of the update"
+            raise GitError(f"{message}; keep one of them in the manifest")
+
+
+def _common_folder(folder: Path) -> Path:
+    """Return the git folder that all worktrees of a repository share, without running git."""
+    place = folder / ".git"
+    if place.is_file():
+        text = place.read_text(encoding="utf-8", errors="surrogateescape")
+        place = folder / text.partition("gitdir:")[2].strip()
+        place = place.parents[1] if place.parent.name == "worktrees" else place
+    return place.resolve()
 
 
 def clear(repository: Path) -> None:
