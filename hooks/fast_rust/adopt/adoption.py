@@ -31,6 +31,7 @@ from fast_rust.git import GitError
 from fast_rust.owned import Owned, of_rendering
 from fast_rust.releases import Repository, open_repository
 from fast_rust.rendering import render
+from fast_rust.update.guard import require_checked_out
 
 BRANCH = "adopt-fast-rust"
 # Other names under which tools read a file of ours.
@@ -108,6 +109,7 @@ def plan(folder: Path, template: str, target: str | None, data: Mapping[str, str
         message = f"--data {unused[0]}: a {kind} has no question `{unused[0]}`"
         raise AdoptError(f"{message}; its questions are: {', '.join(answer.name for answer in answers)}")
     owned = of_rendering(repository, release, rendering)
+    require_checked_out(crate.folder, [*rendering, *(name for names in ALIASES.values() for name in names)])
     fates = _fates(crate, rendering, owned)
     if hidden := sorted(_ignored(crate.folder) & {path for path, fate in fates.items() if fate is not Fate.ADDED}):
         raise AdoptError(f"git ignores {hidden[0]}, so it could not restore it; run `git add --force {hidden[0]}`")

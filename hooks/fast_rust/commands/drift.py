@@ -108,10 +108,8 @@ def _fix(reports: Sequence[Report], *, force: bool) -> bool:
     """Restore what drifted, print what was done, and return whether a file is left."""
     is_left = False
     for report in reports:
-        written, left = fixing.fix(report, force=force)
-        for path in written:
-            typer.echo(f"restored  {report.crate / path}", err=True)
-        for path, reason in left.items():
-            typer.echo(f"left      {report.crate / path}: {reason}", err=True)
-        is_left = is_left or bool(left)
+        for path, reason in fixing.fix(report, force=force):
+            what = f"left      {report.crate / path}: {reason}" if reason else f"restored  {report.crate / path}"
+            typer.echo(what, err=True)
+            is_left = is_left or bool(reason)
     return is_left

@@ -1,6 +1,7 @@
 """Restoring what the template owns in a crate."""
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 from tomlkit.exceptions import TOMLKitError
@@ -10,7 +11,7 @@ from fast_rust.drift.differences import NOT_TOML
 from fast_rust.drift.keys import UnclearKeyError, is_restored, restored
 from fast_rust.drift.report import Report
 from fast_rust.errors import FastRustError
-from fast_rust.files import as_git_has_it, link_to, replace_file, with_ends_of_lines
+from fast_rust.files import as_git_has_it, is_windows, link_to, replace_file, with_ends_of_lines
 from fast_rust.owned import IDENTITY
 
 
@@ -18,12 +19,11 @@ class LeftError(FastRustError):
     """Why a file is not restored, and what to do."""
 
 
-def fix(report: Report, *, force: bool) -> tuple[list[str], dict[str, str]]:
-    """Restore what the template owns: return the files that were written, and those that were not, with the reasons.
+def fix(report: Report, *, force: bool) -> Iterator[tuple[str, str]]:
+    """Restore what the template owns: yield each file once it is written, or with the reason why it is not.
 
     Raises OSError where a file cannot be written; it is then as it was.
     """
-    written, left = [], {}
     for path in dict.fromkeys(one.path for one in report.drifted):
         file = report.crate / path
         try:
@@ -33,11 +33,10 @@ def fix(report: Report, *, force: bool) -> tuple[list[str], dict[str, str]]:
             before = file.read_bytes() if file.exists() else b""
             content = with_ends_of_lines(_content(report, path, before), before)
         except LeftError as error:
-            left[path] = str(error)
+            yield path, str(error)
             continue
         replace_file(file, content)
-        written.append(path)
-    return written, left
+        yield path, ""
 
 
 def _require_regular(crate: Path, file: Path) -> None:
@@ -73,7 +72,7 @@ def _content(report: Report, path: str, before: bytes) -> bytes:
     if path in report.owned.files:
         return wanted
     keys = [one.parts for one in found if one.parts]
-    text = before.decode().replace("\r\n", "\n")
+    text = (as_git_has_it(before) if is_windows(before) else before).decode()
     names = ", ".join(one.key for one in found)
     try:
         after = restored(text, wanted.decode(), keys)

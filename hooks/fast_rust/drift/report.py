@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from fast_rust import git
 from fast_rust.answers import ANSWERS_FILES, answers_file, is_of_another_template, require_answers
-from fast_rust.drift.differences import Difference, differences
+from fast_rust.drift.differences import Difference, State, differences
 from fast_rust.owned import Owned, owned_by
 from fast_rust.releases import Order, Repository, open_repository
 
@@ -40,7 +40,18 @@ def inspect(crate: Path, template: str | None = None) -> Report:
     answers = replace(answers, source=str(repository.folder))
     owned = owned_by(repository, answers)
     newer, ahead_of = _position(repository, answers.release)
-    return Report(crate, answers.release, newer, ahead_of, owned, tuple(differences(crate, owned)))
+    found = tuple(differences(crate, owned))
+    outside = _outside_the_checkout(crate, [one.path for one in found if one.state is State.MISSING and not one.key])
+    return Report(
+        crate, answers.release, newer, ahead_of, owned, tuple(one for one in found if one.path not in outside)
+    )
+
+
+def _outside_the_checkout(crate: Path, missing: list[str]) -> set[str]:
+    """Return the files that git has, and leaves out of a sparse checkout: they are not missing, and not compared."""
+    done = git.run(crate, "ls-files", "-v", "-z", "--", *missing) if missing else None
+    listed = git.split_names(done.stdout) if done and done.returncode == 0 else []
+    return {entry[2:] for entry in listed if entry[0] == "S"}
 
 
 def _position(repository: Repository, release: str) -> tuple[tuple[str, ...], str]:
