@@ -39,7 +39,9 @@ def answers_file(crate: Path) -> Path:
 
     A crate that several templates have a part in has a file for each, and ours asks for the name of a crate.
     """
-    files = [path for path in sorted(crate.glob(ANSWERS_FILES)) if path.is_file()]
+    # The usual names come first: others may be backups.
+    usual = [crate / ANSWERS_FILE, crate / OTHER_ANSWERS_FILE]
+    files = [path for path in (*usual, *sorted(crate.glob(ANSWERS_FILES))) if path.is_file()]
     return next((path for path in files if _has_key("crate_name", path)), crate / ANSWERS_FILE)
 
 
@@ -62,7 +64,8 @@ def read_answers(crate: Path) -> Answers | None:
     path = answers_file(crate)
     try:
         recorded = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # A date that does not exist is a ValueError.
         message = f"{path} is damaged ({str(error).splitlines()[0]}); run `git checkout -- {path}` to restore it"
         raise AnswersError(message) from error
     match recorded:

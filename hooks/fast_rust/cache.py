@@ -9,11 +9,20 @@ from tempfile import mkdtemp
 
 from platformdirs import user_cache_path
 
+from fast_rust.errors import FastRustError
+
 
 def cache_folder() -> Path:
-    """Return the folder of the cache; deleting it loses nothing but time."""
-    given = os.environ.get("FAST_RUST_CACHE_DIR")
-    return Path(given) if given else user_cache_path("copier-fast-rust")
+    """Return the folder of the cache; deleting it loses nothing but time.
+
+    Raises FastRustError where this user has no home folder.
+    """
+    if given := os.environ.get("FAST_RUST_CACHE_DIR"):
+        return Path(given).absolute()
+    try:
+        return user_cache_path("copier-fast-rust")
+    except RuntimeError as error:
+        raise FastRustError(f"no folder for the cache: {error}; set FAST_RUST_CACHE_DIR") from error
 
 
 @contextmanager

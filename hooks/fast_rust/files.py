@@ -15,12 +15,17 @@ def as_git_has_it(content: bytes) -> bytes:
 
 
 def with_ends_of_lines(content: bytes, like: bytes) -> bytes:
-    """Return a text with the line endings of another: those of Windows, or its own."""
-    return content.replace(b"\n", b"\r\n") if b"\r\n" in like else content
+    """Return a text with the line endings of another: those of Windows where all its lines have them."""
+    return as_git_has_it(content).replace(b"\n", b"\r\n") if is_windows(like) else content
 
 
-def replace_file(file: Path, content: bytes) -> None:
-    """Replace the content of a file atomically; its mode stays.
+def is_windows(content: bytes) -> bool:
+    """Return whether all lines of a text end as on Windows; one stray line is no reason to change all others."""
+    return content.count(b"\r\n") == content.count(b"\n") > 0
+
+
+def replace_file(file: Path, content: bytes, *, is_executable: bool | None = None) -> None:
+    """Replace the content of a file atomically; its mode stays, unless it becomes executable or not.
 
     Raises OSError, and then the file is as it was.
     """
@@ -30,6 +35,9 @@ def replace_file(file: Path, content: bytes) -> None:
         part.write_bytes(content)
         if file.exists():
             shutil.copymode(file, part)
+        if is_executable is not None:
+            mode = part.stat().st_mode
+            part.chmod(mode | (mode & 0o444) >> 2 if is_executable else mode & ~0o111)
         part.replace(file)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -28,7 +28,8 @@ from fast_rust.files import replace_file
 
 # Variables that configure git for this user. All others that begin with GIT_ belong to the repository of a hook.
 KEPT = re.compile(
-    r"GIT_(ALLOW_PROTOCOL|ASKPASS|CEILING_DIRECTORIES|CONFIG_(COUNT|GLOBAL|NOSYSTEM|SYSTEM|(KEY|VALUE)_\d+)"
+    r"GIT_(ALLOW_PROTOCOL|ASKPASS|CEILING_DIRECTORIES"
+    r"|CONFIG_(COUNT|GLOBAL|NOSYSTEM|PARAMETERS|SYSTEM|(KEY|VALUE)_\d+)"
     r"|DISCOVERY_ACROSS_FILESYSTEM|EXEC_PATH|HTTP_\w+|PROXY_\w+|SSH|SSH_\w+|SSL_\w+|TERMINAL_PROMPT"
     r"|(AUTHOR|COMMITTER)_(NAME|EMAIL))"
 )
@@ -231,7 +232,13 @@ def require_commit(folder: Path) -> str:
     if inside.returncode:
         reason = reason_of(inside)
         if NOT_A_REPOSITORY in reason:
-            reason = f"{folder} is not in a git repository; run `git init`, and commit all files"
+            given = next((name for name in ("GIT_DIR", "GIT_WORK_TREE") if name in os.environ), "")
+            what = (
+                f"{given} is ignored, since git sets it for hooks; "
+                if given
+                else "run `git init`, and commit all files"
+            )
+            reason = f"{folder} is not in a git repository; {what}".removesuffix("; ")
         raise GitError(reason)
     head = run(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     if head.returncode:
@@ -300,6 +307,12 @@ def entries_of(listing: bytes) -> dict[str, Entry]:
         if kind == "blob":
             found[path] = Entry(mode, blob)
     return found
+
+
+def submodules(folder: Path) -> list[str]:
+    """Return the submodules of HEAD below a folder, by their path from there."""
+    listing = names(folder, "ls-tree", "-r", "-z", "--full-tree", f"HEAD:{prefix_of(folder)}")
+    return [line.partition("\t")[2] for line in listing if line.split(maxsplit=2)[1] == "commit"]
 
 
 def blob_of(content: bytes, like: str) -> str:

@@ -52,9 +52,6 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run a command; print the error that ends it."""
-        if isinstance(sys.stdout, TextIOWrapper):
-            # A file name that is not UTF-8 is printed as the bytes that it is.
-            sys.stdout.reconfigure(errors="surrogateescape")
         try:
             return super().invoke(ctx)
         except FastRustError as error:
@@ -88,5 +85,6 @@ def main(
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # The name of a file may not be UTF-8; it is printed as it is.
-            stream.reconfigure(errors="surrogateescape")
+            # The name of a file may not be UTF-8; it is printed as it is. Another encoding lacks some characters.
+            is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")

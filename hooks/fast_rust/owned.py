@@ -14,7 +14,7 @@ import yaml
 from fast_rust.answers import ANSWERS_FILE, Answers
 from fast_rust.cache import cache_folder, created_atomically
 from fast_rust.releases import Repository
-from fast_rust.rendering import read_files, render
+from fast_rust.rendering import Files, read_files, render
 
 Key: TypeAlias = tuple[str, ...]
 
@@ -100,6 +100,7 @@ class Part:
     starters: tuple[str, ...]
     """Files and folders that are the crate's from the first day, rendered or not."""
     answers: bytes
+    executables: frozenset[str] = frozenset()
 
 
 def part_of(repository: Repository, release: str, rendering: Mapping[str, bytes], answers: str = ANSWERS_FILE) -> Part:
@@ -107,7 +108,9 @@ def part_of(repository: Repository, release: str, rendering: Mapping[str, bytes]
     starters = _starters(repository, release)
     files = {path: content for path, content in rendering.items() if path != answers}
     own = {path: content for path, content in files.items() if is_in(path, starters)}
-    return Part({path: files[path] for path in files.keys() - own.keys()}, own, starters, rendering[answers])
+    executables = rendering.executables if isinstance(rendering, Files) else frozenset()
+    others = {path: files[path] for path in files.keys() - own.keys()}
+    return Part(others, own, starters, rendering[answers], executables)
 
 
 @cache

@@ -104,8 +104,8 @@ def open_repository(address: str, *, needed: str | None = None, refresh: bool = 
     """
     try:
         is_folder = (folder := Path(address).expanduser()).is_dir()
-    except (OSError, RuntimeError) as error:
-        raise TemplateError(f"{address} is not the address of a template: {error}") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise TemplateError(f"{address!r} is not the address of a template: {error}") from error
     if is_folder:
         if not folder.is_absolute():
             message = f"the template's address {address} is relative, so it depends on the current folder"
@@ -113,8 +113,8 @@ def open_repository(address: str, *, needed: str | None = None, refresh: bool = 
         return Repository(folder)
     url = next((full + address[3:] for short, full in SHORT_ADDRESSES.items() if address.startswith(short)), address)
     url = url.removeprefix("git+")
-    if url.startswith("-") or "::" in url:
-        raise TemplateError(f"{address} is not the address of a template")
+    if url.startswith("-") or "::" in url or "\0" in url:
+        raise TemplateError(f"{address!r} is not the address of a template")
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
     mirror = cache_folder() / "templates" / f"{name}.git"
     mirror.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ Copier runs under our own git configuration and without the user's settings of C
 the release and the answers alone.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,13 @@ class RenderingError(FastRustError):
     """The template is not available, or cannot be rendered."""
 
 
-def render(answers: Answers, folder: Path, file: str = ANSWERS_FILE) -> dict[str, bytes]:
+class Files(dict[str, bytes]):
+    """The files of a rendering, by their paths in it."""
+
+    executables: frozenset[str] = frozenset()
+
+
+def render(answers: Answers, folder: Path, file: str = ANSWERS_FILE) -> Files:
     """Make a crate in an empty folder, without trust, and return its files by their paths; its answers go to a file.
 
     Raises RenderingError where the template or its release is not available, or refuses the answers.
@@ -40,7 +47,7 @@ def render(answers: Answers, folder: Path, file: str = ANSWERS_FILE) -> dict[str
     return read_files(folder)
 
 
-def render_again(folder: Path, source: str, release: str, data: Mapping[str, Any], file: str) -> dict[str, bytes]:
+def render_again(folder: Path, source: str, release: str, data: Mapping[str, Any], file: str) -> Files:
     """Make a crate in a folder that has nothing but its recorded answers in `file`, as an update does.
 
     The release takes the answers that it asks for, and has defaults for those that it refuses; `data` replaces answers.
@@ -85,11 +92,12 @@ def questions_asked(source: str, release: str, data: Mapping[str, Any], folder: 
     return (folder / ANSWERS_FILE).read_bytes()
 
 
-def read_files(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> Files:
     """Return the files below a folder, by their paths in it."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = Files({path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})
+    files.executables = frozenset(path.relative_to(folder).as_posix() for path in paths if os.access(path, os.X_OK))
+    return files
 
 
 @contextmanager

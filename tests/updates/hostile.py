@@ -170,7 +170,6 @@ VARIABLES = {
     "GIT_ALTERNATE_OBJECT_DIRECTORIES": "{folder}",
     "GIT_ATTR_SOURCE": "HEAD",
     "GIT_COMMON_DIR": "{folder}/elsewhere/.git",
-    "GIT_CONFIG_PARAMETERS": "'core.worktree'='{folder}'",
     "GIT_DEFAULT_HASH": "sha256",
     "GIT_DEFAULT_REF_FORMAT": "reftable",
     "GIT_DIFF_OPTS": "--unified=0",

@@ -176,10 +176,10 @@ def test_an_update_that_cannot_write_a_file_brings_all_back(
 ) -> None:
     before, calls = read_tree(conflicting.crate), iter(range(1, 100))
 
-    def fail_once(file: Path, content: bytes) -> None:
+    def fail_once(file: Path, content: bytes, *, is_executable: bool | None = None) -> None:
         if next(calls) == nth:
             raise OSError(28, "No space left on device", str(file))
-        files.replace_file(file, content)
+        files.replace_file(file, content, is_executable=is_executable)
 
     for module in (applying, journal):
         monkeypatch.setattr(module, "replace_file", fail_once)

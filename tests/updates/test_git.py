@@ -406,4 +406,4 @@ def test_our_environment_has_nothing_of_a_hook_and_no_configuration(
     of_a_repository = git(tmp_path, "rev-parse", "--local-env-vars").split()
     given = dict.fromkeys((*of_a_repository, *hostile.VARIABLES), "x")
     kept = our_git.no_git_env(given)
-    assert {name for name in kept if name.startswith("GIT_")} <= {"GIT_CONFIG_COUNT"}
+    assert {name for name in kept if name.startswith("GIT_")} <= {"GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS"}

@@ -7,6 +7,7 @@ import typer
 
 from fast_rust.answers import answers_file
 from fast_rust.drift.report import inspect
+from fast_rust.errors import FastRustError, reason_of
 from fast_rust.update import journal
 from fast_rust.update.apply import apply
 from fast_rust.update.merge import Fate
@@ -28,24 +29,33 @@ def command(
 
     Exit codes: 0 updated, or nothing to do; 1 updated, and something is left for you; 2 nothing was changed.
     """
-    if abort:
-        journal.abort(crate)
-        typer.echo("The crate is as it was before the update.")
-        return
-    planned = plan(crate, to, _as_answers(data or []))
+    with journal.only_update(crate):
+        is_left = _abort(crate) if abort else _update(crate, to, _as_answers(data or []), dry_run=dry_run)
+    if is_left:
+        raise typer.Exit(NEEDS_WORK)
+
+
+def _abort(crate: Path) -> bool:
+    journal.abort(crate)
+    typer.echo("The crate is as it was before the update.")
+    return False
+
+
+def _update(crate: Path, to: str | None, data: dict[str, str], *, dry_run: bool) -> bool:
+    """Update a crate, and return whether something is left for a person."""
+    planned = plan(crate, to, data)
     match planned:
         case Standing.UP_TO_DATE:
             typer.echo("Up to date.")
-            return
+            return False
         case Standing.AHEAD:
             typer.echo("Ahead of the newest release; nothing to update.")
-            return
+            return False
         case Plan():
             _show(planned)
             if not dry_run:
                 _report(planned, apply(planned))
-    if planned.needs_a_person and not dry_run:
-        raise typer.Exit(NEEDS_WORK)
+    return planned.needs_a_person and not dry_run
 
 
 def _as_answers(data: list[str]) -> dict[str, str]:
@@ -74,6 +84,15 @@ def _show(planned: Plan) -> None:
 
 
 def _report(planned: Plan, lock: str) -> None:
+    """Print what is left to do; the update is made, so no error of this ends the command."""
+    try:
+        _print_report(planned, lock)
+    except (OSError, FastRustError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else error
+        typer.echo(f"warning: the update is made, but not all of its report: {reason}", err=True)
+
+
+def _print_report(planned: Plan, lock: str) -> None:
     typer.echo()
     if lock:
         typer.echo(f"Cargo.lock: {lock}")

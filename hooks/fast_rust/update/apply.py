@@ -7,7 +7,7 @@ from fast_rust.answers import answers_file
 from fast_rust.errors import FastRustError, reason_of
 from fast_rust.files import remove_file, replace_file
 from fast_rust.update import journal, lockfile
-from fast_rust.update.guard import require_clean, require_restorable
+from fast_rust.update.guard import require_clean, require_restorable, require_unlocked
 from fast_rust.update.merge import Change, Fate
 from fast_rust.update.plan import Plan, UpdateError
 
@@ -21,7 +21,9 @@ def apply(plan: Plan) -> str:
     written = {path: change for path, change in plan.changes.items() if change.fate is not Fate.KEPT}
     require_clean(crate)
     require_restorable(crate, written)
-    requirements = lockfile.requirements(crate)
+    if any(change.fate is Fate.CONFLICT for change in written.values()):
+        require_unlocked(crate)
+    requirements, committed_lock = lockfile.requirements(crate), lockfile.committed_lock(crate)
     answers = answers_file(crate).name
     try:
         noted = journal.begin(crate, written, written[answers].content)
@@ -31,7 +33,7 @@ def apply(plan: Plan) -> str:
             _write(crate / path, written[path])
         _mark_unmerged(crate, {path: change for path, change in written.items() if change.fate is Fate.CONFLICT})
         moved = lockfile.moved(requirements, lockfile.requirements(crate))
-        lock = lockfile.committed_lock(crate) if moved else None
+        lock = committed_lock if moved else None
         if lock:
             noted.lock = lock
             noted.write(crate)
@@ -55,7 +57,7 @@ def _write(file: Path, change: Change) -> None:
     if change.fate is Fate.DELETED:
         remove_file(file)
     else:
-        replace_file(file, change.content)
+        replace_file(file, change.content, is_executable=change.is_executable)
 
 
 def _mark_unmerged(crate: Path, conflicts: dict[str, Change]) -> None:
@@ -67,14 +69,16 @@ def _mark_unmerged(crate: Path, conflicts: dict[str, Change]) -> None:
     for path, change in conflicts.items():
         mode = committed[path].mode
         before, _, after = change.sides
-        blobs = {1: _blob(crate, before), 2: committed[path].blob, 3: _blob(crate, after)}
-        lines.append(f"0 {'0' * len(committed[path].blob)}\t{prefix}{path}\n")
-        lines += [f"{mode} {blob} {side}\t{prefix}{path}\n" for side, blob in blobs.items() if blob]
+        blobs = {1: _blob(crate, path, before), 2: committed[path].blob, 3: _blob(crate, path, after)}
+        lines.append(f"0 {'0' * len(committed[path].blob)}\t{prefix}{path}\0")
+        lines += [f"{mode} {blob} {side}\t{prefix}{path}\0" for side, blob in blobs.items() if blob]
     given = "".join(lines).encode(errors="surrogateescape")
-    git.output(crate, *git.NO_HOOKS, "update-index", "--index-info", given=given)
+    git.output(crate, *git.NO_HOOKS, "update-index", "-z", "--index-info", given=given)
 
 
-def _blob(crate: Path, content: bytes | None) -> str:
+def _blob(crate: Path, path: str, content: bytes | None) -> str:
+    """Store a side of a conflict as git stores the file: a filter may encrypt it."""
     if content is None:
         return ""
-    return git.output(crate, "hash-object", "-w", "--stdin", given=content).decode().strip()
+    command = ("-c", "core.safecrlf=false", "hash-object", "-w", f"--path={path}", "--stdin")
+    return git.output(crate, *command, given=content).decode().strip()

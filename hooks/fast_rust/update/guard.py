@@ -53,8 +53,12 @@ def require_restorable(crate: Path, paths: Iterable[str]) -> None:
         command = f"git update-index --no-assume-unchanged --no-skip-worktree {hidden[0]}"
         message = f"{hidden[0]} is marked assume-unchanged or skip-worktree, so this update could not be undone"
         raise RefusedError(f"{message}; run `{command}` first")
-    committed = git.entries(crate)
+    committed, submodules = git.entries(crate), git.submodules(crate)
     for path in wanted:
+        if module := next((one for one in submodules if path == one or path.startswith(f"{one}/")), None):
+            raise RefusedError(
+                f"{module} is a submodule, and {path} would be in it; move the submodule to another folder"
+            )
         file = crate / path
         if link := link_to(file, crate):
             message = f"{link.relative_to(crate)} is a symlink, so {path} may be outside the crate"
@@ -69,6 +73,16 @@ def require_restorable(crate: Path, paths: Iterable[str]) -> None:
             raise RefusedError(f"{path} has changes that `git status` does not show; commit them, or restore the file")
         if path not in committed and file.exists():
             raise RefusedError(f"git ignores {path}, so it could not restore it; run `git add --force {path}`")
+
+
+def require_unlocked(crate: Path) -> None:
+    """Check that no other git process has the index, which gets the sides of each conflict.
+
+    Raises RefusedError.
+    """
+    lock = crate / git.text(crate, "rev-parse", "--git-path", "index.lock")
+    if lock.exists():
+        raise RefusedError(f"{lock} exists, so another git process is running; wait for its end, or delete the file")
 
 
 def _is_committed(crate: Path, path: str, entry: git.Entry) -> bool:

@@ -2,12 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from fast_rust import git
 from fast_rust.answers import answers_file
+from fast_rust.cache import cache_folder
 from fast_rust.errors import FastRustError
 from fast_rust.files import part_of, remove_file, replace_file
 
@@ -33,6 +38,27 @@ class Journal:
 
     def write(self, crate: Path) -> None:
         replace_file(_mark(crate), json.dumps(asdict(self)).encode())
+
+
+class BusyError(FastRustError):
+    """Another update of the crate is running."""
+
+
+@contextmanager
+def only_update(crate: Path) -> Iterator[None]:
+    """Hold the lock of a crate's updates; the system releases it when the process ends.
+
+    Raises GitError where the crate has no commit, or BusyError.
+    """
+    git.require_commit(crate)
+    # In the cache, since a repository may be read-only, and a dry run writes nothing to it.
+    lock = cache_folder() / "updates" / f"{_digest(os.fsencode(_mark(crate)))[:16]}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout as error:
+        raise BusyError(f"another update of {crate} is running; wait for its end") from error
 
 
 def begin(crate: Path, paths: Iterable[str], answers: bytes) -> Journal:

@@ -41,7 +41,8 @@ def moved(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str],
 def committed_lock(crate: Path) -> str | None:
     """Return the lockfile of the crate or its workspace, by its path from the crate, if git has it as it is now.
 
-    A lockfile that git ignores is refreshed by cargo anyway.
+    A lockfile that git ignores is refreshed by cargo anyway; one that is marked assume-unchanged or
+    skip-worktree is the user's.
     """
     top = git.top_of(crate)
     folder, path = crate.resolve(), Path()
@@ -49,7 +50,8 @@ def committed_lock(crate: Path) -> str | None:
         if (folder / LOCK).is_file():
             name = (path / LOCK).as_posix()
             is_known = bool(git.names(folder, "ls-files", "-z", "--", LOCK))
-            return name if is_known and not git.status(folder, LOCK) else None
+            is_unclear = git.status(folder, LOCK) or git.unwatched(folder, [LOCK])
+            return name if is_known and not is_unclear else None
         folder, path = folder.parent, path / ".."
     return None
 
@@ -60,8 +62,8 @@ def refresh(crate: Path, lock: str, dependencies: list[str]) -> str:
     before = (crate / lock).read_bytes()
     try:
         done = subprocess.run([*command, "--quiet"], cwd=crate, check=False, capture_output=True, text=True)
-    except FileNotFoundError:
-        return f"{changed}, and cargo is not installed: run `{' '.join(command)}`"
+    except OSError as error:
+        return f"{changed}, and cargo cannot be started ({error.strerror}): run `{' '.join(command)}`"
     if done.returncode:
         return f"{changed}, and it could not be refreshed; run `{' '.join(command)}`: {done.stderr.strip()}"
     return f"refreshed, since {changed}" if (crate / lock).read_bytes() != before else ""

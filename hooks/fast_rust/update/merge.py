@@ -1,12 +1,13 @@
 """What an update does to each file: a three-way merge of the crate's own text with the change of the release."""
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from fast_rust import git
-from fast_rust.files import as_git_has_it, with_ends_of_lines
+from fast_rust.files import as_git_has_it, is_windows, with_ends_of_lines
 from fast_rust.owned import Part, is_in
 from fast_rust.update.validity import problem_of
 
@@ -30,6 +31,8 @@ class Change:
 
     fate: Fate
     content: bytes = b""
+    is_executable: bool | None = None
+    """Whether the file becomes executable or not; None where its mode stays."""
     sides: tuple[bytes | None, bytes | None, bytes | None] = (None, None, None)
     """Of a conflict: the older release's content, the crate's, and the newer release's."""
     reason: str = ""
@@ -42,8 +45,16 @@ def changes(crate: Path, old: Part, new: Part) -> Iterator[tuple[str, Change]]:
         before, after = old.files.get(path), new.files.get(path)
         # A file that the release hands over to the crate stays as it is.
         is_handed_over = after is None and is_in(path, new.starters)
-        if before != after and not is_handed_over and (change := _change(crate / path, before, after)):
-            yield path, change
+        mode = _mode(crate / path, *(path in part.executables for part in (old, new))) if after is not None else None
+        is_same = before == after and mode is None
+        if not is_same and not is_handed_over and (change := _change(crate / path, before, after)):
+            yield path, replace(change, is_executable=mode) if change.fate in {Fate.ADDED, Fate.CHANGED} else change
+
+
+def _mode(file: Path, was: bool, becomes: bool) -> bool | None:  # noqa: FBT001  Of the older and the newer release.
+    """Return whether a release makes a file executable or not; None where its mode stays, or the crate has its own."""
+    is_own = file.is_file() and os.access(file, os.X_OK) != was
+    return None if was == becomes or is_own else becomes
 
 
 def _change(file: Path, before: bytes | None, after: bytes | None) -> Change | None:
@@ -53,22 +64,27 @@ def _change(file: Path, before: bytes | None, after: bytes | None) -> Change | N
     if own is None:
         # A file that the crate deleted stays deleted.
         return Change(Fate.ADDED, after) if before is None and after is not None else None
-    is_unchanged = before is not None and as_git_has_it(own) == before
+    is_unchanged = before is not None and as_git_has_it(own) == as_git_has_it(before)
     if after is None:
         reason = "it is no longer the template's. You had changed it, so it stays: keep it, or delete it"
         return Change(Fate.DELETED) if is_unchanged else Change(Fate.KEPT, reason=reason)
     if is_unchanged:
-        return Change(Fate.CHANGED, with_ends_of_lines(after, own))
-    return _merged(file.name, own, before, after) if as_git_has_it(own) != after else None
+        return Change(Fate.CHANGED, after if own == before else with_ends_of_lines(as_git_has_it(after), own))
+    return _merged(file.name, own, before, after) if as_git_has_it(own) != as_git_has_it(after) else None
 
 
 def _merged(name: str, own: bytes, before: bytes | None, after: bytes) -> Change:
-    # Where all lines end as on Windows, that is no difference; where only some do, nothing can be told from it.
-    is_windows = own.count(b"\r\n") == own.count(b"\n")
-    text = as_git_has_it(own) if is_windows else own
-    result, is_conflict = git.merge_file(text, before or b"", after, LABELS)
-    reason = "" if is_conflict else problem_of(name, text, after, result)
-    content = with_ends_of_lines(result, own) if is_windows else result
+    if any(b"\0" in text for text in (own, before or b"", after)):
+        reason = (
+            "it is not a text, so it cannot be merged; your version stays, and `git checkout --theirs` has the other"
+        )
+        return Change(Fate.CONFLICT, own, sides=(before, own, after), reason=reason)
+    # How lines end is not a difference, unless only some of them end as on Windows.
+    sides = [own, before or b"", after]
+    text, old, new = sides if b"\r\n" in own and not is_windows(own) else map(as_git_has_it, sides)
+    result, is_conflict = git.merge_file(text, old, new, LABELS)
+    reason = "" if is_conflict else problem_of(name, text, new, result)
+    content = with_ends_of_lines(result, own)
     if is_conflict or reason:
-        return Change(Fate.CONFLICT, content, (before, own, after), reason)
+        return Change(Fate.CONFLICT, content, sides=(before, own, after), reason=reason)
     return Change(Fate.CHANGED, content)

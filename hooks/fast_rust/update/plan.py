@@ -7,11 +7,14 @@ from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import yaml
 from packaging.version import InvalidVersion, Version
 
+from fast_rust import git
 from fast_rust.answers import Answers, answers_file, require_answers, with_source
 from fast_rust.errors import FastRustError
 from fast_rust.files import with_ends_of_lines
+from fast_rust.git import Config
 from fast_rust.owned import Part, part_of
 from fast_rust.releases import Order, Repository, TemplateError, open_repository
 from fast_rust.rendering import render, render_again
@@ -70,6 +73,9 @@ def plan(
     answers = require_answers(crate)
     repository = open_repository(answers.source, needed=answers.release, refresh=refresh)
     wanted = target or repository.newest(answers.source)
+    if target and not git.is_commit(repository.folder, target, Config.OURS):
+        known = ", ".join(repository.releases()[-3:])
+        raise UpdateError(f"--to {target}: the template has no such release; its newest are: {known}")
     match repository.order(answers.release, wanted):
         case Order.SAME if not data:
             return Standing.UP_TO_DATE
@@ -118,7 +124,15 @@ def _rendered(
 
 
 def _is_same(asked: object, taken: object) -> bool:
-    return asked == taken or str(asked).lower() == str(taken).lower()
+    # What a person types is read as YAML: `yes` is true.
+    return taken in (asked, _as_yaml(asked)) or str(asked).lower() == str(taken).lower()
+
+
+def _as_yaml(asked: object) -> object:
+    try:
+        return yaml.safe_load(asked) if isinstance(asked, str) else asked
+    except (yaml.YAMLError, ValueError):
+        return asked
 
 
 def _starters(crate: Path, unchanged: Mapping[str, bytes], changed: Mapping[str, bytes]) -> dict[str, str]:
