@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
 from fast_rust.cache import cache_folder
 from fast_rust.errors import FastRustError
@@ -420,9 +420,12 @@ def copy_objects(clone: Path, repository: Path, trees: Iterable[str], known: Ite
 def require_branch(repository: Path, branch: str, commit: str) -> None:
     """Check that a branch can be created or moved, without doing it: it is free, and no hook refuses it.
 
-    Raises GitError with the reason.
+    Raises GitError with the reason, or OSError where the git folder cannot be written: git names no cause of that.
     """
     ref = f"refs/heads/{branch}"
+    with TemporaryFile(dir=(repository / text(repository, "rev-parse", "--git-common-dir")).resolve()) as probe:
+        probe.write(b"x")
+        probe.flush()
     if place := text(repository, "for-each-ref", "--format=%(worktreepath)", ref):
         message = f"the branch {branch} is checked out in {place}, so it cannot be moved"
         raise GitError(f"{message}; run `git -C {place} switch` to another branch")
