@@ -28,7 +28,7 @@ class StandardsError(FastRustError):
 
     def __init__(self, path: Path, line: int, message: str) -> None:
         """Name the place: a line of a file, counted from 1."""
-        super().__init__(f"{path.name}:{line}: {message}")
+        super().__init__(f"standards/{path.name}:{line}: {message}")
 
 
 class Quality(StrEnum):
