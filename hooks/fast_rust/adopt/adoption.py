@@ -23,6 +23,7 @@ from fast_rust.answers import (
     answers_file,
     is_of_another_template,
     require_answers,
+    with_source,
 )
 from fast_rust.drift.keys import UnclearKeyError
 from fast_rust.errors import FastRustError
@@ -175,8 +176,7 @@ def _render(
     with TemporaryDirectory() as folder:
         rendering = render(Answers(str(repository.folder), release, choices), Path(folder), file)
     # Crates record the template's address, not the mirror on this machine.
-    source = yaml.safe_dump({"_src_path": template}, allow_unicode=True, width=1000)
-    rendering[file] = re.sub(r"(?m)^_src_path: .*\n", lambda _: source, rendering[file].decode()).encode()
+    rendering[file] = with_source(rendering[file], template)
     return rendering
 
 
