@@ -23,6 +23,7 @@ from fast_rust.owned import Part
 from fast_rust.releases import Order, Repository
 from fast_rust.update.guard import require_restorable
 from fast_rust.update.merge import Change, Fate, changes
+from fast_rust.update.plan import refused_answers
 
 _renderings = Renderings()
 
@@ -159,14 +160,12 @@ def _standing(answers: Answers, repository: Repository, wanted: Wanted) -> Plann
             return None
 
 
-def _parts(answers: Answers, repository: Repository, wanted: Wanted) -> tuple[Part, Part, list[str]]:
+def _parts(answers: Answers, repository: Repository, wanted: Wanted) -> tuple[Part, Part, tuple[str, ...]]:
     """Return the renderings of both releases, and the answers that the newer one refuses."""
     newer = open_fetched(wanted.template, {}) if wanted.template else repository
     before, _ = _renderings.part(Source(repository, answers.release), answers)
     after, taken = _renderings.part(Source(newer, wanted.target, is_update=True), answers)
-    choices = answers.choices.items()
-    refused = [name for name, value in choices if name in taken and str(value).lower() != str(taken[name]).lower()]
-    return before, after, refused
+    return before, after, refused_answers(answers.choices, taken)
 
 
 def _changed(before: Part, after: Part) -> set[str]:
@@ -190,7 +189,7 @@ def ahead_of(release: str, target: str) -> str:
     return f"{release} is newer than {target}; nothing to update"
 
 
-def notes_of(found: Mapping[str, Change], refused: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+def notes_of(found: Mapping[str, Change], refused: tuple[str, ...]) -> tuple[str, ...]:
     """Return what a person should know of an update that has no conflict."""
     kept = [f"{path}: {change.reason}" for path, change in found.items() if change.fate is Fate.KEPT]
     return (*kept, *(f"the release refuses the answer to {name}, and has its default" for name in refused))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 from packaging.version import InvalidVersion, Version
@@ -106,10 +107,9 @@ def _plan(crate: Path, answers: Answers, repository: Repository, target: str, da
     found = dict(changes(crate, before, after))
     written = with_ends_of_lines(with_source(after.answers, answers.source), recorded.read_bytes())
     found[recorded.name] = Change(Fate.CHANGED, written)
-    asked = {name: value for name, value in {**answers.choices, **data}.items() if name in taken.choices}
-    refused = [name for name, value in asked.items() if not _is_same(value, taken.choices[name])]
+    refused = refused_answers({**answers.choices, **data}, taken.choices)
     changelog = _changelog(repository, answers.release, target)
-    return Plan(crate, answers, target, changelog, dict(sorted(found.items())), tuple(refused), starters)
+    return Plan(crate, answers, target, changelog, dict(sorted(found.items())), refused, starters)
 
 
 def _rendered(
@@ -121,6 +121,11 @@ def _rendered(
     (folder / recorded.name).write_bytes(with_source(recorded.read_bytes(), str(repository.folder)))
     rendering = render_again(folder, str(repository.folder), release, data, recorded.name)
     return part_of(repository, release, rendering, recorded.name), require_answers(folder)
+
+
+def refused_answers(asked: Mapping[str, Any], taken: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the answers that a release asks for and does not take as they are."""
+    return tuple(name for name, value in asked.items() if name in taken and not _is_same(value, taken[name]))
 
 
 def _is_same(asked: object, taken: object) -> bool:
