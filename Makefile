@@ -29,12 +29,35 @@ help: ## List the targets
 setup: check-machine .venv/.installed runner packages ## Install what the tests need; quick when it is there
 
 .PHONY: test
-test: lint ## Check the code, and run all tests but the exhaustive ones
+test: expect lint ## Check the code, and run all tests but the exhaustive ones
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-building test-not-building
 
+# Measured on two cores with an empty cache and nothing else running.
+.PHONY: expect
+expect:
+	@echo "make test takes about @MINUTES@ minutes on two cores. For one part alone: make test-rendering, test-crates," \
+		"test-standards, test-performance, test-updates, test-fleet."
+
 .PHONY: test-all
-test-all: ## Run all tests, with every combination of answers
-	@$(MAKE) --no-print-directory test EXHAUSTIVE=--exhaustive
+test-all: ## Run `make test`, then `make test-exhaustive`
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-exhaustive
+
+.PHONY: test-exhaustive
+test-exhaustive: ## Build and run every variant, and run all combinations that `make test` leaves out
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 EXHAUSTIVE=--exhaustive \
+		test-building test-not-building
+
+.PHONY: test-variant
+test-variant: setup ## Render, build and run one variant: `make test-variant VARIANT=cli-member-jemalloc`
+	$(PYTEST) tests/crates/test_variants.py -k '[$(VARIANT)]' || \
+		$(PYTEST) --exhaustive tests/crates/test_variants.py -k '[$(VARIANT)]'
+
+.PHONY: test-times
+test-times: setup ## Run `make test`, and print where its time goes; the tables are in build/test-times
+	@rm -rf build/test-times
+	PYTHONPATH=measure PYTEST_ADDOPTS='-p test_times' $(MAKE) --no-print-directory test
+	.venv/bin/python measure/test_times.py
 
 .PHONY: test-rendering
 test-rendering: .venv/.installed ## Run the tests of what is rendered, and of this repository

@@ -12,21 +12,29 @@ from filelock import FileLock
 from jinja2 import Environment
 from updates.releases import Releases, shared_releases
 
+from exhaustive import cases, deselect_other_cases
 from template import Template, make_template
 from variants import all_combinations, pairwise_cover
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option for the long way round."""
-    parser.addoption("--exhaustive", action="store_true", help="render every combination of answers")
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="run what the usual run leaves out",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test with an argument `variant` for all variants."""
     if "variant" in metafunc.fixturenames:
-        exhaustive = metafunc.config.getoption("exhaustive")
-        variants = [*pairwise_cover(), *(all_combinations() if exhaustive else ())]
-        metafunc.parametrize("variant", dict.fromkeys(variants), ids=str)
+        metafunc.parametrize("variant", cases(metafunc, pairwise_cover(), all_combinations()), ids=str)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run the usual tests, or the others."""
+    deselect_other_cases(config, items)
 
 
 @pytest.fixture(scope="session")

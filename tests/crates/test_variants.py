@@ -1,56 +1,175 @@
-"""Every variant builds, and passes the checks that it brings."""
+"""Every variant builds, passes the checks that it brings, and runs.
 
-from collections.abc import Iterator
+The usual run takes variants in which any two answers meet. With --exhaustive the others follow, and programs are built
+as they ship.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop
+from crates.test_service import Service
+from crates.workshop import Workshop, program_name
 
+from exhaustive import cases
+from template import Template, read_tree
 from variants import Variant, all_combinations, cover
 
-# The answers that change what is compiled.
-COMPILED = ("kind", "place", "sample", "allocator", "panic", "cpu_level")
+# The answers that change what is compiled; the last one changes nothing but the profile that ships.
+COMPILED = ("kind", "place", "sample", "allocator", "cpu_level", "panic")
+CHECKED = COMPILED[:-1]
+CHECKS = ("just lint", "just test", "just doc", "just audit", "cargo test --workspace --benches")
+QUICK_LINKING = {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"}
+# A build script runs on this machine, so it is compiled as usual.
+OWN_CODE_ONLY = """#!/bin/sh
+case "$CARGO_PRIMARY_PACKAGE $*" in
+    " "* | *"--crate-name build_script"*) exec "$@" ;;
+    *) exec "$@" $OWN_FLAGS ;;
+esac
+"""
 
 
-def compiled_variants() -> Iterator[Variant]:
+def only(variant: Variant, questions: tuple[str, ...]) -> Variant:
+    """A variant with the answers to some questions."""
+    return Variant(tuple(item for item in variant.items if item[0] in questions))
+
+
+@cache
+def compiled_variants() -> tuple[Variant, ...]:
     """Each combination of the answers that change what is compiled, once."""
-    of_interest = (
-        Variant(tuple(item for item in variant.items if item[0] in COMPILED)) for variant in all_combinations()
-    )
-    yield from dict.fromkeys(of_interest)
+    return tuple(sorted({only(variant, COMPILED) for variant in all_combinations()}, key=str))
 
 
 @cache
 def pairwise_compiled() -> tuple[Variant, ...]:
-    """Few of them, in which any two answers meet; those with the same processor one after another."""
-    return tuple(sorted(cover(compiled_variants()), key=lambda variant: str(variant.answers.get("cpu_level"))))
+    """Few of them, in which any two answers meet."""
+    return tuple(sorted(cover(compiled_variants()), key=str))
+
+
+@cache
+def checked_variants() -> tuple[Variant, ...]:
+    """Those of the cover, and one of each kind that differs from them in what is checked."""
+    first: dict[Variant, Variant] = {}
+    for variant in (*pairwise_compiled(), *compiled_variants()):
+        first.setdefault(only(variant, CHECKED), variant)
+    return (*pairwise_compiled(), *first.values())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run for all combinations where that is asked for."""
-    if "compiled_variant" in metafunc.fixturenames:
-        exhaustive = metafunc.config.getoption("exhaustive")
-        variants = list(compiled_variants()) if exhaustive else pairwise_compiled()
-        metafunc.parametrize("compiled_variant", variants, ids=str)
+    """Run for the cover, or for all combinations where that is asked for."""
+    if "checked_variant" in metafunc.fixturenames:
+        metafunc.parametrize("checked_variant", cases(metafunc, pairwise_compiled(), checked_variants()), ids=str)
 
 
-def test_it_passes_its_own_checks(workshop: Workshop, compiled_variant: Variant) -> None:
+def test_it_passes_its_own_checks_and_runs(workshop: Workshop, checked_variant: Variant, tmp_path: Path) -> None:
     """Formatting, clippy without a warning, tests, doctests, documentation, dependencies, benches run once."""
-    crate = workshop.variant(compiled_variant.answers)
-    built = built_for_all_processors(workshop, compiled_variant)
-    for command in ("just lint", "just test", "just doc", "just audit", "cargo test --workspace --benches"):
-        workshop.run(crate, *command.split(), **built)
+    with its_command(checked_variant):
+        crate = workshop.variant(checked_variant)
+        flags = flags_of_own_code(workshop, crate)
+        for command in CHECKS:
+            workshop.run(crate, *command.split(), **flags)
+        workshop.run(crate, "cargo", "build", "--workspace", "--bins", "--examples", **flags)
+        run_once(workshop, checked_variant, "debug", tmp_path)
 
 
-def built_for_all_processors(workshop: Workshop, variant: Variant) -> dict[str, str]:
-    """What a level does not build again: what runs in builds, and jemalloc, whose C takes longer than all else."""
-    if variant.answers.get("cpu_level", "portable") == "portable":
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("variant_built", compiled_variants(), ids=str)
+def test_it_runs_optimised(workshop: Workshop, variant_built: Variant, tmp_path: Path) -> None:
+    """Built like what ships, but without the link-time optimisation that takes most of the time."""
+    with its_command(variant_built):
+        crate = workshop.variant(variant_built)
+        built = {**QUICK_LINKING, **flags_of_own_code(workshop, crate), **jemalloc_built(workshop)}
+        workshop.run(crate, "cargo", "build", "--release", "--workspace", "--bins", "--examples", **built)
+        run_once(workshop, variant_built, "release", tmp_path)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("variant_shipped", pairwise_compiled(), ids=str)
+def test_it_runs_as_it_ships(workshop: Workshop, variant_shipped: Variant, tmp_path: Path) -> None:
+    """With the crate's own flags for its dependencies, too."""
+    with its_command(variant_shipped):
+        crate = workshop.variant(variant_shipped)
+        built = jemalloc_built(workshop)
+        workshop.run(crate, "cargo", "build", "--release", "--workspace", "--bins", "--examples", **built)
+        run_once(workshop, variant_shipped, "release", tmp_path)
+
+
+@pytest.mark.exhaustive
+def test_variants_that_are_not_checked_differ_only_in_what_ships(template: Template) -> None:
+    """So the checks of one of them are the checks of the others."""
+    trees: dict[Variant, list[Mapping[str, bytes]]] = {}
+    for variant in compiled_variants():
+        tree = read_tree(template.rendering({"crate_name": "totals", **variant.answers}))
+        trees.setdefault(only(variant, CHECKED), []).append(tree)
+    compared = [(first, other) for first, *others in trees.values() for other in others]
+    assert len(compared) == 36
+    for first, other in compared:
+        assert first.keys() == other.keys()
+        for name in (name for name in first if first[name] != other[name]):
+            lines = set(first[name].splitlines()) ^ set(other[name].splitlines())
+            assert {line.partition(b" ")[0] for line in lines} <= {b"panic", b"panic:"}, name
+
+
+@contextmanager
+def its_command(variant: Variant) -> Iterator[None]:
+    """Name the command that renders, builds and runs just this variant, where that fails."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"This variant alone: make test-variant VARIANT={variant}")
+        raise
+
+
+def flags_of_own_code(workshop: Workshop, crate: Path) -> dict[str, str]:
+    """Environment in which a crate's own flags are given to its own code alone: else each level builds all others'."""
+    configuration = crate / ".cargo" / "config.toml"
+    if not configuration.exists():
         return {}
-    named = {"CARGO_BUILD_TARGET": "host-tuple"}
+    [target] = tomllib.loads(configuration.read_text(encoding="utf-8"))["target"].values()
+    wrapper = workshop.folder / "own-code-only"
+    wrapper.write_text(OWN_CODE_ONLY, encoding="utf-8")
+    wrapper.chmod(0o755)
+    return {"RUSTFLAGS": "", "RUSTC_WRAPPER": str(wrapper), "OWN_FLAGS": " ".join(target["rustflags"])}
+
+
+def jemalloc_built(workshop: Workshop) -> dict[str, str]:
+    """Environment that names the jemalloc of an earlier test: its C takes minutes, and is the same in each variant."""
     builds = Path(workshop.environment["CARGO_TARGET_DIR"], "debug", "build")
-    built = sorted(builds.glob("tikv-jemalloc-sys-*/out/lib/libjemalloc_pic.a"), key=lambda path: path.stat().st_mtime)
-    return {**named, "JEMALLOC_OVERRIDE": str(built[-1])} if built else named
+    built = sorted(builds.glob("tikv-jemalloc-sys-*/out/lib/libjemalloc_pic.a"))
+    return {"JEMALLOC_OVERRIDE": str(built[0])} if built else {}
+
+
+def run_once(workshop: Workshop, variant: Variant, profile: str, folder: Path) -> None:
+    """Run the program once, or start the service, ask it and stop it, or run the example of a library."""
+    binaries = Path(workshop.environment["CARGO_TARGET_DIR"], profile)
+    program, sample = binaries / program_name(variant), bool(variant.answers["sample"])
+    records = folder / "records"
+    records.write_text("a;1\n", encoding="utf-8")
+    match variant.answers["kind"]:
+        case "service":
+            ask_service(program, sample=sample)
+        case "cli" if sample:
+            printed = workshop.run(folder, str(program), "--format", "csv", str(records))
+            assert printed == "key,count,min,mean,max\na,1,1,1,1\n"
+        case "cli":
+            assert workshop.run(folder, str(program), "--version") == f"{program.name} 0.1.0\n"
+        case "lib" if sample:
+            assert workshop.run(folder, str(binaries / "examples" / "totals"), str(records)) == "a 1 x 1\n"
+
+
+def ask_service(program: Path, *, sample: bool) -> None:
+    """Start a service, ask for its health, send it a request, and stop it."""
+    service = Service(program, ())
+    try:
+        assert service.request("GET", "/healthz").status == 200
+        assert service.request("POST", "/aggregate", b"a;1\n").status == (200 if sample else 404)
+        service.terminate()
+        assert service.exit_code() == 0
+    finally:
+        service.close()
 
 
 def test_a_workspace_takes_two_members(workshop: Workshop) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import tomlkit
 
 from template import Template, git
-from variants import CHECKOUT, Answers
+from variants import CHECKOUT, Answers, Variant
 
 # Nobody debugs these builds, and each crate is built once.
 QUICK_BUILDS = {"CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_INCREMENTAL": "0", "CARGO_TERM_COLOR": "never"}
@@ -42,14 +42,15 @@ class Workshop:
             commit(self.crate(crate.name, kind=kind))
         return crate
 
-    def variant(self, answers: Answers) -> Path:
+    def variant(self, variant: Variant) -> Path:
         """The workspace to build a variant in: the crate itself, or the one that it is a member of."""
-        name = "-".join(str(answer).replace(".", "") for answer in answers.values()).replace("_", "-").lower()
-        name = f"{NAMES[str(answers['kind'])]}-{name}"[:58].rstrip("-")
-        if answers["place"] == "repository":
-            return self.crate(name, **answers)
-        workspace = self.crate(f"in-{name}"[:58], kind="lib", sample=False)
-        self.add_member(workspace, name, answers)
+        answers, name = variant.answers, program_name(variant)
+        workspace = self.folder / (name if answers["place"] == "repository" else f"in-{name}")
+        if not workspace.exists():
+            if answers["place"] == "repository":
+                return self.crate(name, **answers)
+            self.crate(workspace.name, kind="lib", sample=False)
+            self.add_member(workspace, name, answers)
         return workspace
 
     def add_member(self, workspace: Path, name: str, answers: Answers) -> None:
@@ -91,6 +92,11 @@ class Workshop:
     def _place(self, crate: Path, answers: Answers) -> Path:
         shutil.copytree(self.template.rendering(answers), crate)
         return crate
+
+
+def program_name(variant: Variant) -> str:
+    """Return the name of the crate of a variant."""
+    return str(variant).replace("_", "-")
 
 
 def commit(crate: Path) -> None:

@@ -1,7 +1,7 @@
 """Crates of every kind, made from past releases and acted on as users do, come to this release and lose no line.
 
 Each act once for each kind; the oldest release and the last three take turns, so each act is done to crates of three
-releases, and crates of each kind come from all four. With --exhaustive of every kind from all four.
+releases, and crates of each kind come from all four. With --exhaustive the others: of every kind from all four.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,7 @@ from updates.campaign import (
 )
 from updates.releases import Releases, newest_release
 
+from exhaustive import cases
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.update.merge import Fate
 from fast_rust.update.plan import Plan
@@ -37,8 +38,8 @@ from variants import Answers
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the campaign's test for all scenarios."""
     if "scenario" in metafunc.fixturenames:
-        found = scenarios(exhaustive=bool(metafunc.config.getoption("exhaustive")))
-        metafunc.parametrize("scenario", list(found), ids=str)
+        found = cases(metafunc, scenarios(exhaustive=False), scenarios(exhaustive=True))
+        metafunc.parametrize("scenario", found, ids=str)
 
 
 @pytest.fixture

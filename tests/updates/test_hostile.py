@@ -1,6 +1,6 @@
 """The update campaign under a git configuration that sets everything that could change what our commands do.
 
-A part of the scenarios; with --exhaustive all of them. The acts of users are committed under the tests' own
+A part of the scenarios; with --exhaustive the others. The acts of users are committed under the tests' own
 configuration, and only our command runs under the hostile one.
 """
 
@@ -15,6 +15,7 @@ from updates.campaign import Journey, Scenario, commit, executables, lines, make
 from updates.conftest import fast_rust
 from updates.releases import Releases, newest_release
 
+from exhaustive import cases
 from fast_rust.answers import ANSWERS_FILE, require_answers
 from template import git, read_tree
 
@@ -25,13 +26,10 @@ PART = 3
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the campaign's test for a part of the scenarios, or for all."""
     if "scenario" in metafunc.fixturenames:
-        exhaustive = bool(metafunc.config.getoption("exhaustive"))
-        found = list(scenarios(exhaustive=exhaustive))
         # One kind of each act, and the kinds take turns.
-        part = (
-            found if exhaustive else [one for number, one in enumerate(found) if number % PART == number // PART % PART]
-        )
-        metafunc.parametrize("scenario", part, ids=str)
+        found = enumerate(scenarios(exhaustive=False))
+        part = [one for number, one in found if number % PART == number // PART % PART]
+        metafunc.parametrize("scenario", cases(metafunc, part, scenarios(exhaustive=True)), ids=str)
 
 
 @pytest.fixture
