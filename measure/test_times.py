@@ -35,8 +35,7 @@ sys.exit(status)
 
 def pytest_configure() -> None:
     """Put a cargo first on PATH that notes how long it took."""
-    cargo = shutil.which("cargo")
-    assert cargo
+    cargo = shutil.which("cargo") or "cargo"
     shim = FOLDER / "bin" / "cargo"
     shim.parent.mkdir(parents=True, exist_ok=True)
     shim.write_text(SHIM.format(python=sys.executable, cargo=cargo, log=str(CARGO)), encoding="utf-8")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop
+from crates.workshop import QUICK_RELEASE, Workshop
 
 
 @pytest.fixture(scope="session")
@@ -14,5 +14,5 @@ def cli_binary(workshop: Workshop) -> Path:
 
 @pytest.fixture(scope="session")
 def service_binary(workshop: Workshop) -> Path:
-    """The service as it ships."""
-    return workshop.release_binary(workshop.ready("service"))
+    """The service, optimised."""
+    return workshop.release_binary(workshop.ready("service"), **QUICK_RELEASE)

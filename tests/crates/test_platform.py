@@ -5,13 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop
+from crates.workshop import QUICK_RELEASE, Workshop
 
 
 @pytest.fixture(scope="module")
 def program(workshop: Workshop) -> Path:
     """Built for processors with AVX2."""
-    return workshop.release_binary(workshop.crate("modern", kind="cli", cpu_level="x86-64-v3"))
+    return workshop.release_binary(workshop.crate("modern", kind="cli", cpu_level="x86-64-v3"), **QUICK_RELEASE)
 
 
 def run_on(processor: str, program: Path) -> subprocess.CompletedProcess[str]:

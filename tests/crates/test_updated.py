@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crates.workshop import NAMES, Workshop, commit
+from crates.workshop import NAMES, QUICK_BENCHES, Workshop, commit
 from updates import acts
 from updates.acts import Given
 from updates.releases import Releases
@@ -44,7 +44,7 @@ def test_a_crate_from_the_oldest_release_passes_its_checks(
     assert [list(act) for act in begun] == [[] for _ in begun]
     here = dataclasses.replace(workshop, folder=tmp_path)
     # The tuned profile would have all dependencies built again, which says nothing of the crate.
-    here.run(crate, "just", "check", CARGO_PROFILE_BENCH_DEBUG="line-tables-only")
+    here.run(crate, "just", "check", **QUICK_BENCHES)
     own_tests = ("--workspace", "--all-features", "--profile", "nightly", "-E", "binary(ours)")
     assert "ours" in here.run(crate, "cargo", "nextest", "run", *own_tests)
     here.run(crate, "just", "deploy")

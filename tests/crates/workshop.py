@@ -20,6 +20,10 @@ QUICK_BENCHES = {
     "CARGO_PROFILE_BENCH_CODEGEN_UNITS": "4",
     "CARGO_PROFILE_BENCH_DEBUG": "0",
 }
+# Tests whose claim is not about speed do without optimisation.
+UNOPTIMISED_BENCHES = {**QUICK_BENCHES, "CARGO_PROFILE_BENCH_OPT_LEVEL": "0"}
+# Programs whose tests are about what they do are linked without the optimisation that takes most of a build.
+QUICK_RELEASE = {name.replace("BENCH", "RELEASE"): value for name, value in QUICK_BENCHES.items()}
 NAMES = {"lib": "totals", "cli": "totals-cli", "service": "totals-service"}
 
 
@@ -84,9 +88,9 @@ class Workshop:
             check=False,
         )
 
-    def release_binary(self, crate: Path) -> Path:
-        """Build a crate as it ships, and return the program."""
-        self.run(crate, "cargo", "build", "--release")
+    def release_binary(self, crate: Path, **environment: str) -> Path:
+        """Build a crate as it ships but for the environment, and return the program."""
+        self.run(crate, "cargo", "build", "--release", **environment)
         return Path(self.environment["CARGO_TARGET_DIR"]) / "release" / crate.name
 
     def _place(self, crate: Path, answers: Answers) -> Path:
