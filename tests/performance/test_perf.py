@@ -384,30 +384,28 @@ def test_times_are_shown(workshop: Workshop) -> None:
     assert 0 < times["head"]["median"] <= times["head"]["p95"]
 
 
-def test_a_service_below_the_root_of_its_repository_is_compared(workshop: Workshop) -> None:
+def test_a_crate_below_the_root_of_its_repository_is_compared(workshop: Workshop) -> None:
     """With a second package of benches, whose names say which it is; and against the last release."""
-    crate = workshop.folder / "compared" / "deep" / NAMES["service"]
-    shutil.move(workshop.crate(f"{NAMES['service']}-compared", kind="service"), crate)
+    name = f"{NAMES['lib']}-below"
+    crate = workshop.folder / "compared" / "deep" / name
+    shutil.move(workshop.crate(name, kind="lib"), crate)
     shutil.copytree(crate / "bench", crate / "more" / "bench", ignore=shutil.ignore_patterns("tests"))
-    edit(crate / "more" / MANIFEST, (f'name = "{NAMES["service"]}-compared-bench"', 'name = "more-bench"'))
+    edit(crate / "more" / MANIFEST, (f'name = "{name}-bench"', 'name = "more-bench"'))
     edit(crate / "more" / MANIFEST, ('path = ".."', 'path = "../.."'))
-    # What a request costs is counted once, since that takes longest.
-    edit(crate / "more" / "bench" / "benches" / "request_instructions.rs", None)
-    edit(crate / "more" / MANIFEST, ('\n[[bench]]\nname = "request_instructions"\nharness = false\n', ""))
     for path in sorted((crate / "more" / "bench" / "benches").iterdir()):
-        path.write_text(path.read_text().replace("totals_service_compared_bench::", "more_bench::"))
+        path.write_text(path.read_text().replace(f"{name.replace('-', '_')}_bench::", "more_bench::"))
     edit(crate / "Cargo.toml", ('members = ["bench"]', 'members = ["bench", "more/bench"]'))
-    service = begin(workshop, crate, crate.parent.parent)
-    git(service.repository, "tag", "v0.1.0")
-    with service.changed(A_CLONE):
-        git(service.repository, "commit", "--quiet", "--all", "--message", "Slower")
-        done = service.perf("--release", "--no-times")
-        git(service.repository, "reset", "--quiet", "--hard", "v0.1.0")
+    below = begin(workshop, crate, crate.parent.parent)
+    git(below.repository, "tag", "v0.1.0")
+    with below.changed(A_CLONE):
+        git(below.repository, "commit", "--quiet", "--all", "--message", "Slower")
+        done = below.perf("--release", "--no-times")
+        git(below.repository, "reset", "--quiet", "--hard", "v0.1.0")
     assert done.returncode == 3, done.stdout
     assert "the limit is +5 %" in done.stdout
-    assert service.row(f"{NAMES['service']}-compared-bench: {KNOWN}")["offences"]
-    assert service.row(f"more-bench: {KNOWN}")["offences"]
-    assert service.worktrees() == []
+    assert below.row(f"{name}-bench: {KNOWN}")["offences"]
+    assert below.row(f"more-bench: {KNOWN}")["offences"]
+    assert below.worktrees() == []
 
 
 def test_a_crate_that_counts_nothing_has_its_benches_named(lib: History) -> None:
