@@ -1,5 +1,6 @@
 """`fast-rust hot` adds a hot path with all that belongs to one, and takes one out."""
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -7,33 +8,35 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop
+from crates.workshop import QUICK_BENCHES, Workshop
+from standards.made import make
+from typer.testing import CliRunner, Result
 
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.hot.add import SKELETONS
-from template import Template, copy, git, read_tree, release
+from fast_rust.main import application
+from template import Template, git, read_tree, release
 from variants import CHECKOUT, domain
 
 
-def make(template: Template, crate: Path, **answers: str | bool) -> Path:
-    """A crate as its user has it: made from a release, and committed."""
-    made = copy(template.repository, crate, {"crate_name": "log-totals", **answers})
-    assert made.exit_code == 0, made.stderr
-    git(crate, "init", "--quiet")
-    release(crate, "made")
-    return crate
+def fast_rust_hot(crate: Path, *arguments: str) -> Result:
+    """Run the command in a crate, by the Python that is here already."""
+    with contextlib.chdir(crate):
+        return CliRunner().invoke(application, ["hot", *arguments])
 
 
-def fast_rust_hot(crate: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a crate."""
+def typed(crate: Path, *arguments: str) -> None:
+    """Run the command as people type it, and commit what it did."""
     command = [str(Path(sys.executable).with_name("fast-rust")), "hot", *arguments]
-    return subprocess.run(command, cwd=crate, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=crate, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    release(crate, "-".join(arguments))
 
 
 def succeed(crate: Path, *arguments: str) -> str:
     """Run the command, which has to do it, and commit what it did."""
     done = fast_rust_hot(crate, *arguments)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     release(crate, "-".join(arguments))
     return done.stdout
 
@@ -42,7 +45,7 @@ def refused(crate: Path, *arguments: str) -> str:
     """Run the command, which has to say why not, and do nothing."""
     before = read_tree(crate)
     done = fast_rust_hot(crate, *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert read_tree(crate) == before
     return done.stderr
 
@@ -53,20 +56,21 @@ def test_a_new_hot_path_is_green_at_once(workshop: Workshop, template: Template,
     said = succeed(crate, "add", "parse_lines")
     assert "new      bench/benches/parse_lines_instructions.rs" in said
     for recipe in ("lint", "audit", "instructions"):
-        workshop.run(crate, "just", recipe)
+        workshop.run(crate, "just", recipe, **QUICK_BENCHES)
     tested = workshop.run(crate, "cargo", "nextest", "run", "--workspace")
     assert "parse_lines_allocations" in tested
     assert "every_hot_path_is_measured" in tested
 
 
 def test_added_and_removed_leaves_nothing(template: Template, tmp_path: Path) -> None:
+    """By the command as people type it."""
     crate = make(template, tmp_path / "crate", sample=False)
     before = read_tree(crate)
-    succeed(crate, "add", "parse")
-    succeed(crate, "add", "decode")
-    succeed(crate, "remove", "parse")
+    typed(crate, "add", "parse")
+    typed(crate, "add", "decode")
+    typed(crate, "remove", "parse")
     assert "pub mod decode;\npub mod error;\n" in (crate / "src" / "lib.rs").read_text()
-    succeed(crate, "remove", "decode")
+    typed(crate, "remove", "decode")
     assert read_tree(crate) == before
 
 
@@ -91,7 +95,7 @@ def test_what_the_user_added_stays(template: Template, tmp_path: Path) -> None:
     manifest = (crate / "Cargo.toml").read_text()
     (crate / "Cargo.toml").write_text(manifest.replace("[dependencies]\n", '[dependencies]\nansi = "1"\n'))
     release(crate, "edited")
-    succeed(crate, "remove", "aggregate")
+    typed(crate, "remove", "aggregate")
     assert (crate / "src" / "colours.rs").exists()
     assert "## Thanks\n\nTo all.\n" in (crate / "README.md").read_text()
     assert tomllib.loads((crate / "Cargo.toml").read_text())["dependencies"]["ansi"] == "1"
@@ -140,9 +144,9 @@ def test_it_refuses_what_is_still_used(template: Template, tmp_path: Path) -> No
 
 def test_it_refuses_what_git_could_not_bring_back(template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate", sample=False)
-    assert fast_rust_hot(crate, "add", "parse").returncode == 0
+    assert fast_rust_hot(crate, "add", "parse").exit_code == 0
     assert "are not committed: bench/Cargo.toml" in refused(crate, "remove", "parse")
-    assert fast_rust_hot(crate, "remove", "parse", "--force").returncode == 0
+    assert fast_rust_hot(crate, "remove", "parse", "--force").exit_code == 0
     assert git(crate, "status", "--porcelain") == ""
 
 
@@ -211,7 +215,12 @@ def test_it_calls_the_library_by_its_own_name(template: Template, tmp_path: Path
 
 
 def test_elsewhere_it_says_where_to_type_it(tmp_path: Path) -> None:
-    assert "in the folder of a crate" in refused(tmp_path, "add", "parse")
+    """As people type it: the exit code is that of the process."""
+    command = [str(Path(sys.executable).with_name("fast-rust")), "hot", "add", "parse"]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "in the folder of a crate" in done.stderr
+    assert read_tree(tmp_path) == {}
 
 
 def test_its_versions_are_those_of_the_template() -> None:

@@ -10,6 +10,7 @@ from tempfile import mkdtemp
 
 import pytest
 from crates.workshop import Workshop
+from standards.made import make
 
 from fast_rust.answers import ANSWERS_FILE, Answers, read_answers
 from fast_rust.errors import FastRustError
@@ -20,7 +21,7 @@ from fast_rust.hot.crate import open_crate
 from fast_rust.hot.remove import remove
 from fast_rust.hot.rust import imports
 from fast_rust.rendering import render
-from template import Template, copy, git, release
+from template import Template, git, release
 from variants import domain
 
 COMMENTS = {".rs": "// mine", ".md": "<!-- mine -->"}
@@ -57,12 +58,7 @@ def crates(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Call
     def get(kind: str) -> Made:
         if kind not in made:
             crate = folder / kind
-            outcome = copy(
-                template.repository, crate, {"crate_name": "log-totals", "kind": kind, "description": "Adds"}
-            )
-            assert outcome.exit_code == 0, outcome.stderr
-            git(crate, "init", "--quiet")
-            release(crate, "made")
+            make(template, crate, kind=kind, description="Adds")
             answers = read_answers(crate)
             assert answers is not None
             made[kind] = (crate, answers)
@@ -299,13 +295,10 @@ EDITS: dict[str, dict[str, Callable[[str], str]]] = {
 def test_an_edited_crate_is_green_without_the_sample(
     workshop: Workshop, template: Template, tmp_path: Path, kind: str
 ) -> None:
-    crate = tmp_path / "crate"
-    outcome = copy(template.repository, crate, {"crate_name": "log-totals", "kind": kind, "description": "Adds"})
-    assert outcome.exit_code == 0, outcome.stderr
+    crate = make(template, tmp_path / "crate", kind=kind, description="Adds")
     for name, change in EDITS[kind].items():
         path = crate / name
         path.write_text(change(path.read_text(encoding="utf-8") if path.exists() else ""), encoding="utf-8")
-    git(crate, "init", "--quiet")
     release(crate, "edited")
     RENDERED.clear()
     remove(crate, "aggregate").apply()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from standards.made import make
 
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.errors import FastRustError
@@ -14,7 +15,7 @@ from fast_rust.hot import changes as writing
 from fast_rust.hot.add import add
 from fast_rust.hot.changes import Changes
 from fast_rust.hot.remove import remove
-from template import Template, copy, git, read_tree, release
+from template import Template, git, read_tree, release
 
 Plan = Callable[[Path], Changes]
 
@@ -192,7 +193,7 @@ def test_damaged_answers_are_named(crate: Path, damage: str) -> None:
 @pytest.mark.parametrize("key", ["kind", "description", "license", "msrv", "place"])
 def test_a_damaged_answer_is_named(template: Template, tmp_path: Path, key: str, value: str) -> None:
     made = tmp_path / "crate"
-    assert copy(template.repository, made, {"crate_name": "log-totals"}).exit_code == 0
+    make(template, made)
     answers = made / ANSWERS_FILE
     answers.write_text(re.sub(rf"(?m)^{key}:.*$", f"{key}: {value}", answers.read_text()), encoding="utf-8")
     before = read_tree(made)
@@ -241,11 +242,9 @@ def test_the_sample_goes_from_files_with_windows_line_endings(template: Template
     trees = {}
     for name, sample in (("with", True), ("never", False)):
         made = tmp_path / name
-        answers: dict[str, str | bool] = {"crate_name": "log-totals", "kind": "service", "description": "Adds"}
-        answers["sample"] = sample
-        assert copy(template.repository, made, answers).exit_code == 0
+        make(template, made, kind="service", description="Adds", sample=sample)
         for path in made.rglob("*"):
-            if path.is_file() and path.name != ANSWERS_FILE:
+            if path.is_file() and path.name != ANSWERS_FILE and ".git" not in path.relative_to(made).parts:
                 path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
         if sample:
             remove(made, "aggregate").apply()
