@@ -4,12 +4,11 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from crates.workshop import Workshop, make_workshop
 from filelock import FileLock
-from jinja2 import Environment
+from once import once
 from updates.releases import Releases, shared_releases
 
 from exhaustive import cases, deselect_other_cases
@@ -69,24 +68,9 @@ def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _texts_compiled_once() -> Iterator[None]:
-    """Compile each path and short text of the template once.
-
-    Copier makes a new environment for each rendering, which has compiled nothing yet; a third of its time goes there.
-    """
-    compiled: dict[str, Any] = {}
-    compile_anew = Environment.compile
-
-    def compile_once(self: Environment, source: Any, *given: Any, **named: Any) -> Any:  # noqa: ANN401
-        # What has a name is a file, and another one in each release.
-        if given or named or not isinstance(source, str):
-            return compile_anew(self, source, *given, **named)
-        if source not in compiled:
-            compiled[source] = compile_anew(self, source)
-        return compiled[source]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Environment, "compile", compile_once)
+def _once(tmp_path_factory: pytest.TempPathFactory, _isolation: None) -> Iterator[None]:
+    """Let Copier do once what is the same for each of its runs in this process."""
+    with once(tmp_path_factory.mktemp("clones")):
         yield
 
 

@@ -1,0 +1,167 @@
+"""What Copier does again and again in the process of the tests, done once.
+
+Each rendering begins with a clone of the template, reads its questions, and compiles all its texts, and an update makes
+six renderings; nine tenths of their time goes there. What is kept here depends on what it is kept for, so results are
+the same. A test in a process of its own has none of this: some render every variant so, and update a crate of each
+kind, and compare the files.
+"""
+
+import copy
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+import yaml
+from copier._main import Worker
+from copier._template import load_template_config
+from copier._vcs import clone
+from jinja2 import Environment
+from pathspec import PathSpec
+from plumbum import ProcessExecutionError, local
+
+
+@contextmanager
+def once(folder: Path) -> Iterator[None]:
+    """Keep what Copier makes; clones are in the folder."""
+    clones = Clones(folder, clone)
+    with pytest.MonkeyPatch.context() as patch:
+        _install(patch, clones)
+        yield
+    clones.require_unchanged()
+
+
+def _install(patch: pytest.MonkeyPatch, clones: "Clones") -> None:
+    patch.setattr(Environment, "compile", _compiling(Environment.compile))
+    patch.setattr(PathSpec, "from_lines", _matching(PathSpec.from_lines))
+    patch.setattr(yaml, "safe_load", _loading(yaml.safe_load))
+    patch.setattr("copier._template.load_template_config", _asking(load_template_config))
+    patch.setattr("copier._template.clone", clones)
+    write_mode = Worker._sync_git_index_executable_bit  # noqa: SLF001  Copier asks git there.
+    patch.setattr(Worker, "_sync_git_index_executable_bit", _keeping_modes(write_mode))
+
+
+def _compiling(compile_anew: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile each text once: Copier makes a new environment for each rendering, which has compiled nothing yet."""
+    compiled: dict[object, Any] = {}
+
+    def compile_once(
+        self: Environment,
+        source: Any,  # noqa: ANN401
+        name: str | None = None,
+        filename: str | None = None,
+        **named: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        if named or not isinstance(source, str):
+            return compile_anew(self, source, name, filename, **named)
+        signs = (self.block_start_string, self.variable_start_string, self.comment_start_string)
+        key = (source, name, *signs, self.keep_trailing_newline, type(self), *sorted(self.extensions))
+        if key not in compiled:
+            compiled[key] = compile_anew(self, source, name, filename)
+        # The file of a release is in another folder each time, and Jinja asks the code for it.
+        return compiled[key].replace(co_filename=filename or "<template>")
+
+    return compile_once
+
+
+def _matching(read_anew: Callable[..., PathSpec[Any]]) -> Any:  # noqa: ANN401
+    read: dict[object, PathSpec[Any]] = {}
+
+    def from_lines(factory: Any, lines: Iterable[str]) -> PathSpec[Any]:  # noqa: ANN401
+        key = (factory, *lines)
+        if key not in read:
+            read[key] = read_anew(factory, key[1:])
+        return read[key]
+
+    return from_lines
+
+
+def _loading(load_anew: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Parse each text once, but for one that is not YAML."""
+    loaded: dict[str, Any] = {}
+
+    def safe_load(stream: Any) -> Any:  # noqa: ANN401
+        if not isinstance(stream, str):
+            return load_anew(stream)
+        if stream not in loaded:
+            loaded[stream] = load_anew(stream)
+        return copy.deepcopy(loaded[stream])
+
+    return safe_load
+
+
+def _asking(load_anew: Callable[..., Any]) -> Callable[..., Any]:
+    """Read the same questions once, but for those that include other files."""
+    loaded: dict[bytes, Any] = {}
+
+    def load(path: Path, *given: Any, **named: Any) -> Any:  # noqa: ANN401
+        text = path.read_bytes()
+        if b"!include" in text:
+            return load_anew(path, *given, **named)
+        if text not in loaded:
+            loaded[text] = load_anew(path, *given, **named)
+        return copy.deepcopy(loaded[text])
+
+    return load
+
+
+def _keeping_modes(write_mode: Callable[..., None]) -> Callable[..., None]:
+    """Ask git once for each rendering whether it keeps modes, and not once for each file."""
+
+    def sync(self: Worker, path: Path, mode: int) -> None:
+        if "modes_are_kept" not in self.__dict__:
+            asked = local["git"]["-C", self.subproject.local_abspath, "config", "--type=bool", "core.fileMode"]
+            try:
+                self.__dict__["modes_are_kept"] = asked().strip() != "false"
+            except ProcessExecutionError:
+                self.__dict__["modes_are_kept"] = True
+        if not self.__dict__["modes_are_kept"]:
+            write_mode(self, path, mode)
+
+    return sync
+
+
+@dataclass
+class Clones:
+    """Clones of repositories on this machine: one for each state of a repository, release and configuration of git."""
+
+    folder: Path
+    clone_anew: Callable[..., str]
+    _made: dict[object, Path] = field(default_factory=dict)
+
+    def __call__(self, url: str, ref: str = "HEAD", location: str | None = None) -> str:
+        repository = Path(url)
+        # What is not committed may be in a clone of HEAD.
+        if ref == "HEAD" or not (repository / ".git").is_dir():
+            return self.clone_anew(url, ref, location)
+        key = (str(repository), ref, _state_of(repository / ".git"), _configuration())
+        if key not in self._made:
+            folder = Path(mkdtemp(dir=self.folder))
+            self.clone_anew(url, ref, str(folder))
+            self._made[key] = folder
+        return str(self._made[key])
+
+    def require_unchanged(self) -> None:
+        """Claim that nobody has written to a clone that others read."""
+        for made in self._made.values():
+            command = ["git", "-C", str(made), "status", "--porcelain", "--ignored"]
+            assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "", made
+
+
+def _state_of(git_folder: Path) -> tuple[tuple[str, bytes], ...]:
+    """What decides what a clone of a repository is: all refs, and the configuration."""
+    files = [git_folder / name for name in ("HEAD", "config", "packed-refs", "shallow")]
+    files += [path for path in sorted((git_folder / "refs").rglob("*")) if path.is_file()]
+    return tuple((str(path), path.read_bytes()) for path in files if path.is_file())
+
+
+def _configuration() -> tuple[tuple[str, object], ...]:
+    """What decides what git does: its variables, and the files that they name."""
+    given = {name: value for name, value in local.env.items() if name.startswith(("GIT_", "HOME", "XDG_", "PATH"))}
+    places = [given.get("GIT_CONFIG_GLOBAL", ""), str(Path(given.get("HOME", "/")) / ".gitconfig")]
+    texts = [(place, Path(place).read_bytes()) for place in places if place and Path(place).is_file()]
+    return (*sorted(given.items()), *texts)
