@@ -1,14 +1,19 @@
 """A template with two releases, and the command as a person types it."""
 
+import multiprocessing
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 from filelock import FileLock
+from forks import renew
 from typer.testing import CliRunner, Result
 
+from fast_rust.fleet import workers
 from fast_rust.main import application
 from template import Template, git, release
 
@@ -41,13 +46,29 @@ def change(file: Path, old: str, new: str) -> None:
 
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
-    """Run `fast-rust fleet` in a folder of its own."""
+    """Run `fast-rust fleet` in a folder of its own; its workers are copies of this process."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(workers, "_pool", pool_of_copies)
 
     def run(*arguments: str | Path) -> Result:
         return CliRunner().invoke(application, ["fleet", *map(str, arguments)])
 
     return run
+
+
+@contextmanager
+def pool_of_copies(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Begin workers with all modules loaded; the command in a process of its own, and `work_on`, start new ones."""
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), begin)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def begin() -> None:
+    renew()
+    workers._begin()  # noqa: SLF001  A worker of the product's.
 
 
 def commit(crate: Path, message: str = "An act of a user") -> None:

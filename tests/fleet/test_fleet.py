@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -432,15 +433,28 @@ def wait_for(file: Path) -> None:
         time.sleep(0.01)
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a run comes to that nobody kills, and how many seconds it takes."""
+
+    end: object
+    took: float
+
+
+@pytest.fixture(scope="module")
+def undisturbed(made: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    twin = Fleet(tmp_path_factory.mktemp("undisturbed") / "fleet.toml", made.template)
+    shutil.copytree(made.manifest.parent, twin.manifest.parent, dirs_exist_ok=True, symlinks=True)
+    start = time.monotonic()
+    done = subprocess.run([COMMAND, "fleet", "update"], cwd=twin.manifest.parent, check=False, capture_output=True)
+    assert done.returncode == 1, done.stderr.decode()
+    return Undisturbed(picture(twin), time.monotonic() - start)
+
+
 @pytest.mark.parametrize("moment", [0.0, 0.4, 0.9])
 def test_an_update_that_was_killed_goes_on_to_the_same_end(
-    made: Fleet, small: Fleet, tmp_path_factory: pytest.TempPathFactory, moment: float
+    small: Fleet, fleet: Type, undisturbed: Undisturbed, moment: float
 ) -> None:
-    undisturbed = Fleet(tmp_path_factory.mktemp("undisturbed") / "fleet.toml", made.template)
-    shutil.copytree(made.manifest.parent, undisturbed.manifest.parent, dirs_exist_ok=True, symlinks=True)
-    start = time.monotonic()
-    run_to_end(undisturbed)
-    took = time.monotonic() - start
     killed = subprocess.Popen(
         [COMMAND, "fleet", "update"],
         cwd=small.manifest.parent,
@@ -448,11 +462,11 @@ def test_an_update_that_was_killed_goes_on_to_the_same_end(
         start_new_session=True,
     )
     wait_for(small.manifest.parent / "fleet.toml.state" / "update.jsonl")
-    time.sleep(moment * took / 2)
+    time.sleep(moment * undisturbed.took / 2)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    run_to_end(small)
-    assert picture(small) == picture(undisturbed)
+    assert fleet("update").exit_code == 1
+    assert picture(small) == undisturbed.end
 
 
 def test_what_a_run_left_that_was_killed_once_its_branch_was_there_goes(small: Fleet, fleet: Type) -> None:
@@ -461,11 +475,6 @@ def test_what_a_run_left_that_was_killed_once_its_branch_was_there_goes(small: F
     left.mkdir()
     assert fleet("update").exit_code == 1
     assert not left.exists()
-
-
-def run_to_end(fleet: Fleet) -> None:
-    done = subprocess.run([COMMAND, "fleet", "update"], cwd=fleet.manifest.parent, check=False, capture_output=True)
-    assert done.returncode == 1, done.stderr.decode()
 
 
 def test_nothing_is_written_but_repositories_and_the_state_beside_the_manifest(small: Fleet, fleet: Type) -> None:

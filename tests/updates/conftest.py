@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import pytest
 import yaml
+from forks import run_here
 from typer.testing import CliRunner, Result
 
 from fast_rust.answers import ANSWERS_FILE
@@ -31,7 +32,11 @@ def fast_rust(
     """Run the command as a person does: in a process, so that what Copier starts has the environment, too."""
     command = [COMMAND, *map(str, arguments)]
     given = {**os.environ, **(environment or {})}
-    return subprocess.run(command, cwd=folder, env=given, check=False, capture_output=True, text=True, errors="replace")
+    if any(name.startswith("PYTHON") for name in environment or {}):
+        return subprocess.run(
+            command, cwd=folder, env=given, check=False, capture_output=True, text=True, errors="replace"
+        )
+    return run_here(application, command, folder=folder, environment=given)
 
 
 @dataclass(frozen=True)

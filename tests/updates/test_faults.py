@@ -9,51 +9,63 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from forks import run_here
 from updates.conftest import Bench, SmallDisk
 from updates.test_update import CHANGED, conflict
 
 from fast_rust import files
+from fast_rust.commands import update
+from fast_rust.drift import fix
+from fast_rust.main import application
 from fast_rust.update import apply as applying
 from fast_rust.update import journal
 from template import git, read_tree
 
 POINTS = 20
-# Kills itself before the n-th event, or prints how many there were. Events before `start` is called do not count.
-PROGRAM = """
-import os, signal, sys
-from fast_rust.drift import fix as fixing
-from fast_rust.main import application
-from fast_rust.commands import update
-point, whole = int(sys.argv[1]), sys.argv[2] == "whole"
-count, is_on = 0, whole
-def watch(event, arguments):
-    global count
-    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-    if is_on and (writes or event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "subprocess.Popen")):
-        count += 1
-        if count == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-def from_here(function):
-    def called(*arguments, **named):
-        global is_on
-        is_on = True
-        return function(*arguments, **named)
-    return called
-update.apply = from_here(update.apply)
-fixing.fix = from_here(fixing.fix)
-sys.addaudithook(watch)
-try:
-    application(sys.argv[3:])
-finally:
-    print(f"events: {count}", file=sys.stderr)
-"""
+COMMAND = "fast-rust"
+
+
+@dataclass
+class Watch:
+    """Kills its process before the n-th event, or prints how many there were; those before it is on do not count."""
+
+    point: int
+    is_on: bool
+    count: int = 0
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        mode = arguments[2] if event == "open" else None
+        writes = isinstance(mode, int) and mode & (os.O_WRONLY | os.O_RDWR)
+        if self.is_on and (writes or event in {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "subprocess.Popen"}):
+            self.count += 1
+            if self.count == self.point:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def from_here(self, function: Callable[..., object]) -> Callable[..., object]:
+        """Be on as soon as a function is called."""
+
+        def called(*arguments: object, **named: object) -> object:
+            self.is_on = True
+            return function(*arguments, **named)
+
+        return called
+
+    def run(self) -> object:
+        """Run the command of this process, which is a copy that nobody else has a use for."""
+        for module, name in ((update, "apply"), (fix, "fix")):
+            setattr(module, name, self.from_here(getattr(module, name)))
+        sys.addaudithook(self)
+        try:
+            return application()
+        finally:
+            print(f"events: {self.count}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -65,18 +77,13 @@ class Run:
 
     def killed(self, point: int, part: str) -> bool:
         """Run it to a point; whether it came that far."""
-        arguments = [sys.executable, "-c", PROGRAM, str(point), part, *self.command, str(self.crate)]
-        process = subprocess.Popen(
-            arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        process.communicate(timeout=120)
-        _wait_for_group(process.pid)
-        return process.returncode == -signal.SIGKILL
+        done = run_here(Watch(point, part == "whole").run, [COMMAND, *self.command, str(self.crate)])
+        _wait_for_group(int(done.args[0]))
+        return done.returncode == -signal.SIGKILL
 
     def events(self, part: str) -> int:
         """How many points there are; the command is run to its end."""
-        arguments = [sys.executable, "-c", PROGRAM, "0", part, *self.command, str(self.crate)]
-        done = subprocess.run(arguments, check=False, capture_output=True, text=True)
+        done = run_here(Watch(0, part == "whole").run, [COMMAND, *self.command, str(self.crate)])
         found = re.search(r"events: (\d+)", done.stderr)
         assert found, done.stderr
         return int(found[1])
