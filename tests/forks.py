@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -44,21 +45,45 @@ def run_here(
     *,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    seconds: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Do a work in a copy of this process, as the command that is the first argument, and wait for its end.
 
-    It leads a group, as with `start_new_session` of subprocess, whose number is the first of the returned `args`.
+    After so many seconds it is killed. A program that a killed one has started may still write, so it is waited for.
     """
     with TemporaryFile() as stdout, TemporaryFile() as stderr:
         child = os.fork()
         if not child:
             _be_a_process(work, arguments, folder, environment, stdout.fileno(), stderr.fileno())
-        _, status = os.waitpid(child, 0)
+        status = _wait(child, seconds)
+        if os.WIFSIGNALED(status):
+            _wait_for_group(child)
         outputs = []
         for file in (stdout, stderr):
             file.seek(0)
             outputs.append(file.read().decode(errors="replace"))
-    return subprocess.CompletedProcess([str(child), *arguments], os.waitstatus_to_exitcode(status), *outputs)
+    return subprocess.CompletedProcess([*arguments], os.waitstatus_to_exitcode(status), *outputs)
+
+
+def _wait(child: int, seconds: float | None) -> int:
+    if seconds is not None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return status
+            time.sleep(0.001)
+        os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
+def _wait_for_group(leader: int) -> None:
+    for _ in range(500):
+        try:
+            os.killpg(leader, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
 
 
 def _be_a_process(

@@ -13,7 +13,7 @@ from pathspec import PathSpec
 
 from fast_rust.answers import ANSWERS_FILE
 from ownership import ANSWERS_TEMPLATE, holds, owners, ownership, shared_keys, template_paths
-from template import Template, copier, copy, git, read_tree, release
+from template import Template, copier, copy_in_process, git, read_tree, release
 from variants import CHECKOUT, domain, settings
 
 # --- The table ---
@@ -134,7 +134,9 @@ def update(request: pytest.FixtureRequest, template: Template, tmp_path_factory:
     folder = tmp_path_factory.mktemp("update")
     releases, crate = folder / "template", folder / "log-totals"
     shutil.copytree(template.repository, releases, symlinks=True)
-    made = copy(releases, crate, {"kind": request.param, "cpu_level": "x86-64-v3", "publish": True, "container": True})
+    made = copy_in_process(
+        releases, crate, {"kind": request.param, "cpu_level": "x86-64-v3", "publish": True, "container": True}
+    )
     assert made.exit_code == 0, made.stderr
     for path in (releases / "template").rglob("*"):
         if path.is_file() and not path.name.startswith(ANSWERS_TEMPLATE):

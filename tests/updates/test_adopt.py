@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import TypeAlias
 
 import pytest
 import yaml
+from forks import run_here
 from typer.testing import CliRunner, Result
 from updates.conftest import SmallDisk
 from updates.test_drift import ANOTHER
@@ -711,23 +711,29 @@ application()
 KILLS = 20
 
 
+def standalone() -> None:
+    """Run the command of this process, which is a copy, in the same way."""
+
+    def stage(*_: object) -> Staging:
+        time.sleep(0.5)
+        return Staging({}, ())
+
+    vars(staging)["stage"] = stage
+    application()
+
+
 def test_killed_at_any_point_the_crate_is_as_it_was_or_adopted(tmp_path: Path, template: Template) -> None:
     crate = make(tmp_path / "crate", CLI)
     before = read_tree(crate)
-    command = [sys.executable, "-c", STANDALONE, "adopt", str(crate), "--template", str(template.repository)]
+    command = ["fast-rust", "adopt", str(crate), "--template", str(template.repository)]
     started = time.monotonic()
-    assert subprocess.run(command, check=False, capture_output=True).returncode == 1
+    assert run_here(standalone, command).returncode == 1
     whole = time.monotonic() - started
     git(crate, "checkout", "--quiet", "-")
     git(crate, "branch", "--quiet", "--delete", "--force", BRANCH)
     chance = random.Random(6)
     for _ in range(KILLS):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(chance.uniform(0.3 * whole, whole))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        run_here(standalone, command, seconds=chance.uniform(0, whole))
         if git(crate, "branch", "--show-current").strip() == BRANCH:
             assert (crate / ANSWERS_FILE).exists()
             git(crate, "checkout", "--quiet", "-")
@@ -735,7 +741,7 @@ def test_killed_at_any_point_the_crate_is_as_it_was_or_adopted(tmp_path: Path, t
         assert read_tree(crate) == before
         if git(crate, "branch", "--list", BRANCH):
             git(crate, "branch", "--quiet", "--delete", "--force", BRANCH)
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = run_here(standalone, command)
     assert done.returncode == 1, done.stderr
     assert git(crate, "worktree", "list").count("\n") == 1
 

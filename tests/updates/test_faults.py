@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +77,6 @@ class Run:
     def killed(self, point: int, part: str) -> bool:
         """Run it to a point; whether it came that far."""
         done = run_here(Watch(point, part == "whole").run, [COMMAND, *self.command, str(self.crate)])
-        _wait_for_group(int(done.args[0]))
         return done.returncode == -signal.SIGKILL
 
     def events(self, part: str) -> int:
@@ -87,16 +85,6 @@ class Run:
         found = re.search(r"events: (\d+)", done.stderr)
         assert found, done.stderr
         return int(found[1])
-
-
-def _wait_for_group(leader: int) -> None:
-    """A program that was started before the kill may still be writing."""
-    for _ in range(500):
-        try:
-            os.killpg(leader, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.01)
 
 
 @pytest.fixture
