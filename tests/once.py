@@ -7,6 +7,7 @@ kind, and compare the files.
 """
 
 import copy
+import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -152,11 +153,12 @@ class Clones:
             assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "", made
 
 
-def _state_of(git_folder: Path) -> tuple[tuple[str, bytes], ...]:
-    """What decides what a clone of a repository is: all refs, and the configuration."""
+def _state_of(git_folder: Path) -> tuple[object, ...]:
+    """What decides what a clone of a repository is: all refs, the configuration, and whether git trusts its owner."""
     files = [git_folder / name for name in ("HEAD", "config", "packed-refs", "shallow")]
     files += [path for path in sorted((git_folder / "refs").rglob("*")) if path.is_file()]
-    return tuple((str(path), path.read_bytes()) for path in files if path.is_file())
+    owners = [folder.stat().st_uid for folder in (git_folder, git_folder.parent)]
+    return (os.geteuid(), *owners, *((str(path), path.read_bytes()) for path in files if path.is_file()))
 
 
 def _configuration() -> tuple[tuple[str, object], ...]:
