@@ -35,7 +35,7 @@ test: expect lint ## Check the code, and run all tests but the exhaustive ones
 # Measured on two cores with an empty cache and nothing else running.
 .PHONY: expect
 expect:
-	@echo "make test takes about @MINUTES@ minutes on two cores. For one part alone: make test-rendering, test-crates," \
+	@echo "make test takes about 35 minutes on two cores. For one part alone: make test-rendering, test-crates," \
 		"test-standards, test-performance, test-updates, test-fleet."
 
 .PHONY: test-all
