@@ -4,6 +4,8 @@ A part of the scenarios; with --exhaustive the others. The acts of users are com
 configuration, and only our command runs under the hostile one.
 """
 
+import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -37,9 +39,17 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], No
     """Switch the hostile configuration on."""
     folder = tmp_path / "hostile"
     config = hostile.write_config(folder)
+    # Git reads this one where nothing names another.
+    home = folder / "home"
+    home.mkdir()
+    shutil.copy(config, home / ".gitconfig")
+    tools = {"CARGO_HOME": Path.home() / ".cargo", "RUSTUP_HOME": Path.home() / ".rustup"}
 
     def switch_on() -> None:
         monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+        for name, place in tools.items():
+            monkeypatch.setenv(name, os.environ.get(name, str(place)))
+        monkeypatch.setenv("HOME", str(home))
         for name, value in hostile.variables(folder).items():
             monkeypatch.setenv(name, value)
 
