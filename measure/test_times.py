@@ -35,12 +35,14 @@ sys.exit(status)
 
 def pytest_configure() -> None:
     """Put a cargo first on PATH that notes how long it took."""
-    cargo = shutil.which("cargo") or "cargo"
     shim = FOLDER / "bin" / "cargo"
+    # A process of pytest-xdist begins with the PATH of the first one, where the shim is.
+    places = [place for place in os.environ["PATH"].split(os.pathsep) if place != str(shim.parent)]
+    cargo = shutil.which("cargo", path=os.pathsep.join(places)) or "cargo"
     shim.parent.mkdir(parents=True, exist_ok=True)
     shim.write_text(SHIM.format(python=sys.executable, cargo=cargo, log=str(CARGO)), encoding="utf-8")
     shim.chmod(0o755)
-    os.environ["PATH"] = os.pathsep.join([str(shim.parent), os.environ["PATH"]])
+    os.environ["PATH"] = os.pathsep.join([str(shim.parent), *places])
     # Tests pass on the environment of their session, in which pytest's own variable names another test.
     os.environ["TEST_TIMES_CURRENT"] = str(FOLDER / f"current-{os.getpid()}")
 
