@@ -32,10 +32,10 @@ setup: check-machine .venv/.installed runner packages ## Install what the tests 
 test: expect lint ## Check the code, and run all tests but the exhaustive ones
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-building test-not-building
 
-# Measured on two cores with an empty cache and nothing else running.
+# 61 minutes were measured with an empty cache and nothing else running, before the builds of the tests were shared.
 .PHONY: expect
 expect:
-	@echo "make test takes about 35 minutes on two cores. For one part alone: make test-rendering, test-crates," \
+	@echo "make test takes up to an hour on two cores. For one part alone: make test-rendering, test-crates," \
 		"test-standards, test-performance, test-updates, test-fleet."
 
 .PHONY: test-all
