@@ -368,7 +368,7 @@ def test_the_workflow_refuses_and_accepts(lib: History, tmp_path: Path) -> None:
 def test_times_are_shown(workshop: Workshop) -> None:
     """And never judged; what is beyond a limit can be accepted by hand."""
     crate = workshop.crate(f"{NAMES['lib']}-timed", kind="lib")
-    # One row of it is timed, since criterion takes its time for each.
+    # Two rows of it are timed, since criterion takes its time for each.
     timing = crate / "bench/benches/aggregate.rs"
     edit(timing, ("const SIZES: [usize; 2] = [1_000, 200_000];", "const SIZES: [usize; 1] = [1_000];"))
     edit(
