@@ -50,8 +50,11 @@ test-exhaustive: ## Build and run every variant, and run all combinations that `
 
 .PHONY: test-variant
 test-variant: setup ## Render, build and run one variant: `make test-variant VARIANT=cli-member-jemalloc`
-	$(PYTEST) tests/crates/test_variants.py -k '[$(VARIANT)]' || \
-		$(PYTEST) --exhaustive tests/crates/test_variants.py -k '[$(VARIANT)]'
+	@found=; for option in "" --exhaustive; do \
+		status=0; $(PYTEST) $$option tests/crates/test_variants.py -k '[$(VARIANT)]' || status=$$?; \
+		case $$status in 0) found=yes ;; 5) ;; *) exit $$status ;; esac; \
+	done; \
+	if [ -z "$$found" ]; then echo "unknown variant '$(VARIANT)'; names are the ids of tests/crates/test_variants.py" >&2; exit 2; fi
 
 .PHONY: test-times
 test-times: setup ## Run `make test`, and print where its time goes; the tables are in build/test-times
