@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from crates.workshop import Workshop, make_workshop
 from filelock import FileLock
-from once import once
 from updates.releases import Releases, shared_releases
 
 from exhaustive import cases, deselect_other_cases
+from once import once
 from template import Template, make_template
 from variants import all_combinations, pairwise_cover
 

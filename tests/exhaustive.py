@@ -19,7 +19,9 @@ def cases(metafunc: pytest.Metafunc, usual: Iterable[Case], every: Iterable[Case
 
 def deselect_other_cases(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the usual tests, or with `--exhaustive` those that the usual run leaves out."""
-    exhaustive = bool(config.getoption("exhaustive"))
-    deselected = [item for item in items if bool(item.get_closest_marker("exhaustive")) != exhaustive]
-    config.hook.pytest_deselected(items=deselected)
-    items[:] = [item for item in items if item not in deselected]
+    wanted: dict[bool, list[pytest.Item]] = {True: [], False: []}
+    for item in items:
+        is_exhaustive = item.get_closest_marker("exhaustive") is not None
+        wanted[is_exhaustive == config.getoption("exhaustive")].append(item)
+    config.hook.pytest_deselected(items=wanted[False])
+    items[:] = wanted[True]

@@ -42,7 +42,7 @@ class Template:
 
     def rendering(self, answers: Answers) -> Path:
         """A crate made from the answers: once for all tests, so they only read it."""
-        digest = hashlib.sha256(repr(sorted(answers.items())).encode()).hexdigest()[:16]
+        digest = digest_of(answers)
         crate = self.renderings / digest
         with FileLock(self.renderings / f"{digest}.lock"):
             if not crate.exists():
@@ -51,6 +51,11 @@ class Template:
                 assert outcome.exit_code == 0, outcome.stderr
                 crate.with_suffix(".part").rename(crate)
         return crate
+
+
+def digest_of(answers: Answers) -> str:
+    """Return a name for what is made from the answers."""
+    return hashlib.sha256(repr(sorted(answers.items())).encode()).hexdigest()[:16]
 
 
 def make_template(folder: Path) -> Template:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from crates.test_service import Service
-from crates.workshop import Workshop, program_name
+from crates.workshop import QUICK_RELEASE, Workshop, program_name
 
 from exhaustive import cases
 from template import Template, read_tree
@@ -22,7 +22,7 @@ from variants import Variant, all_combinations, cover
 COMPILED = ("kind", "place", "sample", "allocator", "cpu_level", "panic")
 CHECKED = COMPILED[:-1]
 CHECKS = ("just lint", "just test", "just doc", "just audit", "cargo test --workspace --benches")
-QUICK_LINKING = {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"}
+BUILD = ("cargo", "build", "--workspace", "--bins", "--examples")
 # A build script runs on this machine, so it is compiled as usual.
 OWN_CODE_ONLY = """#!/bin/sh
 case "$CARGO_PRIMARY_PACKAGE $*" in
@@ -71,7 +71,7 @@ def test_it_passes_its_own_checks_and_runs(workshop: Workshop, checked_variant: 
         flags = flags_of_own_code(workshop, crate)
         for command in CHECKS:
             workshop.run(crate, *command.split(), **flags)
-        workshop.run(crate, "cargo", "build", "--workspace", "--bins", "--examples", **flags)
+        workshop.run(crate, *BUILD, **flags)
         run_once(workshop, checked_variant, "debug", tmp_path)
 
 
@@ -80,10 +80,8 @@ def test_it_passes_its_own_checks_and_runs(workshop: Workshop, checked_variant: 
 def test_it_runs_optimised(workshop: Workshop, variant_built: Variant, tmp_path: Path) -> None:
     """Built like what ships, but without the link-time optimisation that takes most of the time."""
     with its_command(variant_built):
-        crate = workshop.variant(variant_built)
-        built = {**QUICK_LINKING, **flags_of_own_code(workshop, crate), **jemalloc_built(workshop)}
-        workshop.run(crate, "cargo", "build", "--release", "--workspace", "--bins", "--examples", **built)
-        run_once(workshop, variant_built, "release", tmp_path)
+        quick = {**QUICK_RELEASE, **flags_of_own_code(workshop, workshop.variant(variant_built))}
+        release_and_run_once(workshop, variant_built, tmp_path, **quick)
 
 
 @pytest.mark.exhaustive
@@ -91,10 +89,7 @@ def test_it_runs_optimised(workshop: Workshop, variant_built: Variant, tmp_path:
 def test_it_runs_as_it_ships(workshop: Workshop, variant_shipped: Variant, tmp_path: Path) -> None:
     """With the crate's own flags for its dependencies, too."""
     with its_command(variant_shipped):
-        crate = workshop.variant(variant_shipped)
-        built = jemalloc_built(workshop)
-        workshop.run(crate, "cargo", "build", "--release", "--workspace", "--bins", "--examples", **built)
-        run_once(workshop, variant_shipped, "release", tmp_path)
+        release_and_run_once(workshop, variant_shipped, tmp_path)
 
 
 @pytest.mark.exhaustive
@@ -140,6 +135,13 @@ def jemalloc_built(workshop: Workshop) -> dict[str, str]:
     builds = Path(workshop.environment["CARGO_TARGET_DIR"], "debug", "build")
     built = sorted(builds.glob("tikv-jemalloc-sys-*/out/lib/libjemalloc_pic.a"))
     return {"JEMALLOC_OVERRIDE": str(built[0])} if built else {}
+
+
+def release_and_run_once(workshop: Workshop, variant: Variant, folder: Path, **environment: str) -> None:
+    """Build the workspace of a variant by its release profile, and run what it is about."""
+    built = {**environment, **jemalloc_built(workshop)}
+    workshop.run(workshop.variant(variant), *BUILD, "--release", **built)
+    run_once(workshop, variant, "release", folder)
 
 
 def run_once(workshop: Workshop, variant: Variant, profile: str, folder: Path) -> None:

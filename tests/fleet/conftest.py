@@ -2,19 +2,18 @@
 
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 from filelock import FileLock
-from forks import renew
 from typer.testing import CliRunner, Result
 
 from fast_rust.fleet import workers
 from fast_rust.main import application
+from forks import renew
 from template import Template, git, release
 
 Type: TypeAlias = Callable[..., Result]
@@ -48,7 +47,7 @@ def change(file: Path, old: str, new: str) -> None:
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
     """Run `fast-rust fleet` in a folder of its own; its workers are copies of this process."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(workers, "_pool", pool_of_copies)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", pool_of_copies)
 
     def run(*arguments: str | Path) -> Result:
         return CliRunner().invoke(application, ["fleet", *map(str, arguments)])
@@ -56,19 +55,14 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
     return run
 
 
-@contextmanager
-def pool_of_copies(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Begin workers with all modules loaded; the command in a process of its own, and `work_on`, start new ones."""
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), begin)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def pool_of_copies(jobs: int, _: object, begin: Callable[[], None]) -> ProcessPoolExecutor:
+    """Make a pool whose workers begin with all modules loaded."""
 
+    def begin_copy() -> None:
+        renew()
+        begin()
 
-def begin() -> None:
-    renew()
-    workers._begin()  # noqa: SLF001  A worker of the product's.
+    return ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), begin_copy)
 
 
 def commit(crate: Path, message: str = "An act of a user") -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop
+from crates.workshop import QUICK_RELEASE, Workshop
 
 from evidence import Case, Claim, Figure, measure_pairs, middle, page, read_claims, rows, verdict
 from fast_rust.standards.pages import directives, read_standards
@@ -20,9 +20,8 @@ def found(workshop: Workshop) -> list[Sequence[Case]]:
     So it is built without what makes a build slow.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CARGO_PROFILE_RELEASE_LTO", "off")
-        patch.setenv("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
-        patch.setenv("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        for name, value in {**QUICK_RELEASE, "CARGO_PROFILE_RELEASE_OPT_LEVEL": "1"}.items():
+            patch.setenv(name, value)
         return measure_pairs(Path(workshop.environment["CARGO_TARGET_DIR"]), "--quick", processes=2)
 
 

@@ -1,16 +1,14 @@
 """Crates as their users have them: made from a release, and committed."""
 
-import hashlib
 import shutil
 from pathlib import Path
 
-from template import Template, copy_in_process, git, release
+from template import Template, copy_in_process, digest_of, git, release
 
 
 def make(template: Template, crate: Path, **answers: str | bool) -> Path:
     """Make a crate; from the same answers Copier makes it once, and the others are copies of that."""
-    digest = hashlib.sha256(repr(sorted(answers.items())).encode()).hexdigest()[:16]
-    first = template.renderings / f"made-{digest}"
+    first = template.renderings / f"made-{digest_of(answers)}"
     if not first.exists():
         part = first.with_suffix(".part")
         made = copy_in_process(template.repository, part, {"crate_name": "log-totals", **answers})

@@ -125,8 +125,7 @@ def can_join(fault: Fault, others: Sequence[Fault]) -> bool:
     One gate could take its message from another's fault, and a fault that switches a gate off hides what that sees.
     """
     return (
-        all((other.crate, command_of(other.gate)) == (fault.crate, command_of(fault.gate)) for other in others)
-        and (fault.crate, command_of(fault.gate)) == COMPLETE
+        {(each.crate, command_of(each.gate)) for each in (fault, *others)} == {COMPLETE}
         and not ALONE.intersection(each.name for each in (fault, *others))
         and not any(other.gate == fault.gate or other.message == fault.message for other in others)
         and not any(other.gate in fault.message or fault.gate in other.message for other in others)

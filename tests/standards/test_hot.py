@@ -25,10 +25,15 @@ def fast_rust_hot(crate: Path, *arguments: str) -> Result:
         return CliRunner().invoke(application, ["hot", *arguments])
 
 
+def as_typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as people type it."""
+    command = [str(Path(sys.executable).with_name("fast-rust")), "hot", *arguments]
+    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+
+
 def typed(crate: Path, *arguments: str) -> None:
     """Run the command as people type it, and commit what it did."""
-    command = [str(Path(sys.executable).with_name("fast-rust")), "hot", *arguments]
-    done = subprocess.run(command, cwd=crate, check=False, capture_output=True, text=True)
+    done = as_typed(crate, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     release(crate, "-".join(arguments))
 
@@ -216,8 +221,7 @@ def test_it_calls_the_library_by_its_own_name(template: Template, tmp_path: Path
 
 def test_elsewhere_it_says_where_to_type_it(tmp_path: Path) -> None:
     """As people type it: the exit code is that of the process."""
-    command = [str(Path(sys.executable).with_name("fast-rust")), "hot", "add", "parse"]
-    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    done = as_typed(tmp_path, "add", "parse")
     assert (done.returncode, done.stdout) == (2, "")
     assert "in the folder of a crate" in done.stderr
     assert read_tree(tmp_path) == {}

@@ -14,11 +14,11 @@ from typing import ClassVar
 
 import pytest
 import yaml
-from forks import run_here
 from typer.testing import CliRunner, Result
 
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.main import application
+from forks import run_here
 from template import Outcome, Template, copier_in_process, copy_in_process, git, read_tree, release
 
 COMMAND = str(Path(sys.executable).with_name("fast-rust"))

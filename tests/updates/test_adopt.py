@@ -14,7 +14,6 @@ from typing import TypeAlias
 
 import pytest
 import yaml
-from forks import run_here
 from typer.testing import CliRunner, Result
 from updates.conftest import SmallDisk
 from updates.test_drift import ANOTHER
@@ -26,6 +25,7 @@ from fast_rust.adopt.merging import AS_BEFORE, merged
 from fast_rust.adopt.staging import Staging
 from fast_rust.answers import ANSWERS_FILE, OTHER_ANSWERS_FILE
 from fast_rust.main import application
+from forks import run_here
 from template import Template, git, read_tree, release
 
 Files: TypeAlias = Mapping[str, str]

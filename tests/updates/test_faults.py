@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from forks import run_here
 from updates.conftest import Bench, SmallDisk
 from updates.test_update import CHANGED, conflict
 
@@ -25,6 +24,7 @@ from fast_rust.drift import fix
 from fast_rust.main import application
 from fast_rust.update import apply as applying
 from fast_rust.update import journal
+from forks import run_here
 from template import git, read_tree
 
 POINTS = 20
