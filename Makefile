@@ -36,7 +36,7 @@ test: expect lint ## Check the code, and run all tests but the exhaustive ones
 .PHONY: expect
 expect:
 	@echo "make test takes up to an hour on two cores. For one part alone: make test-rendering, test-crates," \
-		"test-standards, test-performance, test-updates, test-fleet."
+		"test-standards, test-performance, test-updates, test-fleet, test-tool."
 
 .PHONY: test-all
 test-all: ## Run `make test`, then `make test-exhaustive`
@@ -82,6 +82,10 @@ test-updates: check-machine .venv/.installed ## Run the tests of updates, of dri
 test-fleet: check-machine .venv/.installed ## Run the tests of fleets
 	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/fleet
 
+.PHONY: test-tool
+test-tool: check-machine .venv/.installed ## Run the tests of how a crate gets the tool, and of what that brings
+	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/tool
+
 .PHONY: test-performance
 test-performance: setup ## Run the tests of what is held about speed
 	$(PYTEST) tests/performance
@@ -89,7 +93,7 @@ test-performance: setup ## Run the tests of what is held about speed
 # None of them builds a crate. Those that do take longest, so what both want is theirs first.
 .PHONY: test-not-building
 test-not-building: check-machine .venv/.installed
-	nice -n 5 $(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py tests/updates tests/fleet
+	nice -n 5 $(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py tests/updates tests/fleet tests/tool
 
 # All of them call cargo, so they are one process.
 .PHONY: test-building

@@ -84,6 +84,13 @@ def test_what_pyproject_asks_for_is_pinned() -> None:
     assert asked - pins().keys() == set()
 
 
+def test_the_tool_brings_what_is_tested() -> None:
+    """A resolver has no choice: next month's installation of a release has the same tools."""
+    for text in PYPROJECT["project"]["dependencies"]:
+        requirement = Requirement(text)
+        assert requirement.specifier == pins()[canonicalize_name(requirement.name)].specifier
+
+
 def test_copier_is_not_older_than_the_template_asks_for() -> None:
     least = yaml.safe_load((CHECKOUT / "copier.yml").read_text(encoding="utf-8"))["_min_copier_version"]
     assert Requirement(f"copier>={least}").specifier.contains(str(pins()["copier"].specifier).removeprefix("=="))

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,4 +115,6 @@ def make_workshop(template: Template, folder: Path) -> Workshop:
     """Everything is built into one folder, so that dependencies are built once."""
     target = Path(os.environ.get("FAST_RUST_TARGET", CHECKOUT / "build" / "target"))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CARGO_BUILD", "RUSTFLAGS"))}
-    return Workshop(template, folder, {**inherited, **QUICK_BUILDS, "CARGO_TARGET_DIR": str(target)})
+    # What these crates pin is this checkout, which no git repository has.
+    own = {"CARGO_TARGET_DIR": str(target), "FAST_RUST": str(Path(sys.executable).with_name("fast-rust"))}
+    return Workshop(template, folder, {**inherited, **QUICK_BUILDS, **own})

@@ -1,0 +1,256 @@
+"""A crate's recipe `fast-rust` installs the tool of the crate's release, from each kind of source, and runs it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from template import Template, git
+from variants import CHECKOUT
+
+PROGRAMS = Path(sys.executable).parent
+# What the recipe itself calls, and what installs the tool.
+SYSTEM = ("sh", "sed", "rm", "touch", "git", "cc")
+VERSION = "0.8.0"
+SSH = """\
+#!/bin/sh
+# Stands for ssh: runs the command here.
+for command; do :; done
+eval "exec $command"
+"""
+
+
+@dataclass(frozen=True)
+class Crate:
+    """A crate whose tool is not installed, on a machine that has nothing but what a test gives it."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def pin(self, source: str, release: str) -> None:
+        (self.folder / ".copier-answers.yml").write_text(
+            f"# Answers.\n_commit: {release}\n_src_path: {source}\nkind: lib\n"
+        )
+
+    def just(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["just", *arguments],
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    def installed(self) -> list[Path]:
+        """The environments of the tool that are complete."""
+        return list(Path(self.environment["XDG_CACHE_HOME"]).glob("fast-rust/*/ready"))
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Wheels are fetched once; that an empty cache works is the claim of the first installation."""
+    folder = tmp_path_factory.mktemp("caches")
+    return {"UV_CACHE_DIR": str(folder / "uv"), "PIP_CACHE_DIR": str(folder / "pip")}
+
+
+@pytest.fixture
+def make_crate(template: Template, tmp_path: Path, caches: dict[str, str]) -> Callable[..., Crate]:
+    """Make a crate; the programs named are on PATH beside just and those of every machine."""
+
+    def make(*installers: str) -> Crate:
+        programs, folder = tmp_path / "programs", tmp_path / "crate"
+        programs.mkdir()
+        for name in (*SYSTEM, "just", *installers):
+            found = shutil.which(name, path=os.pathsep.join([str(PROGRAMS), os.environ["PATH"]]))
+            assert found, name
+            (programs / name).symlink_to(found)
+        (programs / "python3").symlink_to(Path(sys.executable).resolve())
+        shutil.copytree(template.rendering({"crate_name": "totals", "sample": False}), folder)
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(("GIT_", "PIP_", "SSL_", "LANG")) or name.lower().endswith("_proxy")
+        }
+        own = {"PATH": str(programs), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        return Crate(folder, {**kept, **caches, **own})
+
+    return make
+
+
+@pytest.fixture
+def crate(make_crate: Callable[..., Crate]) -> Crate:
+    """A crate on a machine that has uv."""
+    return make_crate("uv")
+
+
+def mirrored(template: Template, address: str) -> dict[str, str]:
+    """Settings of git by which an address is that of the template on this machine."""
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.file://{template.repository}.insteadOf",
+        "GIT_CONFIG_VALUE_0": address,
+    }
+
+
+def test_uv_installs_it_once_and_then_it_needs_no_network(template: Template, crate: Crate) -> None:
+    crate.pin(str(template.repository), "v0.0.1")
+    first = crate.just("fast-rust", "--version")
+    assert (first.returncode, first.stdout) == (0, f"{VERSION}\n"), first.stderr
+    assert first.stderr == f"Installing fast-rust v0.0.1 from file://{template.repository}, once.\n"
+    (Path(crate.environment["PATH"]) / "uv").unlink()
+    second = crate.just("fast-rust", "--version", GIT_ALLOW_PROTOCOL="none")
+    assert (second.returncode, second.stdout, second.stderr) == (0, f"{VERSION}\n", "")
+
+
+def test_pipx_installs_it_where_there_is_no_uv(template: Template, make_crate: Callable[..., Crate]) -> None:
+    crate = make_crate("pipx")
+    commit = git(template.repository, "rev-parse", "--short", "HEAD").strip()
+    crate.pin(str(template.repository), f"v0.0.1-0-g{commit}")
+    done = crate.just("fast-rust", "--version")
+    assert (done.returncode, done.stdout) == (0, f"{VERSION}\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "address"),
+    [
+        ("gh:org/template", "https://github.com/org/template"),
+        ("gh:org/template.git", "https://github.com/org/template.git"),
+        ("gl:group/template", "https://gitlab.com/group/template"),
+        ("https://example.org/template.git", "https://example.org/template.git"),
+        ("git+https://example.org/template.git", "https://example.org/template.git"),
+    ],
+)
+def test_a_hosted_template_is_a_source(template: Template, crate: Crate, source: str, address: str) -> None:
+    crate.pin(source, "v0.0.1")
+    done = crate.just("fast-rust", "--version", **mirrored(template, address))
+    assert (done.returncode, done.stdout) == (0, f"{VERSION}\n"), done.stderr
+    assert done.stderr == f"Installing fast-rust v0.0.1 from {address}, once.\n"
+
+
+@pytest.mark.parametrize("source", ["git@host.example:{}", "ssh://git@host.example{}"])
+def test_a_private_template_is_fetched_by_ssh(template: Template, crate: Crate, tmp_path: Path, source: str) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(SSH)
+    ssh.chmod(0o755)
+    crate.pin(source.format(template.repository), "v0.0.1")
+    done = crate.just("fast-rust", "--version", GIT_SSH_COMMAND=str(ssh), GIT_ALLOW_PROTOCOL="ssh:file")
+    assert (done.returncode, done.stdout) == (0, f"{VERSION}\n"), done.stderr
+
+
+@pytest.mark.parametrize("source", ["file://{}", "git+file://{}", "~/template"])
+def test_a_template_on_this_machine_is_a_source(template: Template, crate: Crate, tmp_path: Path, source: str) -> None:
+    (tmp_path / "template").symlink_to(template.repository)
+    crate.pin(source.format(template.repository), git(template.repository, "rev-parse", "HEAD").strip())
+    done = crate.just("fast-rust", "--version")
+    assert (done.returncode, done.stdout) == (0, f"{VERSION}\n"), done.stderr
+
+
+def test_a_folder_of_wheels_is_a_source(crate: Crate, tmp_path: Path) -> None:
+    """Where Cargo.toml names it; nothing is asked of any index then."""
+    wheels = tmp_path / "wheels"
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--wheel-dir", str(wheels), str(CHECKOUT)], check=True)
+    crate.pin("gh:org/template", VERSION)
+    manifest = crate.folder / "Cargo.toml"
+    text = manifest.read_text()
+    manifest.write_text(f'{text}\n[workspace.metadata.fast-rust]\n# Ours.\nsource = "{wheels}"\n')
+    done = crate.just("fast-rust", "--version", UV_CACHE_DIR=str(tmp_path / "uv"))
+    assert (done.returncode, done.stdout) == (0, f"{VERSION}\n"), done.stderr
+    assert done.stderr == f"Installing fast-rust {VERSION} from {wheels}, once.\n"
+
+
+def test_an_index_is_asked_only_where_it_is_named(crate: Crate) -> None:
+    """The public one has no package of ours, whatever it has by this name."""
+    crate.pin("gh:org/template", VERSION)
+    manifest = crate.folder / "Cargo.toml"
+    text = manifest.read_text()
+    (Path(crate.environment["PATH"]) / "uv").unlink()
+    uv = Path(crate.environment["PATH"]) / "uv"
+    uv.write_text('#!/bin/sh\necho "$UV_DEFAULT_INDEX $*"; exit 1\n')
+    uv.chmod(0o755)
+    tool = f"tool install --quiet fast-rust @ git+https://github.com/org/template@{VERSION}"
+    assert crate.just("fast-rust", "--version").stdout == f" {tool}\n"
+    manifest.write_text(f'{text}\n[workspace.metadata.fast-rust]\nsource = "https://wheels.example/simple"\n')
+    done = crate.just("fast-rust", "--version")
+    assert done.stdout == f"https://wheels.example/simple tool install --quiet fast-rust=={VERSION}\n"
+
+
+def test_a_machine_without_an_installer_is_told_which(template: Template, make_crate: Callable[..., Crate]) -> None:
+    crate = make_crate()
+    crate.pin(str(template.repository), "v0.0.1")
+    done = crate.just("setup")
+    assert done.returncode == 2
+    assert "error: neither uv nor pipx is on PATH to install fast-rust; install one: https://" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "release", "message"),
+    [
+        ("{}", "v9.9.9", "error: fast-rust v9.9.9 could not be installed from file://"),
+        ("/no/such/template", "v0.0.1", "error: there is no template at /no/such/template; write its full address"),
+        ("../template", "v0.0.1", "error: there is no template at ../template; write its full address"),
+        ("$(touch planted)", "v0.0.1", "error: there is no template at $(touch planted)"),
+        ("'; touch planted; '", "v0.0.1", "error: there is no template at"),
+        ("{}", "$(touch planted)", "error: fast-rust $(touch planted) could not be installed"),
+    ],
+)
+def test_a_pin_that_leads_nowhere_is_an_error(
+    template: Template, crate: Crate, source: str, release: str, message: str
+) -> None:
+    """Nothing of it is run, and a later call with a right one works."""
+    crate.pin(source.format(template.repository), release)
+    done = crate.just("fast-rust", "--version")
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert crate.installed() == []
+    assert not (crate.folder / "planted").exists()
+
+
+def test_a_broken_environment_is_made_anew(template: Template, crate: Crate) -> None:
+    """One that a killed run left has no mark that it is complete."""
+    crate.pin(str(template.repository), "v0.0.1")
+    assert crate.just("fast-rust", "--version").returncode == 0
+    [ready] = crate.installed()
+    ready.unlink()
+    (ready.parent / "venvs" / "fast-rust" / "pyvenv.cfg").unlink()
+    assert crate.just("fast-rust", "--version").stdout == f"{VERSION}\n"
+
+
+@pytest.mark.parametrize("answers", [None, "kind: lib\n", "_commit: v0.0.1\n", "_src_path: gh:org/template\n", ""])
+def test_without_a_pin_the_other_recipes_work(crate: Crate, answers: str | None) -> None:
+    path = crate.folder / ".copier-answers.yml"
+    path.unlink()
+    if answers is not None:
+        path.write_text(answers)
+    done = crate.just("setup")
+    assert done.returncode == 2
+    assert "error: .copier-answers.yml has no _src_path or no _commit, which pin fast-rust; restore" in done.stderr
+    assert crate.just("--evaluate", "bin").returncode == 0
+    assert crate.just("--dry-run", "dist").returncode == 0
+
+
+def test_a_program_of_ones_own_replaces_it_with_a_warning(crate: Crate, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.write_text('#!/bin/sh\necho "$# $2"\nexit 7\n')
+    own.chmod(0o755)
+    done = crate.just("fast-rust", "explain", "a b", FAST_RUST=str(own))
+    assert (done.returncode, done.stdout) == (7, "2 a b\n")
+    assert done.stderr == f"warning: FAST_RUST is set, so {own} runs instead of the pinned release\n"
+
+
+def test_its_programs_come_first_for_all_recipes(template: Template, crate: Crate) -> None:
+    """So nobody installs ast-grep or nextest, or has another version of them."""
+    crate.pin(str(template.repository), "v0.0.1")
+    assert crate.just("fast-rust", "--version").returncode == 0
+    folder = Path(crate.just("--evaluate", "bin").stdout)
+    tools = {"just", "ast-grep", "cargo-nextest", "cargo-deny", "cargo-shear"}
+    assert tools <= {path.name for path in folder.iterdir()}
+    (crate.folder / "local.just").write_text("which:\n    @command -v ast-grep\n")
+    assert crate.just("which").stdout == f"{folder / 'ast-grep'}\n"
