@@ -64,11 +64,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("checked_variant", cases(metafunc, pairwise_compiled(), checked_variants()), ids=str)
 
 
-def test_it_passes_its_own_checks_and_runs(workshop: Workshop, checked_variant: Variant, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def jemalloc(workshop: Workshop, request: pytest.FixtureRequest) -> dict[str, str]:
+    """Environment that links a stand-in: the C of jemalloc takes minutes, so only --exhaustive builds it."""
+    if request.config.getoption("--exhaustive"):
+        return {}
+    library, source = workshop.folder / "libjemalloc_pic.a", Path(__file__).with_name("jemalloc_stand_in.c")
+    workshop.run(workshop.folder, "cc", "-c", "-O1", "-fPIC", "-Wall", "-Werror", "-o", "stand_in.o", str(source))
+    workshop.run(workshop.folder, "ar", "rcs", str(library), "stand_in.o")
+    return {"JEMALLOC_OVERRIDE": str(library)}
+
+
+def test_it_passes_its_own_checks_and_runs(
+    workshop: Workshop, checked_variant: Variant, tmp_path: Path, jemalloc: dict[str, str]
+) -> None:
     """Formatting, clippy without a warning, tests, doctests, documentation, dependencies, benches run once."""
     with its_command(checked_variant):
         crate = workshop.variant(checked_variant)
-        flags = flags_of_own_code(workshop, crate)
+        flags = {**flags_of_own_code(workshop, crate), **jemalloc}
         for command in CHECKS:
             workshop.run(crate, *command.split(), **flags)
         workshop.run(crate, *BUILD, **flags)
