@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from variants import CHECKOUT
 PROGRAMS = Path(sys.executable).parent
 # What the recipe itself calls, and what installs the tool.
 SYSTEM = ("sh", "sed", "rm", "touch", "git", "cc")
-VERSION = "0.8.0"
+VERSION = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 SSH = """\
 #!/bin/sh
 # Stands for ssh: runs the command here.
