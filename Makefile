@@ -6,8 +6,12 @@
 
 PYTHON ?= python3
 PYTEST := .venv/bin/pytest $(EXHAUSTIVE)
-# Rendering takes one core for each process. Cargo locks its target folder, so what calls cargo is one process.
+# Rendering takes one core for each process.
 PROCESSES ?= 2
+# Cargo locks the folder of a profile while it builds, so tests with debug builds and tests with optimised ones, which
+# have one process each, hardly wait for each other. Programs of one name are built in one process alone.
+DEBUG := $(addprefix tests/crates/test_,adopted.py names.py variants.py) tests/standards
+OPTIMISED := $(filter-out $(DEBUG),$(wildcard tests/crates/test_*.py)) tests/performance
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/copier-fast-rust
 RUNNER_VERSION := $(shell sed -n 's/^gungraun: *//p' versions.yml)
@@ -30,7 +34,7 @@ setup: check-machine .venv/.installed runner packages ## Install what the tests 
 
 .PHONY: test
 test: expect lint ## Check the code, and run all tests but the exhaustive ones
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 test-building test-not-building
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target PROCESSES=1 test-debug test-optimised test-not-building
 
 # 61 minutes were measured with an empty cache and nothing else running, before the builds of the tests were shared.
 .PHONY: expect
@@ -45,8 +49,8 @@ test-all: ## Run `make test`, then `make test-exhaustive`
 
 .PHONY: test-exhaustive
 test-exhaustive: ## Build and run every variant, and run all combinations that `make test` leaves out
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target PROCESSES=1 EXHAUSTIVE=--exhaustive \
-		test-building test-not-building
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target PROCESSES=1 EXHAUSTIVE=--exhaustive \
+		test-debug test-optimised test-not-building
 
 .PHONY: test-variant
 test-variant: setup ## Render, build and run one variant: `make test-variant VARIANT=cli-member-jemalloc`
@@ -95,10 +99,13 @@ test-performance: setup ## Run the tests of what is held about speed
 test-not-building: check-machine .venv/.installed
 	nice -n 5 $(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py tests/updates tests/fleet tests/tool
 
-# All of them call cargo, so they are one process.
-.PHONY: test-building
-test-building: setup
-	$(PYTEST) tests/crates tests/standards tests/performance
+.PHONY: test-debug
+test-debug: setup
+	$(PYTEST) $(DEBUG)
+
+.PHONY: test-optimised
+test-optimised: setup
+	$(PYTEST) $(OPTIMISED)
 
 .PHONY: demo
 demo: check-machine .venv/.installed ## Make a service, build it, use it, watch it and stop it
