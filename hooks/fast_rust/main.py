@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": ("standards", "explain"),
     "fleet": ("fleet", "application"),
     "hot": ("hot", "application"),
+    "rules": ("rules", "command"),
     "setup": ("setup", "command"),
     "standards": ("standards", "application"),
     "update": ("update", "command"),
