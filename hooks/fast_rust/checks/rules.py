@@ -101,7 +101,7 @@ def _finding(root: Path, record: Mapping[str, Any]) -> Finding:
         message = "this `ast-grep-ignore` comment suppresses no finding of a rule that runs"
         actions = ["delete the comment, or correct the rule in it; it applies to the line below it only"]
     elif rule != WITHOUT_EXCEPTION:
-        actions.append(f"or write `// ast-grep-ignore: {rule} -- REASON` on the line above")
+        actions.append(f"to keep the code, write `// ast-grep-ignore: {rule} -- REASON` on the line above it")
     return Finding(
         path=_real_path(root, record["file"]),
         line=start["line"] + 1,
@@ -136,9 +136,9 @@ def _printed(name: str) -> str:
 def _failure(root: Path, stderr: str, code: int) -> RulesError:
     if duplicate := re.search(r"Duplicate rule id `(.*?)` is found", stderr):
         return _duplicate(root, duplicate[1])
-    # Each cause of an error is a line; the last one says most.
-    causes = [line.rstrip(".") for line in re.findall(r"(?m)^╰▻ (.*)$", stderr)]
-    reason = ": ".join(dict.fromkeys(causes))
+    # Each cause of an error is a line; one of YAML is there twice, first as a title of lines of the file.
+    causes = [line.rstrip(".") for line in re.findall(r"(?m)^╰▻ (?!error: )(.*)$", stderr)]
+    reason = ": ".join(causes)
     if broken := re.search(r"(?m)^Error: Cannot (?:parse|read) rule (.*)$", stderr):
         return RulesError(
             f"ast-grep cannot read the rule file {_shown(root, broken[1])}: {reason}; "
