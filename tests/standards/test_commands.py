@@ -80,6 +80,9 @@ def test_the_installed_command_has_the_pages(tmp_path: Path) -> None:
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
+    guide = tmp_path / "installed" / "fast_rust" / "standards" / "guide"
+    for pattern in ("*.md", "*.yml", "utils/*.yml"):
+        assert {p.name for p in guide.glob(pattern)} == {p.name for p in (CHECKOUT / "standards").glob(pattern)}
     code = f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); sys.argv[1:] = ['explain', 'OWN-1']; "
     code += "from fast_rust.main import application; application()"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
