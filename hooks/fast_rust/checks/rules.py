@@ -43,7 +43,7 @@ def run_rules(root: Path, *, off: Collection[str], advice: bool) -> list[Finding
         # Only rules that run have suppressions that are used: without `advice`, one of advice is an error.
         command = [program, "scan", f"--config={config}", "--json=stream", f"--error={UNUSED}"]
         command += [] if advice else ["--min-severity=error"]
-        command += [f"--off={rule}" for rule in sorted(off) if rule]
+        command += [f"--off={rule}" for rule in sorted(off)]
         done = subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     records = [json.loads(line) for line in done.stdout.decode("utf-8", "replace").splitlines() if line]
     # Exit code 1 says that there are errors, or that something else went wrong.
