@@ -18,6 +18,7 @@ from fast_rust.errors import FastRustError, reason_of
 # The module of each command in commands/, and its name there.
 COMMANDS = {
     "adopt": ("adopt", "command"),
+    "check": ("check", "command"),
     "conflicts": ("conflicts", "command"),
     "drift": ("drift", "command"),
     "explain": ("standards", "explain"),

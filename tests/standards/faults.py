@@ -616,7 +616,7 @@ TOOLS = [
         "src/unseen.rs",
         Add("// ast-grep-ignore\n\n/// Says no.\npub fn f() -> Result<(), String> {\n    Ok(())\n}\n"),
         "standards::no_file_is_left_out_of_the_rules",
-        "- src/unseen.rs",
+        "src/unseen.rs",
     ),
     Fault(
         "an exception from a rule of ast-grep that nothing needs any more",

@@ -7,7 +7,7 @@ import pytest
 from fast_rust.checks.findings import Finding, Severity
 from fast_rust.checks.formats import Format, render
 
-PLACED = Finding("src/a,b.rs", 3, 7, "ast-grep::own-clone", ("OWN-6",), "OWN-6: this clones 100%", "borrow:\n\n  &x")
+PLACED = Finding("src/a,b.rs", 3, 7, "ast-grep::own-clone", ("OWN-6",), "this clones 100%", "borrow:\n\n  &x")
 WHOLE = Finding("Cargo.toml", 0, 0, "standards::lto", ("BUILD-1",), "no\nlto", "", Severity.ADVICE)
 
 
@@ -20,14 +20,14 @@ error[ast-grep::own-clone] src/a,b.rs:3:7
     &x
 
 advice[standards::lto] Cargo.toml
-  no
+  BUILD-1: no
   lto""",
     Format.CONCISE: """\
 src/a,b.rs:3:7: error[ast-grep::own-clone] OWN-6: this clones 100%
-Cargo.toml: advice[standards::lto] no lto""",
+Cargo.toml: advice[standards::lto] BUILD-1: no lto""",
     Format.GITHUB: """\
 ::error file=src/a%2Cb.rs,line=3,col=7,title=ast-grep%3A%3Aown-clone::OWN-6: this clones 100%25%0Aborrow:%0A%0A  &x
-::notice file=Cargo.toml,title=standards%3A%3Alto::no%0Alto""",
+::notice file=Cargo.toml,title=standards%3A%3Alto::BUILD-1: no%0Alto""",
 }
 
 
@@ -49,7 +49,7 @@ def test_json_has_every_field() -> None:
         "column": 7,
         "gate": "ast-grep::own-clone",
         "directives": ["OWN-6"],
-        "message": "OWN-6: this clones 100%",
+        "message": "this clones 100%",
         "next": "borrow:\n\n  &x",
         "severity": "error",
     }

@@ -16,7 +16,7 @@ from variants import CHECKOUT
 
 PROGRAMS = Path(sys.executable).parent
 # What the recipe itself calls, and what installs the tool.
-SYSTEM = ("sh", "sed", "rm", "touch", "git", "cc")
+SYSTEM = ("sh", "sed", "rm", "touch", "git", "cc", "cargo", "rustc")
 VERSION = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 SSH = """\
 #!/bin/sh
@@ -79,6 +79,8 @@ def make_crate(template: Template, tmp_path: Path, caches: dict[str, str]) -> Ca
             for name, value in os.environ.items()
             if name.startswith(("GIT_", "PIP_", "SSL_", "LANG")) or name.lower().endswith("_proxy")
         }
+        for name in ("CARGO_HOME", "RUSTUP_HOME"):
+            kept[name] = os.environ.get(name, str(Path.home() / f".{name.partition('_')[0].lower()}"))
         own = {"PATH": str(programs), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
         return Crate(folder, {**kept, **caches, **own})
 
@@ -255,3 +257,17 @@ def test_its_programs_come_first_for_all_recipes(template: Template, crate: Crat
     assert tools <= {path.name for path in folder.iterdir()}
     (crate.folder / "local.just").write_text("which:\n    @command -v ast-grep\n")
     assert crate.just("which").stdout == f"{folder / 'ast-grep'}\n"
+
+
+def test_the_installed_tool_has_its_rules(template: Template, crate: Crate) -> None:
+    """And the lists that they are read from."""
+    crate.pin(str(template.repository), "v0.0.1")
+    done = crate.just("fast-rust", "check")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    manifest = crate.folder / "Cargo.toml"
+    manifest.write_text(manifest.read_text().replace("\nunwrap_used = ", "\n# unwrap_used = "))
+    (crate.folder / "src" / "bad.rs").write_text("pub fn f() -> Result<(), String> {\n    Ok(())\n}\n")
+    done = crate.just("fast-rust", "check", "--output-format", "concise")
+    assert done.returncode == 1
+    assert "clippy::unwrap_used is off" in done.stdout
+    assert "error[ast-grep::err-string-result]" in done.stdout

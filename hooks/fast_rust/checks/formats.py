@@ -36,8 +36,12 @@ def _place(finding: Finding) -> str:
     return ":".join([finding.path, *numbers])
 
 
+def _message(finding: Finding) -> str:
+    return ": ".join(filter(None, [", ".join(finding.directives), finding.message]))
+
+
 def _full(finding: Finding) -> str:
-    lines = [f"{finding.severity}[{finding.gate}] {_place(finding)}", *_indented(finding.message)]
+    lines = [f"{finding.severity}[{finding.gate}] {_place(finding)}", *_indented(_message(finding))]
     return "\n".join([*lines, *_indented(f"Next: {finding.next}")] if finding.next else lines)
 
 
@@ -46,7 +50,7 @@ def _indented(text: str) -> Iterable[str]:
 
 
 def _concise(finding: Finding) -> str:
-    return f"{_place(finding)}: {finding.severity}[{finding.gate}] {' '.join(finding.message.split())}"
+    return f"{_place(finding)}: {finding.severity}[{finding.gate}] {' '.join(_message(finding).split())}"
 
 
 def _github(finding: Finding) -> str:
@@ -54,7 +58,7 @@ def _github(finding: Finding) -> str:
     level = "error" if finding.severity is Severity.ERROR else "notice"
     place = {"file": finding.path, "line": finding.line, "col": finding.column, "title": finding.gate}
     properties = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in place.items() if value)
-    text = f"{finding.message}\n{finding.next}".rstrip()
+    text = f"{_message(finding)}\n{finding.next}".rstrip()
     return f"::{level} {properties}::{_escaped(text)}"
 
 
@@ -70,7 +74,7 @@ def _sarif(findings: Sequence[Finding]) -> str:
         {
             "ruleId": one.gate,
             "level": "error" if one.severity is Severity.ERROR else "note",
-            "message": {"text": f"{one.message}\n{one.next}".rstrip()},
+            "message": {"text": f"{_message(one)}\n{one.next}".rstrip()},
             "locations": [{"physicalLocation": _location(one)}],
         }
         for one in findings

@@ -1,0 +1,147 @@
+"""Checks of how a crate is built: profiles, flags, and what is compiled in."""
+
+from collections.abc import Iterator, Sequence
+
+from fast_rust.checks.registry import Fault, check
+from fast_rust.checks.workspace import Workspace, files_below
+
+# Up to 4 codegen units are few: without the key cargo takes 16.
+MOST_CODEGEN_UNITS = 4
+LEAST_OPT_LEVEL = 2
+
+
+def _misset(workspace: Workspace, profile: str, keys: Sequence[str]) -> Iterator[Fault]:
+    """Yield the keys of a profile that neither it nor `release`, which ours inherit, sets as they should be."""
+    manifest = workspace.manifest
+    for key in keys:
+        own = manifest.at("profile", profile, key)
+        value = own if own is not None else manifest.at("profile", "release", key)
+        if not _is_well_set(key, value) and not manifest.has_reason("profile", profile, key):
+            shown = "not set" if value is None else _as_toml(value)
+            yield Fault(f"profile.{profile}.{key} is {shown}", manifest.path, manifest.line("profile", profile, key))
+
+
+def _as_toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()
+
+
+def _is_well_set(key: str, value: object) -> bool:
+    # True is 1 in Python, and a level or a number in none of these keys.
+    number = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    well_set = {
+        "lto": value is True or value in {"fat", "thin"},
+        "codegen-units": 0 < number <= MOST_CODEGEN_UNITS,
+        # Level 3 is what cargo takes by itself.
+        "opt-level": value is None or number >= LEAST_OPT_LEVEL,
+        "debug": value is True or number > 0 or (isinstance(value, str) and value != "none"),
+        # Where there is debug information, cargo strips nothing by itself.
+        "strip": value is None or value is False or value == "none",
+        "inherits": value == "release",
+        "panic": value is not None,
+    }
+    return well_set[key]
+
+
+@check(
+    "BUILD-1",
+    "BUILD-5",
+    then="""
+    paste into Cargo.toml of the workspace, or end the line there with `# reason: ...`:
+
+    [profile.release]
+    lto = "fat"
+    codegen-units = 1
+    """,
+)
+def release_profile_is_tuned(workspace: Workspace) -> Iterator[Fault]:
+    """Programs ship with link-time optimisation and few codegen units."""
+    if workspace.has_programs:
+        yield from _misset(workspace, "release", ("lto", "codegen-units", "opt-level"))
+
+
+@check(
+    "BUILD-2",
+    then="""
+    paste into Cargo.toml of the workspace, under [profile.release], one of:
+
+    panic = "abort" # smaller and slightly faster; a panic ends the process
+    panic = "unwind" # a panic costs its thread or request, not the process
+    """,
+)
+def panic_strategy_is_chosen(workspace: Workspace) -> Iterator[Fault]:
+    """Programs say what a panic does."""
+    if workspace.has_programs:
+        yield from _misset(workspace, "release", ("panic",))
+
+
+@check(
+    "OP-2",
+    then="""
+    paste into Cargo.toml of the workspace, `lto` and `codegen-units` only where [profile.release] has none:
+
+    [profile.bench]
+    lto = "fat"
+    codegen-units = 1
+    debug = "line-tables-only"
+    strip = false
+
+    [profile.profiling]
+    inherits = "release"
+    debug = "line-tables-only"
+    strip = false
+    """,
+)
+def benches_measure_what_ships(workspace: Workspace) -> Iterator[Fault]:
+    """What is measured is built as it ships."""
+    yield from _misset(workspace, "profiling", ("inherits",))
+    keys = [("bench", key) for key in ("lto", "codegen-units", "opt-level")]
+    for profile, key in (*keys, ("profiling", "opt-level"), ("quick", "opt-level")):
+        # What programs take over from their release is the other check's.
+        if workspace.manifest.at("profile", profile, key) is not None or not workspace.has_programs:
+            yield from _misset(workspace, profile, (key,))
+
+
+@check(
+    "BENCH-4",
+    then="""
+    paste into Cargo.toml of the workspace, under [profile.bench] and [profile.profiling]:
+
+    debug = "line-tables-only"
+    strip = false
+    """,
+)
+def symbols_are_there_to_profile(workspace: Workspace) -> Iterator[Fault]:
+    """Profilers find names in what they measure."""
+    for profile in ("bench", "profiling"):
+        yield from _misset(workspace, profile, ("debug", "strip"))
+
+
+@check(
+    "BUILD-4",
+    then="name a level that all machines have, such as `-Ctarget-cpu=x86-64-v3`, in .cargo/config.toml",
+)
+def no_build_is_for_the_build_host(workspace: Workspace) -> Iterator[Fault]:
+    """A program is built for a processor that is known, not for the one that built it."""
+    names = ("Cargo.toml", "justfile", "local.just", "Containerfile")
+    files = [*workspace.workflows, *files_below(workspace.root / ".cargo"), *(workspace.root / name for name in names)]
+    for path, number, line in workspace.lines(files):
+        if "target-cpu=native" in line.replace(" ", "").replace('","', "").replace('"', ""):
+            yield Fault(f"{path}:{number}: {line}", path, number)
+
+
+@check(
+    "LOG-3",
+    then="""
+    add to the features of `tracing` in Cargo.toml of the program: "release_max_level_debug", or a lower level
+    """,
+)
+def trace_is_compiled_out(workspace: Workspace) -> Iterator[Fault]:
+    """Events for debugging are compiled out of what ships."""
+    for package in workspace.packages:
+        needed = [each for each in package.dependencies if each["name"] == "tracing"]
+        features = {feature for each in needed for feature in each["features"]}
+        is_limited = any(feature.startswith("release_max_level_") for feature in features)
+        if package.is_program and any(each["kind"] is None for each in needed) and not is_limited:
+            manifest = package.manifest
+            line = manifest.line("dependencies", "tracing")
+            yield Fault(f"{package.name}: its `tracing` has no limit", manifest.path, line)

@@ -1,0 +1,152 @@
+"""Checks of hot paths: what is declared hot has a budget, and is measured."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from fast_rust.checks.registry import Fault, check
+from fast_rust.checks.sections import Section, code_of, module_of
+from fast_rust.checks.tables import read_text, words
+from fast_rust.checks.workspace import Package, Workspace, files_below, identifiers
+
+# The bench of a service as a whole: a request passes many modules, of which none is hot by itself.
+OF_ALL = ("benches", "request_instructions")
+MAPS = ("HashMap", "HashSet", "HashTable", "IndexMap", "IndexSet", "DashMap")
+
+
+def _measurements(name: str) -> list[tuple[str, str]]:
+    return [("benches", name), ("benches", f"{name}_instructions"), ("tests", f"{name}_allocations")]
+
+
+def _hot_paths(workspace: Workspace) -> Iterator[tuple[Section, Path, Package | None]]:
+    return (each for each in workspace.sections if not each[0].is_part)
+
+
+@check(
+    "OP-4",
+    "BENCH-1",
+    "BENCH-5",
+    "BENCH-7",
+    then="""
+    write bench/benches/NAME.rs (criterion), bench/benches/NAME_instructions.rs (gungraun) and
+    bench/tests/NAME_allocations.rs (dhat), and paste into bench/Cargo.toml:
+
+    [[bench]]
+    name = "NAME"
+    harness = false
+
+    [[bench]]
+    name = "NAME_instructions"
+    harness = false
+    """,
+)
+def every_hot_path_is_measured(workspace: Workspace) -> Iterator[Fault]:
+    """A hot path has a bench, an instruction bench and an allocation test."""
+    for section, folder, bench in _hot_paths(workspace):
+        for kind, name in _measurements(section.name):
+            for what in _missing(section, bench, kind, name):
+                path = folder / "bench" / kind / f"{name}.rs"
+                yield Fault(f"{section}: {what.format(file=workspace.shown(path))}", section.path, section.line)
+
+
+def _missing(section: Section, bench: Package | None, kind: str, name: str) -> Iterator[str]:
+    targets = bench.targets if bench else ()
+    target = next((each for each in targets if (each.kind, each.name) == (kind, name)), None)
+    if target is None or bench is None:
+        yield "there is no {file}"
+        return
+    if section.name not in identifiers(code_of(read_text(target.source))):
+        yield "{file} never calls it"
+    entries = bench.manifest.at("bench")
+    own_harness = {each.get("name") for each in entries or () if each.get("harness") is False}
+    if kind == "benches" and name not in own_harness:
+        yield f"{bench.manifest.path} does not register {name} with `harness = false`"
+
+
+@check(
+    "BENCH-1",
+    then="""
+    delete the file and its [[bench]] entry in bench/Cargo.toml, or document the module or function that it measures
+    with a section `# Hot path`
+    """,
+)
+def every_measurement_belongs_to_a_hot_path(workspace: Workspace) -> Iterator[Fault]:
+    """What is measured is a hot path."""
+    for folder, bench in workspace.benches:
+        if bench is None:
+            continue
+        named = {(each.kind, each.name): each.source for each in bench.targets}
+        # Cargo may not know a file, for want of an entry where `autobenches` is off.
+        for kind in ("benches", "tests"):
+            named |= {(kind, module_of(path.as_posix())): path for path in files_below(bench.folder / kind)}
+        hot = {
+            each
+            for section, crate, _ in _hot_paths(workspace)
+            if crate == folder
+            for each in _measurements(section.name)
+        }
+        for (kind, name), source in named.items():
+            is_measurement = kind == "benches" or (kind == "tests" and name.endswith("_allocations"))
+            if is_measurement and (kind, name) not in {*hot, OF_ALL}:
+                yield Fault(f"{workspace.shown(source)} measures none", workspace.shown(source))
+
+
+@check(
+    "OP-3",
+    "OP-4",
+    then="""
+    complete the documentation; the file of a submodule that is as hot says so with `Part of:` alone:
+
+    //! # Hot path
+    //! Why: runs once for each record, of which inputs have millions.
+    //! Budget: 300 instructions and 0 heap blocks a record.
+
+    //! # Hot path
+    //! Part of: NAME
+    """,
+)
+def every_hot_path_says_why_and_what_it_may_cost(workspace: Workspace) -> Iterator[Fault]:
+    """A hot path says why it is hot, and has a budget."""
+    names = {section.name for section, _, _ in _hot_paths(workspace)}
+    for section, _, _ in workspace.sections:
+        if section.is_part:
+            if section.field("Part of") not in names:
+                yield Fault(f"{section}: there is no hot path of that name", section.path, section.line)
+            continue
+        if words(section.field("Why")) < 3:  # noqa: PLR2004  Two words say nothing.
+            yield Fault(f"{section}: no `Why:`", section.path, section.line)
+        if not re.search(r"\d", section.field("Budget")):
+            yield Fault(f"{section}: no `Budget:` with a number", section.path, section.line)
+
+
+@check(
+    "OP-3",
+    "BENCH-5",
+    then="write the same number into the line `Budget:` and into the limits of the bench",
+)
+def every_budget_is_a_limit(workspace: Workspace) -> Iterator[Fault]:
+    """The budget of a hot path is the limit of its instruction bench."""
+    for section, folder, _ in _hot_paths(workspace):
+        path = folder / "bench" / "benches" / f"{section.name}_instructions.rs"
+        limits = {each.replace("_", "") for each in identifiers(code_of(read_text(path)))}
+        for number in re.findall(r"(\S+)\s+instruction", section.field("Budget")):
+            if re.sub("[,_]", "", number) not in limits:
+                what = f"{section}: {workspace.shown(path)} has no limit of {number}"
+                yield Fault(what, section.path, section.line)
+
+
+@check(
+    "HASH-3",
+    "HASH-5",
+    then="""
+    add to the section `# Hot path`: `Hasher: Fx, since the keys are our own.`, or `Hasher: SipHash, since strangers
+    choose the keys.`
+    """,
+)
+def every_map_on_a_hot_path_names_its_hasher(workspace: Workspace) -> Iterator[Fault]:
+    """A map on a hot path names its hasher, and why it is safe there."""
+    for section, _, _ in workspace.sections:
+        has_map = any(word.endswith(MAPS) for word in identifiers(section.code))
+        if has_map and words(section.field("Hasher")) < 3:  # noqa: PLR2004  The name and a reason.
+            what = f"{section}: it holds a map, and has no `Hasher:` with a reason"
+            yield Fault(what, section.path, section.line)

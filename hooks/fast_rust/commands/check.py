@@ -1,0 +1,44 @@
+"""`fast-rust check`."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fast_rust.answers import read_answers
+from fast_rust.checks.everything import find_all
+from fast_rust.checks.findings import Severity
+from fast_rust.checks.formats import Format, render
+
+
+def command(
+    path: Annotated[Path, typer.Argument(help="The root of the workspace.", file_okay=False, exists=True)] = Path(),
+    *,
+    advice: Annotated[bool, typer.Option("--advice", help="Show what is often right, too; it never fails.")] = False,
+    output_format: Annotated[Format, typer.Option(help="How findings are printed.")] = Format.FULL,
+) -> None:
+    """Check a workspace by every rule of the standards that clippy does not have.
+
+    Exit codes: 0 no error; 1 an error is left for a person; 2 the workspace could not be checked.
+    """
+    _warn_of_another_release(path)
+    findings = find_all(path, advice=advice)
+    if text := render(findings, output_format):
+        typer.echo(text)
+    errors = sum(one.severity is Severity.ERROR for one in findings)
+    if errors and output_format is Format.FULL:
+        gates = " ".join(sorted({one.gate for one in findings if one.severity is Severity.ERROR}))
+        typer.echo(f"\n{errors} error{'s' * (errors > 1)}. To read why: just fast-rust explain {gates}", err=True)
+    raise typer.Exit(int(errors > 0))
+
+
+def _warn_of_another_release(path: Path) -> None:
+    answers, own = read_answers(path), version("fast-rust")
+    # A commit between releases is like `v0.8.0-3-gabc1234`, and no release.
+    if answers and "-" not in answers.release and answers.release.removeprefix("v") != own:
+        typer.echo(
+            f"warning: fast-rust {own} checks a crate of release {answers.release}; "
+            "to check by that release, type: just fast-rust check",
+            err=True,
+        )

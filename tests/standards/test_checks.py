@@ -1,0 +1,230 @@
+"""Each check of a crate's files reports the faults that it is for, and lets through what gives its reason."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from crates.workshop import NAMES
+from standards.faults import DOORS, FAULTS, Delete, Door, Fault
+from standards.test_faults import FOREIGN
+
+from fast_rust.checks import everything  # noqa: F401  It registers all checks.
+from fast_rust.checks.findings import Finding, Severity
+from fast_rust.checks.registry import CHECKS, run_checks
+from fast_rust.checks.tables import WorkspaceError
+from fast_rust.checks.tooling import lints_of_the_standards
+from fast_rust.standards.documents import switched_on
+from fast_rust.standards.pages import Quality, directives, read_standards, standards_folder
+from template import Template
+from variants import CHECKOUT
+
+# Of what a crate has no file of now: the rules and the checks are the tool's, and it has each of them.
+OF_THE_TOOL = {"no list of standards", "a rule of ast-grep that only warns", "a rule of the crate that is not run"}
+MEANT = [fault for fault in FAULTS if fault.gate.startswith("standards::") and fault.name not in OF_THE_TOOL]
+
+
+@pytest.fixture(scope="module")
+def crates(template: Template, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A crate of each kind, and a workspace that the template did not make, which a program of ours has joined."""
+    folder = tmp_path_factory.mktemp("checked")
+    found = {"foreign": folder / "foreign"}
+    for kind, name in NAMES.items():
+        found[kind] = folder / name
+        shutil.copytree(template.rendering({"crate_name": name, "kind": kind}), found[kind])
+    member = template.rendering({"crate_name": "joined", "kind": "cli", "place": "member", "sample": False})
+    shutil.copytree(member, found["foreign"] / "joined")
+    (found["foreign"] / "Cargo.toml").write_text(FOREIGN, encoding="utf-8")
+    return found
+
+
+@contextmanager
+def changed(crate: Path, change: Fault | Door) -> Iterator[None]:
+    """A crate with a change, which is taken back."""
+    path = crate / change.path
+    before = path.read_bytes() if path.exists() else None
+    try:
+        change.edit.apply(path)
+        yield
+    finally:
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_bytes(before)
+
+
+def as_text(finding: Finding) -> str:
+    """All that is printed of a finding."""
+    return f"{finding.path}:{finding.line} - {finding.message}\n{finding.next}"
+
+
+@pytest.mark.parametrize("crate", ["lib", "cli", "service", "foreign"])
+def test_a_crate_as_it_is_made_has_no_finding(crates: dict[str, Path], crate: str) -> None:
+    assert run_checks(crates[crate]) == []
+
+
+@pytest.mark.parametrize("fault", MEANT, ids=lambda fault: fault.name)
+def test_a_fault_is_found(crates: dict[str, Path], fault: Fault) -> None:
+    """With its directives, and what to do."""
+    crate = crates[fault.crate]
+    with changed(crate, fault):
+        found = [one for one in run_checks(crate) if one.gate == fault.gate]
+        is_there = {one.path for one in found if (crate / one.path).exists()}
+    assert found
+    assert fault.message in "\n".join(map(as_text, found))
+    assert set(fault.directives) <= set(found[0].directives)
+    is_advice = fault.gate == "standards::formatting_has_no_overrides"
+    assert {one.severity for one in found} == {Severity.ADVICE if is_advice else Severity.ERROR}
+    assert is_there == {one.path for one in found} - ({fault.path} if fault.edit == Delete() else set())
+
+
+@pytest.mark.parametrize("door", [door for door in DOORS if door.gate == "standards"], ids=lambda door: door.name)
+def test_what_gives_its_reason_is_let_through(crates: dict[str, Path], door: Door) -> None:
+    with changed(crates[door.crate], door):
+        assert run_checks(crates[door.crate]) == []
+
+
+def test_every_check_has_a_fault() -> None:
+    assert {fault.gate for fault in MEANT} == {f"standards::{name}" for name in CHECKS}
+
+
+def test_the_lints_are_those_of_the_pages() -> None:
+    """They are read from the text, since reading the pages as Markdown takes longer than all checks."""
+    pages = directives(read_standards(standards_folder()))
+    gates = {gate for each in pages if each.quality not in {Quality.REVIEW, Quality.PENDING} for gate in each.gates}
+    assert lints_of_the_standards().keys() == {gate for gate in gates if gate.startswith(("clippy::", "rustc::"))}
+    manifest = (CHECKOUT / "template" / "Cargo.toml.jinja").read_text(encoding="utf-8")
+    listed = {gate for gate, by_itself in lints_of_the_standards().items() if not by_itself}
+    assert listed == lints_of_the_standards().keys() & switched_on(manifest)
+    assert listed
+
+
+# --- Other forms of the same: of the manifest, and of the sources ---
+
+
+@pytest.fixture
+def lib(crates: dict[str, Path], tmp_path: Path) -> Path:
+    """A library to change."""
+    return shutil.copytree(crates["lib"], tmp_path / "lib")
+
+
+def edit(path: Path, before: str, after: str) -> None:
+    """Replace a text that is there once."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count(before) == 1, before
+    path.write_text(text.replace(before, after), encoding="utf-8")
+
+
+def gates(crate: Path) -> list[str]:
+    """What is found, by the names of the checks."""
+    return [one.gate.removeprefix("standards::") for one in run_checks(crate)]
+
+
+PACKAGE = '[package]\nname = "plain"\nversion = "0.1.0"\nedition = "2024"\n'
+PROFILES = {
+    "dotted": "profile.release.lto = {lto}{reason}\nprofile.release.codegen-units = 1\n",
+    "inline": "[profile]\nrelease = {{ lto = {lto}, codegen-units = 1 }}{reason}\n",
+    "quoted": '[profile."release"]\n"lto" = {lto}{reason}\ncodegen-units = 1\n',
+    "spaced": "[ profile . release ]\n\tlto   =   {lto}{reason}\n\tcodegen-units=1\n",
+    "windows": "[profile.release]\r\nlto = {lto}{reason}\r\ncodegen-units = 1\r\n",
+}
+
+
+@pytest.mark.parametrize("form", PROFILES)
+@pytest.mark.parametrize(
+    ("lto", "reason", "is_found"),
+    [
+        ('"fat"', "", False),
+        ("true", "", False),
+        ("false", "", True),
+        ("false", " # reason: slow", True),
+        ("false", " # it takes too long", True),
+        ("false", " # reason: the linker runs out of memory", False),
+    ],
+)
+def test_a_profile_is_read_in_every_form_of_toml(
+    tmp_path: Path, form: str, lto: str, reason: str, *, is_found: bool
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "main.rs").write_text("fn main() {}\n")
+    own = PROFILES[form].format(lto=lto, reason=reason)
+    (tmp_path / "Cargo.toml").write_bytes((own + PACKAGE if form == "dotted" else PACKAGE + own).encode())
+    assert ("release_profile_is_tuned" in gates(tmp_path)) == is_found
+
+
+def test_a_hot_path_in_a_folder_of_its_own_is_known_by_that(lib: Path) -> None:
+    (lib / "src" / "aggregate.rs").rename(lib / "src" / "aggregate" / "mod.rs")
+    assert gates(lib) == []
+
+
+def test_a_hot_path_of_another_member_is_measured_by_its_own_bench(lib: Path, template: Template) -> None:
+    member = template.rendering({"crate_name": "second", "kind": "lib", "place": "member"})
+    shutil.copytree(member, lib / "crates" / "second")
+    edit(lib / "Cargo.toml", 'members = ["bench"]', 'members = ["bench", "crates/second", "crates/second/bench"]')
+    assert gates(lib) == []
+    (lib / "crates" / "second" / "bench" / "tests" / "aggregate_allocations.rs").unlink()
+    [found] = run_checks(lib)
+    assert (found.gate, found.path) == ("standards::every_hot_path_is_measured", "crates/second/src/aggregate.rs")
+    assert "there is no crates/second/bench/tests/aggregate_allocations.rs" in found.message
+
+
+def test_what_is_hot_is_found_in_a_function_of_an_impl(lib: Path) -> None:
+    path = lib / "src" / "error.rs"
+    documentation = "    /// Runs often.\n    ///\n    /// # Hot path\n    /// Why: for each record.\n"
+    text = path.read_text(encoding="utf-8") + f"impl Error {{\n{documentation}    fn hot(&self) {{}}\n}}\n"
+    path.write_text(text, encoding="utf-8")
+    line = text.splitlines().index("    /// # Hot path") + 1
+    assert {(one.path, one.line) for one in run_checks(lib)} == {("src/error.rs", line)}
+
+
+def test_ends_of_lines_of_windows_change_nothing(lib: Path) -> None:
+    for path in [*lib.rglob("*.rs"), *lib.rglob("*.toml"), *lib.rglob("*.yml"), lib / "justfile"]:
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert gates(lib) == []
+
+
+def test_a_source_that_is_not_utf_8_is_read(lib: Path) -> None:
+    (lib / "src" / "latin.rs").write_bytes(b"// caf\xe9\n")
+    assert gates(lib) == []
+
+
+@pytest.mark.parametrize("form", ["target-cpu=native", "target-cpu = native", '"-C", "target-cpu=native"'])
+def test_a_build_for_this_machine_is_found_in_each_form(lib: Path, form: str) -> None:
+    (lib / "local.just").write_text(f"fast:\n    cargo build # target-cpu=native is a comment\n    flags {form}\n")
+    [found] = run_checks(lib)
+    assert (found.gate, found.path, found.line) == ("standards::no_build_is_for_the_build_host", "local.just", 3)
+
+
+# --- Staging, and what cannot be read ---
+
+
+def test_a_staged_check_is_off_where_it_says_why(lib: Path) -> None:
+    (lib / "rust-toolchain.toml").write_text('[toolchain]\nchannel = "stable"\n')
+    manifest = lib / "Cargo.toml"
+    text = manifest.read_text(encoding="utf-8")
+    for reason, expected in (("", ["toolchain_is_pinned"]), ("later", ["toolchain_is_pinned"]), ("until June", [])):
+        staged = f'\n[workspace.metadata.staged]\ntoolchain_is_pinned = "{reason}"\n'
+        manifest.write_text(text + staged, encoding="utf-8")
+        assert gates(lib) == expected, reason
+    edit(lib / "bench" / "Cargo.toml", "[lints]\nworkspace = true\n", "")
+    assert gates(lib) == ["lints_are_inherited"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("Cargo.toml", "[package\n", "cargo cannot read the workspace in"),
+        ("clippy.toml", "x = [\n", "clippy.toml is not valid TOML: "),
+        ("rust-toolchain.toml", "=\n", "could not parse override file"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_an_error(lib: Path, path: str, text: str, message: str) -> None:
+    (lib / path).write_text(text)
+    with pytest.raises(WorkspaceError, match=message):
+        run_checks(lib)
+
+
+def test_a_folder_without_a_crate_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match=r"could not find `Cargo\.toml`"):
+        run_checks(tmp_path)

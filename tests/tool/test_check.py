@@ -1,0 +1,103 @@
+"""`fast-rust check` runs checks and rules together, and says by its exit code whether something is to be fixed."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fast_rust.main import application
+from template import Template
+
+
+@pytest.fixture
+def crate(template: Template, tmp_path: Path) -> Path:
+    """A library as it is made."""
+    return shutil.copytree(template.rendering({"crate_name": "totals"}), tmp_path / "totals")
+
+
+@pytest.fixture
+def check(crate: Path) -> Callable[..., Result]:
+    """Run the command."""
+    return lambda *options: CliRunner().invoke(application, ["check", *options, str(crate)])
+
+
+def break_both(crate: Path) -> None:
+    """Break a check of files, and a rule of ast-grep."""
+    (crate / "rust-toolchain.toml").write_text('[toolchain]\nchannel = "stable"\n')
+    with (crate / "src" / "lib.rs").open("a") as library:
+        library.write("\npub fn f() -> Result<(), String> {\n    Ok(())\n}\n")
+
+
+GATES = {"standards::toolchain_is_pinned", "ast-grep::err-string-result"}
+
+
+def test_a_crate_as_it_is_made_passes_in_silence(check: Callable[..., Result]) -> None:
+    done = check()
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_files_and_code_are_checked_in_one_run(crate: Path, check: Callable[..., Result]) -> None:
+    break_both(crate)
+    done = check("--output-format", "json")
+    assert done.exit_code == 1
+    assert {one["gate"] for one in json.loads(done.stdout)} == GATES
+    done = check()
+    assert done.exit_code == 1
+    assert all(f"error[{gate}] " in done.stdout for gate in GATES)
+    explain = "just fast-rust explain ast-grep::err-string-result standards::toolchain_is_pinned"
+    assert done.stderr == f"\n2 errors. To read why: {explain}\n"
+    named = explain.removeprefix("just fast-rust ").split()
+    assert CliRunner().invoke(application, named).exit_code == 0
+
+
+def test_what_is_staged_is_off(crate: Path, check: Callable[..., Result]) -> None:
+    break_both(crate)
+    staged = '\n[workspace.metadata.staged]\ntoolchain_is_pinned = "until June"\nerr-string-result = "until July"\n'
+    with (crate / "Cargo.toml").open("a") as manifest:
+        manifest.write(staged)
+    assert check().exit_code == 0
+    text = (crate / "Cargo.toml").read_text()
+    (crate / "Cargo.toml").write_text(text.replace("until July", "July"))
+    assert json.loads(check("--output-format", "json").stdout)[0]["gate"] == "ast-grep::err-string-result"
+
+
+def test_advice_is_shown_where_it_is_asked_for_and_never_fails(crate: Path, check: Callable[..., Result]) -> None:
+    (crate / "rustfmt.toml").write_text("max_width = 120\n")
+    with (crate / "src" / "lib.rs").open("a") as library:
+        library.write("\nfn copies(all: &[String]) -> Vec<String> {\n    all.iter().cloned().collect()\n}\n")
+    assert check().stdout == ""
+    done = check("--advice", "--output-format", "concise")
+    assert done.exit_code == 0
+    assert "rustfmt.toml:1: advice[standards::formatting_has_no_overrides] TOOL-2, TOOL-6: " in done.stdout
+    assert "advice[ast-grep::own-cloned-collect]" in done.stdout
+
+
+@pytest.mark.parametrize(("release", "warns"), [("v0.0.1", True), ("0.0.1", True), ("v0.0.1-3-gabc1234", False)])
+def test_another_release_is_said(crate: Path, check: Callable[..., Result], release: str, *, warns: bool) -> None:
+    answers = crate / ".copier-answers.yml"
+    answers.write_text(f"_commit: {release}\n_src_path: gh:org/template\ncrate_name: totals\n")
+    done = check()
+    assert done.exit_code == 0
+    assert (f"checks a crate of release {release}; to check by that release, type: just" in done.stderr) == warns
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("Cargo.toml", "[package\n", "error: "),
+        ("lints/own/ours.yml", "id: [\n", "error: ast-grep cannot read the rule file lints/own/ours.yml: "),
+        ("clippy.toml", "=\n", "clippy.toml is not valid TOML: "),
+    ],
+)
+def test_what_cannot_be_read_is_an_error(
+    crate: Path, check: Callable[..., Result], path: str, text: str, message: str
+) -> None:
+    (crate / path).parent.mkdir(parents=True, exist_ok=True)
+    (crate / path).write_text(text)
+    done = check()
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr
+    assert done.stdout == ""
