@@ -14,9 +14,9 @@ from fast_rust.checks import everything  # noqa: F401  It registers all checks.
 from fast_rust.checks.findings import Finding, Severity
 from fast_rust.checks.registry import CHECKS, run_checks
 from fast_rust.checks.tables import WorkspaceError
-from fast_rust.checks.tooling import lints_of_the_standards
-from fast_rust.standards.documents import switched_on
-from fast_rust.standards.pages import Quality, directives, read_standards, standards_folder
+from fast_rust.standards.folder import standards_folder
+from fast_rust.standards.lints import lints_of_the_standards, switched_on
+from fast_rust.standards.pages import Quality, directives, read_standards
 from template import Template
 from variants import CHECKOUT
 

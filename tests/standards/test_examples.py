@@ -15,7 +15,8 @@ import tomlkit
 from crates.workshop import Workshop
 from markdown_it import MarkdownIt
 
-from fast_rust.standards.pages import KINDS, Directive, Example, directives, read_standards, standards_folder
+from fast_rust.standards.folder import standards_folder
+from fast_rust.standards.pages import KINDS, Directive, Example, directives, read_standards
 from variants import CHECKOUT, domain
 
 ONLY = os.environ.get("FAST_RUST_EXAMPLES", "")

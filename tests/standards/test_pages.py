@@ -11,7 +11,8 @@ import pytest
 import yaml
 from standards.faults import FAULTS
 
-from fast_rust.standards.documents import documents, switched_on, unproven
+from fast_rust.standards.documents import documents, unproven
+from fast_rust.standards.lints import switched_on
 from fast_rust.standards.pages import Directive, Quality, StandardsError, directives, read_page, read_standards
 from variants import CHECKOUT
 

@@ -1,16 +1,19 @@
 """Checks of how a crate is built: profiles, flags, and what is compiled in."""
 
+import re
 from collections.abc import Iterator, Sequence
 
-from fast_rust.checks.registry import Fault, check
+from fast_rust.checks.registry import Violation, check
 from fast_rust.checks.workspace import Workspace, files_below
 
 # Up to 4 codegen units are few: without the key cargo takes 16.
 MOST_CODEGEN_UNITS = 4
 LEAST_OPT_LEVEL = 2
+BUILD_FILES = {"Cargo.toml", "Containerfile", "Dockerfile", "Makefile", "justfile", "local.just"}
+LIMIT = re.compile(r"(?:tracing\??/)?(?:release_)?max_level_(?:off|error|warn|info|debug)")
 
 
-def _misset(workspace: Workspace, profile: str, keys: Sequence[str]) -> Iterator[Fault]:
+def _misset(workspace: Workspace, profile: str, keys: Sequence[str]) -> Iterator[Violation]:
     """Yield the keys of a profile that neither it nor `release`, which ours inherit, sets as they should be."""
     manifest = workspace.manifest
     for key in keys:
@@ -18,7 +21,9 @@ def _misset(workspace: Workspace, profile: str, keys: Sequence[str]) -> Iterator
         value = own if own is not None else manifest.at("profile", "release", key)
         if not _is_well_set(key, value) and not manifest.has_reason("profile", profile, key):
             shown = "not set" if value is None else _as_toml(value)
-            yield Fault(f"profile.{profile}.{key} is {shown}", manifest.path, manifest.line("profile", profile, key))
+            yield Violation(
+                f"profile.{profile}.{key} is {shown}", manifest.path, manifest.line("profile", profile, key)
+            )
 
 
 def _as_toml(value: object) -> str:
@@ -53,7 +58,7 @@ def _is_well_set(key: str, value: object) -> bool:
     codegen-units = 1
     """,
 )
-def release_profile_is_tuned(workspace: Workspace) -> Iterator[Fault]:
+def release_profile_is_tuned(workspace: Workspace) -> Iterator[Violation]:
     """Programs ship with link-time optimisation and few codegen units."""
     if workspace.has_programs:
         yield from _misset(workspace, "release", ("lto", "codegen-units", "opt-level"))
@@ -68,7 +73,7 @@ def release_profile_is_tuned(workspace: Workspace) -> Iterator[Fault]:
     panic = "unwind" # a panic costs its thread or request, not the process
     """,
 )
-def panic_strategy_is_chosen(workspace: Workspace) -> Iterator[Fault]:
+def panic_strategy_is_chosen(workspace: Workspace) -> Iterator[Violation]:
     """Programs say what a panic does."""
     if workspace.has_programs:
         yield from _misset(workspace, "release", ("panic",))
@@ -91,7 +96,7 @@ def panic_strategy_is_chosen(workspace: Workspace) -> Iterator[Fault]:
     strip = false
     """,
 )
-def benches_measure_what_ships(workspace: Workspace) -> Iterator[Fault]:
+def benches_measure_what_ships(workspace: Workspace) -> Iterator[Violation]:
     """What is measured is built as it ships."""
     yield from _misset(workspace, "profiling", ("inherits",))
     keys = [("bench", key) for key in ("lto", "codegen-units", "opt-level")]
@@ -110,7 +115,7 @@ def benches_measure_what_ships(workspace: Workspace) -> Iterator[Fault]:
     strip = false
     """,
 )
-def symbols_are_there_to_profile(workspace: Workspace) -> Iterator[Fault]:
+def symbols_are_there_to_profile(workspace: Workspace) -> Iterator[Violation]:
     """Profilers find names in what they measure."""
     for profile in ("bench", "profiling"):
         yield from _misset(workspace, profile, ("debug", "strip"))
@@ -120,13 +125,12 @@ def symbols_are_there_to_profile(workspace: Workspace) -> Iterator[Fault]:
     "BUILD-4",
     then="name a level that all machines have, such as `-Ctarget-cpu=x86-64-v3`, in .cargo/config.toml",
 )
-def no_build_is_for_the_build_host(workspace: Workspace) -> Iterator[Fault]:
+def no_build_is_for_the_build_host(workspace: Workspace) -> Iterator[Violation]:
     """A program is built for a processor that is known, not for the one that built it."""
-    names = ("Cargo.toml", "justfile", "local.just", "Containerfile")
-    files = [*workspace.workflows, *files_below(workspace.root / ".cargo"), *(workspace.root / name for name in names)]
-    for path, number, line in workspace.lines(files):
+    files = [file for file in files_below(workspace.root) if file.name in BUILD_FILES or file.suffix == ".sh"]
+    for path, number, line in workspace.lines([*files, *workspace.workflows, *files_below(workspace.root / ".cargo")]):
         if "target-cpu=native" in line.replace(" ", "").replace('","', "").replace('"', ""):
-            yield Fault(f"{path}:{number}: {line}", path, number)
+            yield Violation(f"{path}:{number}: {line}", path, number)
 
 
 @check(
@@ -135,13 +139,13 @@ def no_build_is_for_the_build_host(workspace: Workspace) -> Iterator[Fault]:
     add to the features of `tracing` in Cargo.toml of the program: "release_max_level_debug", or a lower level
     """,
 )
-def trace_is_compiled_out(workspace: Workspace) -> Iterator[Fault]:
+def trace_is_compiled_out(workspace: Workspace) -> Iterator[Violation]:
     """Events for debugging are compiled out of what ships."""
     for package in workspace.packages:
         needed = [each for each in package.dependencies if each["name"] == "tracing"]
-        features = {feature for each in needed for feature in each["features"]}
-        is_limited = any(feature.startswith("release_max_level_") for feature in features)
+        features = [*package.default_features, *(feature for each in needed for feature in each["features"])]
+        is_limited = any(map(LIMIT.fullmatch, features))
         if package.is_program and any(each["kind"] is None for each in needed) and not is_limited:
             manifest = package.manifest
             line = manifest.line("dependencies", "tracing")
-            yield Fault(f"{package.name}: its `tracing` has no limit", manifest.path, line)
+            yield Violation(f"{package.name}: its `tracing` has no limit", manifest.path, line)

@@ -8,7 +8,7 @@ from fast_rust.checks import builds, exceptions, hot_paths, tooling  # noqa: F40
 from fast_rust.checks.findings import Finding
 from fast_rust.checks.registry import run_checks
 from fast_rust.checks.rules import run_rules
-from fast_rust.checks.tables import Table
+from fast_rust.checks.tables import Table, words
 
 
 def find_all(root: Path, *, advice: bool) -> list[Finding]:
@@ -16,9 +16,10 @@ def find_all(root: Path, *, advice: bool) -> list[Finding]:
 
     Raises FastRustError where the workspace or a rule of its own cannot be read.
     """
-    staged = Table.read(root, "Cargo.toml").at("workspace", "metadata", "staged") or {}
+    staged = Table.read(root, "Cargo.toml").at("workspace", "metadata", "staged")
     # A name with a hyphen is a rule's; the checks look for theirs themselves.
-    off = [name for name, reason in staged.items() if "-" in name and len(str(reason).split()) > 1]
+    named = staged.items() if isinstance(staged, dict) else ()
+    off = [name for name, reason in named if "-" in name and words(reason) > 1]
     with ThreadPoolExecutor(1) as beside:
         rules = beside.submit(run_rules, root, off=off, advice=advice)
         found = run_checks(root, advice=advice)

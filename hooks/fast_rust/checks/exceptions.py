@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fast_rust.checks.registry import Fault, check
+from fast_rust.checks.registry import Violation, check
 from fast_rust.checks.tables import Table, has_reason, read_text, words
 from fast_rust.checks.tooling import is_on
 from fast_rust.checks.workspace import Workspace, files_below
@@ -12,12 +12,13 @@ from fast_rust.checks.workspace import Workspace, files_below
     "DOOR-1",
     then="delete the first line, and write `// ast-grep-ignore: rule -- reason` above the lines that need it",
 )
-def no_file_is_left_out_of_the_rules(workspace: Workspace) -> Iterator[Fault]:
+def no_file_is_left_out_of_the_rules(workspace: Workspace) -> Iterator[Violation]:
     """An exception is for one place, not for a whole file."""
     for file in files_below(workspace.folder):
-        first = read_text(file).partition("\n")[0] if file.suffix == ".rs" else ""
-        if "ast-grep-ignore" in first and " -- " not in first:
-            yield Fault(workspace.shown(file), workspace.shown(file), 1)
+        first, second = [*(read_text(file).splitlines() if file.suffix == ".rs" else []), "", ""][:2]
+        # Above an empty line, it is for the whole file.
+        if "ast-grep-ignore" in first and (" -- " not in first or not second.strip()):
+            yield Violation(workspace.shown(file), workspace.shown(file), 1)
 
 
 @check(
@@ -26,14 +27,14 @@ def no_file_is_left_out_of_the_rules(workspace: Workspace) -> Iterator[Fault]:
     then='write the entry in clippy.toml as { path = "...", reason = "DIRECTIVE: ..." }',
     only_own=True,
 )
-def bans_have_reasons(workspace: Workspace) -> Iterator[Fault]:
+def bans_have_reasons(workspace: Workspace) -> Iterator[Violation]:
     """Who meets a ban reads why, and what to use instead."""
-    clippy = workspace.table("clippy.toml")
-    for key, bans in clippy.content.items():
-        for ban in bans if key.startswith("disallowed-") else ():
-            if not isinstance(ban, dict) or words(ban.get("reason")) < 2:  # noqa: PLR2004  One word is no reason.
-                path = ban.get("path") if isinstance(ban, dict) else ban
-                yield Fault(f"clippy.toml: {key}: {path}", clippy.path, _line_with(clippy, str(path)))
+    for clippy in map(workspace.table, ("clippy.toml", ".clippy.toml")):
+        for key, bans in clippy.content.items():
+            for ban in bans if key.startswith("disallowed-") and isinstance(bans, list) else ():
+                path, reason = (ban.get("path"), ban.get("reason")) if isinstance(ban, dict) else (ban, "")
+                if words(reason) < 2:  # noqa: PLR2004  One word is no reason.
+                    yield Violation(f"{clippy.path}: {key}: {path}", clippy.path, _line_with(clippy, str(path)))
 
 
 @check(
@@ -41,20 +42,22 @@ def bans_have_reasons(workspace: Workspace) -> Iterator[Fault]:
     then='end the line with `# reason: ...`, or write the advisory as { id = "...", reason = "..." }',
     only_own=True,
 )
-def exceptions_in_tables_have_reasons(workspace: Workspace) -> Iterator[Fault]:
+def exceptions_in_tables_have_reasons(workspace: Workspace) -> Iterator[Violation]:
     """An exception says why."""
     manifest = workspace.manifest
     for tool in ("clippy", "rust", "rustdoc"):
-        for lint in manifest.at("workspace", "lints", tool) or ():
+        lints = manifest.at("workspace", "lints", tool)
+        for lint in lints if isinstance(lints, dict) else ():
             if not is_on(workspace, tool, lint, by_itself=True):
                 line = manifest.line("workspace", "lints", tool, lint)
-                yield Fault(f"Cargo.toml: {tool}::{lint} is allowed", manifest.path, line)
+                yield Violation(f"Cargo.toml: {tool}::{lint} is allowed", manifest.path, line)
     deny = workspace.table("deny.toml")
-    for entry in deny.at("advisories", "ignore") or ():
+    ignored = deny.at("advisories", "ignore")
+    for entry in ignored if isinstance(ignored, list) else ():
         name, reason = (entry.get("id"), entry.get("reason")) if isinstance(entry, dict) else (entry, "")
         line = _line_with(deny, str(name))
         if words(reason) < 2 and not (line and has_reason(deny.text.splitlines()[line - 1])):  # noqa: PLR2004
-            yield Fault(f"deny.toml: {name} is ignored", deny.path, line)
+            yield Violation(f"deny.toml: {name} is ignored", deny.path, line)
 
 
 def _line_with(table: Table, text: str) -> int:

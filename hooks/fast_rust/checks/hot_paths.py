@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from fast_rust.checks.registry import Fault, check
-from fast_rust.checks.sections import Section, code_of, module_of
+from fast_rust.checks.registry import Violation, check
+from fast_rust.checks.sections import Section, code_of
 from fast_rust.checks.tables import read_text, words
-from fast_rust.checks.workspace import Package, Workspace, files_below, identifiers
+from fast_rust.checks.workspace import Package, Workspace, identifiers
 
 # The bench of a service as a whole: a request passes many modules, of which none is hot by itself.
 OF_ALL = ("benches", "request_instructions")
@@ -40,13 +40,13 @@ def _hot_paths(workspace: Workspace) -> Iterator[tuple[Section, Path, Package | 
     harness = false
     """,
 )
-def every_hot_path_is_measured(workspace: Workspace) -> Iterator[Fault]:
+def every_hot_path_is_measured(workspace: Workspace) -> Iterator[Violation]:
     """A hot path has a bench, an instruction bench and an allocation test."""
     for section, folder, bench in _hot_paths(workspace):
         for kind, name in _measurements(section.name):
             for what in _missing(section, bench, kind, name):
                 path = folder / "bench" / kind / f"{name}.rs"
-                yield Fault(f"{section}: {what.format(file=workspace.shown(path))}", section.path, section.line)
+                yield Violation(f"{section}: {what.format(file=workspace.shown(path))}", section.path, section.line)
 
 
 def _missing(section: Section, bench: Package | None, kind: str, name: str) -> Iterator[str]:
@@ -57,8 +57,8 @@ def _missing(section: Section, bench: Package | None, kind: str, name: str) -> I
         return
     if section.name not in identifiers(code_of(read_text(target.source))):
         yield "{file} never calls it"
-    entries = bench.manifest.at("bench")
-    own_harness = {each.get("name") for each in entries or () if each.get("harness") is False}
+    entries = bench.manifest.at("bench") or ()
+    own_harness = {each.get("name") for each in entries if each.get("harness") is False}
     if kind == "benches" and name not in own_harness:
         yield f"{bench.manifest.path} does not register {name} with `harness = false`"
 
@@ -70,15 +70,15 @@ def _missing(section: Section, bench: Package | None, kind: str, name: str) -> I
     with a section `# Hot path`
     """,
 )
-def every_measurement_belongs_to_a_hot_path(workspace: Workspace) -> Iterator[Fault]:
+def every_measurement_belongs_to_a_hot_path(workspace: Workspace) -> Iterator[Violation]:
     """What is measured is a hot path."""
     for folder, bench in workspace.benches:
         if bench is None:
             continue
         named = {(each.kind, each.name): each.source for each in bench.targets}
         # Cargo may not know a file, for want of an entry where `autobenches` is off.
-        for kind in ("benches", "tests"):
-            named |= {(kind, module_of(path.as_posix())): path for path in files_below(bench.folder / kind)}
+        files = [file for kind in ("benches", "tests") for file in (bench.folder / kind).glob("*.rs")]
+        named |= {(file.parent.name, file.stem): file for file in files if file not in named.values()}
         hot = {
             each
             for section, crate, _ in _hot_paths(workspace)
@@ -88,7 +88,7 @@ def every_measurement_belongs_to_a_hot_path(workspace: Workspace) -> Iterator[Fa
         for (kind, name), source in named.items():
             is_measurement = kind == "benches" or (kind == "tests" and name.endswith("_allocations"))
             if is_measurement and (kind, name) not in {*hot, OF_ALL}:
-                yield Fault(f"{workspace.shown(source)} measures none", workspace.shown(source))
+                yield Violation(f"{workspace.shown(source)} measures none", workspace.shown(source))
 
 
 @check(
@@ -105,18 +105,18 @@ def every_measurement_belongs_to_a_hot_path(workspace: Workspace) -> Iterator[Fa
     //! Part of: NAME
     """,
 )
-def every_hot_path_says_why_and_what_it_may_cost(workspace: Workspace) -> Iterator[Fault]:
+def every_hot_path_says_why_and_what_it_may_cost(workspace: Workspace) -> Iterator[Violation]:
     """A hot path says why it is hot, and has a budget."""
     names = {section.name for section, _, _ in _hot_paths(workspace)}
     for section, _, _ in workspace.sections:
         if section.is_part:
-            if section.field("Part of") not in names:
-                yield Fault(f"{section}: there is no hot path of that name", section.path, section.line)
+            if section.whole not in names:
+                yield Violation(f"{section}: there is no hot path of that name", section.path, section.line)
             continue
         if words(section.field("Why")) < 3:  # noqa: PLR2004  Two words say nothing.
-            yield Fault(f"{section}: no `Why:`", section.path, section.line)
+            yield Violation(f"{section}: no `Why:`", section.path, section.line)
         if not re.search(r"\d", section.field("Budget")):
-            yield Fault(f"{section}: no `Budget:` with a number", section.path, section.line)
+            yield Violation(f"{section}: no `Budget:` with a number", section.path, section.line)
 
 
 @check(
@@ -124,7 +124,7 @@ def every_hot_path_says_why_and_what_it_may_cost(workspace: Workspace) -> Iterat
     "BENCH-5",
     then="write the same number into the line `Budget:` and into the limits of the bench",
 )
-def every_budget_is_a_limit(workspace: Workspace) -> Iterator[Fault]:
+def every_budget_is_a_limit(workspace: Workspace) -> Iterator[Violation]:
     """The budget of a hot path is the limit of its instruction bench."""
     for section, folder, _ in _hot_paths(workspace):
         path = folder / "bench" / "benches" / f"{section.name}_instructions.rs"
@@ -132,7 +132,7 @@ def every_budget_is_a_limit(workspace: Workspace) -> Iterator[Fault]:
         for number in re.findall(r"(\S+)\s+instruction", section.field("Budget")):
             if re.sub("[,_]", "", number) not in limits:
                 what = f"{section}: {workspace.shown(path)} has no limit of {number}"
-                yield Fault(what, section.path, section.line)
+                yield Violation(what, section.path, section.line)
 
 
 @check(
@@ -143,10 +143,10 @@ def every_budget_is_a_limit(workspace: Workspace) -> Iterator[Fault]:
     choose the keys.`
     """,
 )
-def every_map_on_a_hot_path_names_its_hasher(workspace: Workspace) -> Iterator[Fault]:
+def every_map_on_a_hot_path_names_its_hasher(workspace: Workspace) -> Iterator[Violation]:
     """A map on a hot path names its hasher, and why it is safe there."""
     for section, _, _ in workspace.sections:
         has_map = any(word.endswith(MAPS) for word in identifiers(section.code))
         if has_map and words(section.field("Hasher")) < 3:  # noqa: PLR2004  The name and a reason.
             what = f"{section}: it holds a map, and has no `Hasher:` with a reason"
-            yield Fault(what, section.path, section.line)
+            yield Violation(what, section.path, section.line)

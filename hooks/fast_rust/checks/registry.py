@@ -10,7 +10,7 @@ from fast_rust.checks.findings import Finding, Severity
 from fast_rust.checks.workspace import Workspace, read_workspaces
 
 
-class Fault(NamedTuple):
+class Violation(NamedTuple):
     """What breaks a standard, and where; line 0 is a file as a whole."""
 
     what: str
@@ -18,7 +18,7 @@ class Fault(NamedTuple):
     line: int = 0
 
 
-CheckFunction: TypeAlias = Callable[[Workspace], Iterator[Fault]]
+CheckFunction: TypeAlias = Callable[[Workspace], Iterator[Violation]]
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def run_checks(path: Path, *, advice: bool = True) -> list[Finding]:
         for each in CHECKS.values():
             is_meant = advice or each.severity is Severity.ERROR
             if is_meant and (workspace.is_own or not each.only_own) and not workspace.is_staged(each.name):
-                found.update(_finding(each, fault) for fault in each.function(workspace))
+                found.update(_finding(each, violation) for violation in each.function(workspace))
     return sorted(found)
 
 
-def _finding(each: Check, fault: Fault) -> Finding:
-    gate, message = f"standards::{each.name}", f"{each.standard}: {fault.what}"
-    return Finding(fault.path, fault.line, 0, gate, each.directives, message, each.next, each.severity)
+def _finding(each: Check, violation: Violation) -> Finding:
+    gate, message = f"standards::{each.name}", f"{each.standard}: {violation.what}"
+    return Finding(violation.path, violation.line, 0, gate, each.directives, message, each.next, each.severity)

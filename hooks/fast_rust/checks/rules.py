@@ -13,7 +13,7 @@ from typing import Any
 
 from fast_rust.checks.findings import Finding, Severity
 from fast_rust.errors import FastRustError, reason_of
-from fast_rust.standards.pages import standards_folder
+from fast_rust.standards.folder import standards_folder
 
 OWN = "lints/own"
 UNUSED = "unused-suppression"

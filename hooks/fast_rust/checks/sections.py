@@ -7,8 +7,16 @@ from pathlib import PurePosixPath
 
 FIELDS = ("Why", "Budget", "Hasher", "Part of")
 NEXT_FIELD = re.compile(rf"\n(?:{'|'.join(FIELDS)}):")
-TESTS = re.compile(r"\n#\[cfg\((?:all\()?test\b.*\nmod ")
-ITEM = re.compile(r"\b(?:fn|mod)\s+(\w+)")
+TESTS = re.compile(r"\n#\[cfg\((?:all\()?test\b[^\n]*\n(?:#\[[^\n]*\n)*(?:pub )?mod \w+ \{.*?\n\}", re.DOTALL)
+TEST_IMPORT = re.compile(r"#\[cfg\((?:all\()?test\b[^\n]*\s*use [^;]*;")
+# Comments, and what has no names of code in it: texts and characters.
+NO_CODE = re.compile(
+    r"""//[^\n]*|/\*.*?\*/|\br(#*)".*?"\1|"(?:\\.|[^"\\])*"|'(?:\\.[^']*|[^\\'])'""",
+    re.DOTALL,
+)
+ITEM = re.compile(r"\s*(?:pub(?:\([^)]*\))? )?(?:(?:async|const|unsafe|extern(?: \"[^\"]*\")?) )*(?:fn|mod)\s+(\w+)")
+OTHER_ITEM = re.compile(r"\s*(?:pub(?:\([^)]*\))? )?(?:struct|enum|union|trait|impl|type|static|use|let)\b")
+LIST_MARK = re.compile(r"^[-*] ")
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,11 @@ class Section:
     code: str
     """Without comments and tests."""
 
+    @property
+    def whole(self) -> str:
+        """The name of the hot path that it belongs to."""
+        return self.field("Part of").strip("`. ")
+
     def field(self, key: str) -> str:
         """Return what stands behind `Key:`, up to the next key; empty where it is not there."""
         _, found, text = f"\n{self.text}".partition(f"\n{key}:")
@@ -31,7 +44,7 @@ class Section:
     @property
     def is_part(self) -> bool:
         """Whether it belongs to another hot path."""
-        return bool(self.field("Part of"))
+        return bool(self.whole)
 
     def __str__(self) -> str:
         """Return its name and file, for a message."""
@@ -45,8 +58,12 @@ def sections(path: str, source: str) -> Iterator[Section]:
         if _documentation(line) != "# Hot path":
             continue
         rest = lines[number + 1 :]
-        is_module = line.lstrip().startswith("//!")
-        name, code = (module_of(path), code_of(source)) if is_module else _item(rest)
+        if not line.lstrip().startswith("//!"):
+            name, code = _item(rest)
+        elif line[:1].isspace():
+            name, code = _item_around(lines, number)
+        else:
+            name, code = module_of(path), code_of(source)
         yield Section(path, number + 1, name, "\n".join(_section(rest)), code)
 
 
@@ -60,28 +77,39 @@ def _section(lines: list[str]) -> Iterator[str]:
         text = _documentation(line)
         if text is None or text.startswith("# "):
             return
-        yield text
+        yield LIST_MARK.sub("", text)
 
 
 def _item(lines: list[str]) -> tuple[str, str]:
     """Return name and code of the function or module below its documentation, which ends where its indent does."""
-    start = next((number for number, line in enumerate(lines) if _is_code(line)), len(lines))
-    if start == len(lines):
-        return "nothing", ""
-    indent = lines[start][: len(lines[start]) - len(lines[start].lstrip())]
-    ends = (number for number, line in enumerate(lines) if number > start and line.rstrip() == f"{indent}}}")
-    body = "\n".join(lines[start : next(ends, len(lines))])
-    named = ITEM.search(body)
-    return named[1] if named else "neither a function nor a module", code_of(body)
+    for number, line in enumerate(lines):
+        if named := ITEM.match(line):
+            return named[1], code_of(_block(lines[number:]))
+        if OTHER_ITEM.match(line):
+            break
+    return "neither a function nor a module", ""
 
 
-def _is_code(line: str) -> bool:
-    return bool(line.strip()) and not line.lstrip().startswith(("//", "#"))
+def _item_around(lines: list[str], number: int) -> tuple[str, str]:
+    """Return name and code of the module in a file whose documentation stands in it."""
+    for before in range(number, -1, -1):
+        if (named := ITEM.match(lines[before])) and _indent(lines[before]) < _indent(lines[number]):
+            return named[1], code_of(_block(lines[before:]))
+    return "neither a function nor a module", ""
+
+
+def _block(lines: list[str]) -> str:
+    end = f"{' ' * _indent(lines[0])}}}"
+    return "\n".join(lines[: next((number for number, line in enumerate(lines) if line.rstrip() == end), len(lines))])
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def code_of(source: str) -> str:
-    """Return a source without comments, and without tests, which stand at its end."""
-    return re.sub(r"//.*", "", TESTS.split(source)[0])
+    """Return a source without comments, texts and tests."""
+    return TEST_IMPORT.sub("", TESTS.sub("", NO_CODE.sub(" ", source)))
 
 
 def module_of(path: str) -> str:

@@ -13,7 +13,9 @@ from fast_rust.errors import FastRustError
 HEADER = re.compile(r"^\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
 PART = r"""(?:"[^"]*"|'[^']*'|[\w-]+)"""
 KEY = re.compile(rf"^\s*({PART}(?:\s*\.\s*{PART})*)\s*=")
-REASON = re.compile(r"# reason:\s*\S+\s+\S")
+REASON = re.compile(r"#.*?\breason:\s*\S+\s+\S")
+# Up to a comment; a `#` in quotes begins none.
+BEFORE_COMMENT = re.compile(r"""(?:[^"'#]|"[^"]*"|'[^']*')*""")
 
 
 class WorkspaceError(FastRustError):
@@ -83,9 +85,17 @@ def _from_inside(keys: tuple[str, ...]) -> list[tuple[str, ...]]:
 def read_text(path: Path) -> str:
     """Return the text of a file with the line ends of Unix; empty where there is no such file."""
     try:
-        return path.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
+        return path.read_bytes().decode("utf-8-sig", "replace").replace("\r\n", "\n")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return ""
+
+
+def without_comment(line: str) -> str:
+    """Return a line of TOML, YAML, a justfile or a shell script without its comment."""
+    before = BEFORE_COMMENT.match(line)
+    rest = line[before.end() :] if before else line
+    # Of quotes that are not closed, as of an apostrophe, none is taken for one.
+    return (line[: len(line) - len(rest)] if rest[:1] in {"", "#"} else line.partition("#")[0]).strip()
 
 
 def has_reason(line: str) -> bool:

@@ -2,20 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
+import yaml
+
 from fast_rust.checks.findings import Severity
-from fast_rust.checks.registry import Fault, check
+from fast_rust.checks.registry import Violation, check
 from fast_rust.checks.tables import read_text
 from fast_rust.checks.workspace import Workspace, files_below
-from fast_rust.standards.documents import switched_on
-from fast_rust.standards.pages import standards_folder
+from fast_rust.standards.lints import lints_of_the_standards
 
 GROUPS = ("complexity", "perf", "style", "suspicious")
-# The list that stands behind `Gate:`, but where only people judge, or the gate is not built yet.
-GATES = re.compile(r"(?m)^- Gate: (?:decided|common cases|reason demanded), by (.*(?:\n {2}.*)*)")
-LINT = re.compile(r"`(?:clippy|rustc)::[a-z_0-9]+`")
 RUSTFMT_FILES = {"rustfmt.toml", ".rustfmt.toml"}
 # Of CI: the workflow, and the recipe that it runs; of the justfile: the recipe, and what is in it.
 STEPS = (("ci", "lint"), ("ci", "test"), ("ci", "audit"), ("ci", "instructions"), ("perf", "perf"))
@@ -29,7 +26,8 @@ RECIPES = (
     ("audit", "cargo deny"),
     ("instructions", "cargo bench"),
 )
-LETS_PASS = ("continue-on-error", "|| true", "if: false")
+PINNED = re.compile(r"^\./|@[0-9a-fA-F]{40}$|^docker://.*@sha256:[0-9a-f]{64}$")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @check(
@@ -38,13 +36,13 @@ LETS_PASS = ("continue-on-error", "|| true", "if: false")
     then="delete the file, then type `cargo fmt --all`",
     severity=Severity.ADVICE,
 )
-def formatting_has_no_overrides(workspace: Workspace) -> Iterator[Fault]:
+def formatting_has_no_overrides(workspace: Workspace) -> Iterator[Violation]:
     """All code has the default format."""
     above = [each for each in (workspace.folder, *workspace.folder.parents) if each.is_relative_to(workspace.root)]
     files = {*files_below(workspace.folder), *(folder / name for folder in above for name in RUSTFMT_FILES)}
     for path, number, line in workspace.lines(sorted(file for file in files if file.name in RUSTFMT_FILES)):
         if line:
-            yield Fault(f"{path}:{number}: {line}", path, number)
+            yield Violation(f"{path}:{number}: {line}", path, number)
 
 
 @check(
@@ -56,30 +54,21 @@ def formatting_has_no_overrides(workspace: Workspace) -> Iterator[Fault]:
     workspace = true
     """,
 )
-def lints_are_inherited(workspace: Workspace) -> Iterator[Fault]:
+def lints_are_inherited(workspace: Workspace) -> Iterator[Violation]:
     """The lints of the workspace hold for each of its crates."""
     for package in workspace.packages:
         if package.manifest.at("lints", "workspace") is not True:
-            yield Fault(f"{package.name} does not inherit them", package.manifest.path)
-
-
-@cache
-def lints_of_the_standards() -> dict[str, bool]:
-    """Return all lints that are gates, and whether the compiler warns of each by itself."""
-    installed = standards_folder() / "Cargo.toml.jinja"
-    template = standards_folder().parent / "template" / "Cargo.toml.jinja"
-    on = switched_on(read_text(installed if installed.is_file() else template))
-    pages = (read_text(path) for path in sorted(standards_folder().glob("*.md")))
-    gates = (lint.strip("`") for page in pages for text in GATES.findall(page) for lint in LINT.findall(text))
-    return {gate: gate not in on for gate in gates}
+            yield Violation(f"{package.name} does not inherit them", package.manifest.path)
 
 
 def is_on(workspace: Workspace, tool: str, lint: str, *, by_itself: bool) -> bool:
     """Return whether a lint warns, or its line says why it does not."""
-    keys = ("workspace", "lints", tool, lint)
+    table = workspace.manifest.at("workspace", "lints", tool)
+    named = {name.replace("-", "_"): name for name in table} if isinstance(table, dict) else {}
+    keys = ("workspace", "lints", tool, named.get(lint.replace("-", "_"), lint))
     entry = workspace.manifest.at(*keys)
     level = entry.get("level") if isinstance(entry, dict) else entry
-    return (by_itself if level is None else level != "allow") or workspace.manifest.has_reason(*keys)
+    return (by_itself if level is None else level != "allow") or workspace.manifest.has_reason(*keys, "level")
 
 
 @check(
@@ -95,7 +84,7 @@ def is_on(workspace: Workspace, tool: str, lint: str, *, by_itself: bool) -> boo
     """,
     only_own=True,
 )
-def every_gate_is_there(workspace: Workspace) -> Iterator[Fault]:
+def every_gate_is_there(workspace: Workspace) -> Iterator[Violation]:
     """The lints of the standards are on."""
     lints = {**lints_of_the_standards(), **{f"clippy::{group}": True for group in GROUPS}}
     for gate, by_itself in lints.items():
@@ -103,7 +92,7 @@ def every_gate_is_there(workspace: Workspace) -> Iterator[Fault]:
         table = "rust" if tool == "rustc" else tool
         if not is_on(workspace, table, lint, by_itself=by_itself):
             line = workspace.manifest.line("workspace", "lints", table, lint)
-            yield Fault(f"{gate} is off", workspace.manifest.path, line)
+            yield Violation(f"{gate} is off", workspace.manifest.path, line)
 
 
 @check(
@@ -120,30 +109,67 @@ def every_gate_is_there(workspace: Workspace) -> Iterator[Fault]:
     """,
     only_own=True,
 )
-def ci_runs_every_gate(workspace: Workspace) -> Iterator[Fault]:
+def ci_runs_every_gate(workspace: Workspace) -> Iterator[Violation]:
     """CI runs every gate, and nothing lets it pass."""
     folder = workspace.root / ".github" / "workflows"
     ours = [folder / "ci.yml", folder / "perf.yml"]
-    for path, number, line in workspace.lines(ours):
-        if any(each in line for each in LETS_PASS):
-            yield Fault(f"{path}:{number}: {line}", path, number)
-    for path, number, line in workspace.lines(workspace.workflows):
-        if _is_unpinned_action(line):
-            yield Fault(f"{path}:{number}: {line}", path, number)
-    for name, step in STEPS:
-        steps = {line.removeprefix("- ") for _, _, line in workspace.lines([folder / f"{name}.yml"])}
-        if f"run: just {step}" not in steps:
-            path = workspace.shown(folder / f"{name}.yml")
-            yield Fault(f"{path} has no step `run: just {step}`", path)
+    steps: set[tuple[Path, str]] = set()
+    for file in dict.fromkeys([*ours, *workspace.workflows]):
+        found = entries(file)
+        if found is None:
+            yield Violation(f"{workspace.shown(file)} is not valid YAML", workspace.shown(file))
+        for key, value, line in found or ():
+            if key == "run":
+                steps.add((file, value.strip()))
+            lets_pass = file in ours and _lets_pass(key, value)
+            if lets_pass or (key == "uses" and not PINNED.search(value)):
+                path = workspace.shown(file)
+                yield Violation(f"{path}:{line}: {key}: {value.strip()}", path, line)
+    for name, recipe in STEPS:
+        file = folder / f"{name}.yml"
+        if (file, f"just {recipe}") not in steps:
+            path = workspace.shown(file)
+            yield Violation(f"{path} has no step `run: just {recipe}`", path)
     for recipe, command in RECIPES:
         if not _recipe_has(workspace.root / "justfile", recipe, command):
-            yield Fault(f"recipe `{recipe}` of the justfile has no `{command}`", "justfile")
+            yield Violation(f"recipe `{recipe}` of the justfile has no `{command}`", "justfile")
 
 
-def _is_unpinned_action(line: str) -> bool:
-    _, found, action = line.removeprefix("- ").partition("uses:")
-    is_action = bool(found) and not action.strip().strip("\"'").startswith("./")
-    return is_action and not re.search(r"@[0-9a-fA-F]{40}[\"']?$", action.strip())
+def entries(workflow: Path) -> list[tuple[str, str, int]] | None:
+    """Return each key of a workflow whose value is a text or a number, with its value and line.
+
+    None where the workflow is not valid YAML.
+    """
+    try:
+        root = yaml.compose(read_text(workflow), Loader=LOADER)
+    except yaml.YAMLError:
+        return None
+    return list(_entries([root] if root else []))
+
+
+def _entries(nodes: list[yaml.Node]) -> Iterator[tuple[str, str, int]]:
+    while nodes:
+        match nodes.pop():
+            case yaml.MappingNode(value=pairs):
+                for key, value in pairs:
+                    if isinstance(value, yaml.ScalarNode):
+                        yield str(key.value), value.value, key.start_mark.line + 1
+                    nodes.append(value)
+            case yaml.SequenceNode(value=items):
+                nodes += items
+
+
+def _lets_pass(key: str, value: str) -> bool:
+    plain = re.sub(r"^\$\{\{\s*|\s*\}\}$", "", value.strip())
+    match key:
+        case "continue-on-error":
+            return plain != "false"
+        case "if":
+            return plain == "false"
+        case "run":
+            return "|| true" in value
+        case _:
+            return False
 
 
 def _recipe_has(justfile: Path, name: str, command: str) -> bool:
@@ -163,11 +189,11 @@ def _recipe_has(justfile: Path, name: str, command: str) -> bool:
     then="delete the line; lints belong to [workspace.lints] of Cargo.toml, flags to .cargo/config.toml",
     only_own=True,
 )
-def ci_leaves_rustflags_alone(workspace: Workspace) -> Iterator[Fault]:
+def ci_leaves_rustflags_alone(workspace: Workspace) -> Iterator[Violation]:
     """CI builds for the processor of .cargo/config.toml, which RUSTFLAGS would override."""
     for path, number, line in workspace.lines(workspace.workflows):
         if "RUSTFLAGS" in line:
-            yield Fault(f"{path}:{number}: {line}", path, number)
+            yield Violation(f"{path}:{number}: {line}", path, number)
 
 
 @check(
@@ -175,11 +201,15 @@ def ci_leaves_rustflags_alone(workspace: Workspace) -> Iterator[Fault]:
     then='name a release in rust-toolchain.toml, all three parts of it, such as `channel = "1.95.0"`',
     only_own=True,
 )
-def toolchain_is_pinned(workspace: Workspace) -> Iterator[Fault]:
+def toolchain_is_pinned(workspace: Workspace) -> Iterator[Violation]:
     """Everybody has the same lints, which change with each release of Rust."""
-    toolchain = workspace.table("rust-toolchain.toml")
-    channel = toolchain.at("toolchain", "channel")
+    # Rustup prefers the older name, under which the channel may stand alone.
+    older = read_text(workspace.root / "rust-toolchain")
+    toolchain = workspace.table("rust-toolchain" if "[toolchain]" in older else "rust-toolchain.toml")
+    is_alone = bool(older) and "[toolchain]" not in older
+    channel = older.strip() if is_alone else toolchain.at("toolchain", "channel")
     if not isinstance(channel, str) or not re.fullmatch(r"\d+\.\d+\.\d+", channel):
         shown = "not set" if channel is None else f'"{channel}"'
-        line = toolchain.line("toolchain", "channel")
-        yield Fault(f"rust-toolchain.toml: the channel is {shown}", toolchain.path, line)
+        path = "rust-toolchain" if is_alone else toolchain.path
+        line = 1 if is_alone else toolchain.line("toolchain", "channel")
+        yield Violation(f"{path}: the channel is {shown}", path, line)

@@ -12,7 +12,7 @@ from typing import Any
 
 from fast_rust.answers import answers_file
 from fast_rust.checks.sections import Section, sections
-from fast_rust.checks.tables import Table, WorkspaceError, read_text, words
+from fast_rust.checks.tables import Table, WorkspaceError, read_text, without_comment, words
 
 LEFT_OUT = {"target", "vendor"}
 
@@ -37,6 +37,7 @@ class Package:
     manifest: Table
     targets: tuple[Target, ...]
     dependencies: tuple[dict[str, Any], ...]
+    default_features: tuple[str, ...]
 
     @property
     def is_program(self) -> bool:
@@ -102,7 +103,7 @@ class Workspace:
         """Yield the lines of files without their comments: the path, the number, and the text."""
         for file in files:
             for number, line in enumerate(read_text(file).splitlines(), 1):
-                yield self.shown(file), number, line.partition("#")[0].strip()
+                yield self.shown(file), number, without_comment(line)
 
     def is_staged(self, check: str) -> bool:
         """Return whether `fast-rust adopt` switched a check off, with its reason."""
@@ -115,6 +116,8 @@ def read_workspaces(path: Path) -> Iterator[Workspace]:
     Raises WorkspaceError where cargo cannot read it.
     """
     folder = path.resolve()
+    if not folder.is_dir():
+        raise WorkspaceError(f"there is no folder {folder}")
     metadata = _metadata(folder)
     root = Path(metadata["workspace_root"]).resolve()
     members = tuple(_package(root, each) for each in metadata["packages"])
@@ -145,7 +148,14 @@ def _package(root: Path, known: dict[str, Any]) -> Package:
         for each in known["targets"]
     )
     manifest = Table.read(root, os.path.relpath(known["manifest_path"], root).replace(os.sep, "/"))
-    return Package(known["name"], folder, manifest, targets, tuple(known["dependencies"]))
+    return Package(
+        known["name"],
+        folder,
+        manifest,
+        targets,
+        tuple(known["dependencies"]),
+        tuple(known["features"].get("default", ())),
+    )
 
 
 def _folder_of(kinds: list[str]) -> str:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from fast_rust.standards import documents
-from fast_rust.standards.pages import Directive, Page, directives, read_standards, standards_folder
+from fast_rust.standards.folder import standards_folder
+from fast_rust.standards.pages import Directive, Page, directives, read_standards
 
 application = typer.Typer(no_args_is_help=True, help="Read and render the standards.")
 

@@ -1,11 +1,10 @@
 """What is written from the standards: STANDARDS.md of a crate, the errata of the guide, the coverage table."""
 
-import re
-import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from fast_rust.standards.lints import switched_on
 from fast_rust.standards.pages import Directive, Page, Quality, directives
 
 COVERAGE_MARKS = ("<!-- coverage: made by `fast-rust standards render` -->", "<!-- end of coverage -->")
@@ -86,13 +85,6 @@ def _door(directive: Directive) -> str:
         return directive.door
     doors = dict.fromkeys(DOORS.get(gate.partition("::")[0], "") for gate in directive.gates)
     return ", ".join(filter(None, doors)) if directive.quality is not Quality.PENDING else ""
-
-
-def switched_on(manifest: str) -> frozenset[str]:
-    """The lints that the template's manifest has for every kind of crate, whatever else of it is Jinja."""
-    tables = re.findall(r"(?ms)^(\[workspace\.lints\.\w+\]\n.*?)(?=^\s*(?:\[|\{%))", manifest)
-    lints: Mapping[str, Mapping[str, object]] = tomllib.loads("\n".join(tables))["workspace"]["lints"]
-    return frozenset(f"{'rustc' if tool == 'rust' else tool}::{lint}" for tool in lints for lint in lints[tool])
 
 
 def errata(pages: Sequence[Page]) -> str:

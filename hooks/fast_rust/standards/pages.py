@@ -113,12 +113,6 @@ class Page:
     directives: tuple[Directive, ...]
 
 
-def standards_folder() -> Path:
-    """The folder of the pages: beside this file where it is installed, else in the checkout."""
-    installed = Path(__file__).with_name("guide")
-    return installed if installed.is_dir() else Path(__file__).parents[3] / "standards"
-
-
 @cache
 def read_standards(folder: Path) -> tuple[Page, ...]:
     """Read all pages, in the order of their numbers.
