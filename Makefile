@@ -153,6 +153,10 @@ evidence: .venv/.installed ## Measure the figures of the guide, into docs/eviden
 measure-perf: setup ## Measure one commit ten times, and print how far apart its figures are
 	.venv/bin/python measure/perf_spread.py
 
+.PHONY: measure-check
+measure-check: .venv/.installed ## Measure `fast-rust check` beside ast-grep alone, and print both
+	.venv/bin/python measure/check.py
+
 .PHONY: measure-lints
 measure-lints: setup ## Count what each candidate for a lint finds in well-regarded crates, into build/measure-lints
 	.venv/bin/python tests/standards/measure_lints.py
