@@ -5,7 +5,6 @@ Exit codes: 0 done; 1 something is left for a person; 2 the command could not do
 
 import sys
 from importlib import import_module
-from importlib.metadata import version
 from io import TextIOWrapper
 from typing import Annotated, Any
 
@@ -71,7 +70,7 @@ application = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="
 def print_version(asked: bool) -> None:  # noqa: FBT001  Typer calls it with the flag alone.
     """Print the version and end, if that was asked for."""
     if asked:
-        typer.echo(version("fast-rust"))
+        typer.echo(import_module("importlib.metadata").version("fast-rust"))
         raise typer.Exit
 
 

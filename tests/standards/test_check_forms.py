@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fast_rust.checks import everything  # noqa: F401  It registers all checks.
-from fast_rust.checks.registry import run_checks
+from fast_rust.checks.everything import check_files
 from fast_rust.errors import FastRustError
 from template import Template
 
@@ -185,7 +184,7 @@ def found_in(template: Template, folder: Path, kind: str, path: str, edit: Edit)
     file = crate / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(edit(file.read_text(encoding="utf-8") if file.exists() else ""), encoding="utf-8")
-    return {one.gate.removeprefix("standards::") for one in run_checks(crate)}
+    return {one.gate.removeprefix("standards::") for one in check_files(crate)}
 
 
 @pytest.mark.parametrize(("kind", "path", "edit", "check"), [row[1:] for row in FOUND], ids=[row[0] for row in FOUND])
@@ -207,7 +206,7 @@ def test_a_bench_may_stand_elsewhere(template: Template, tmp_path: Path) -> None
     text = manifest.read_text(encoding="utf-8")
     entry = 'name = "aggregate"\n'
     manifest.write_text(text.replace(entry, f'{entry}path = "benches/other/agg.rs"\n'), encoding="utf-8")
-    assert run_checks(crate) == []
+    assert check_files(crate) == []
 
 
 @pytest.mark.parametrize(
@@ -227,7 +226,7 @@ def test_odd_contents_end_in_no_traceback(
     crate = shutil.copytree(template.rendering({"crate_name": "totals"}), tmp_path / "crate")
     (crate / path).write_bytes(content)
     try:
-        run_checks(crate)
+        check_files(crate)
     except FastRustError:
         assert is_error
     else:

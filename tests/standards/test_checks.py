@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ from crates.workshop import NAMES
 from standards.faults import DOORS, FAULTS, Delete, Door, Fault
 from standards.test_faults import FOREIGN
 
-from fast_rust.checks import everything  # noqa: F401  It registers all checks.
+from fast_rust.checks.everything import MODULES, check_files
 from fast_rust.checks.findings import Finding, Severity
-from fast_rust.checks.registry import CHECKS, run_checks
+from fast_rust.checks.registry import CHECKS
 from fast_rust.checks.tables import WorkspaceError
 from fast_rust.standards.folder import standards_folder
 from fast_rust.standards.lints import lints_of_the_standards, switched_on
@@ -61,7 +62,7 @@ def as_text(finding: Finding) -> str:
 
 @pytest.mark.parametrize("crate", ["lib", "cli", "service", "foreign"])
 def test_a_crate_as_it_is_made_has_no_finding(crates: dict[str, Path], crate: str) -> None:
-    assert run_checks(crates[crate]) == []
+    assert check_files(crates[crate]) == []
 
 
 @pytest.mark.parametrize("fault", MEANT, ids=lambda fault: fault.name)
@@ -69,7 +70,7 @@ def test_a_fault_is_found(crates: dict[str, Path], fault: Fault) -> None:
     """With its directives, and what to do."""
     crate = crates[fault.crate]
     with changed(crate, fault):
-        found = [one for one in run_checks(crate) if one.gate == fault.gate]
+        found = [one for one in check_files(crate) if one.gate == fault.gate]
         is_there = {one.path for one in found if (crate / one.path).exists()}
     assert found
     assert fault.message in "\n".join(map(as_text, found))
@@ -82,10 +83,12 @@ def test_a_fault_is_found(crates: dict[str, Path], fault: Fault) -> None:
 @pytest.mark.parametrize("door", [door for door in DOORS if door.gate == "standards"], ids=lambda door: door.name)
 def test_what_gives_its_reason_is_let_through(crates: dict[str, Path], door: Door) -> None:
     with changed(crates[door.crate], door):
-        assert run_checks(crates[door.crate]) == []
+        assert check_files(crates[door.crate]) == []
 
 
 def test_every_check_has_a_fault() -> None:
+    for name in MODULES:
+        import_module(f"fast_rust.checks.{name}")
     assert {fault.gate for fault in MEANT} == {f"standards::{name}" for name in CHECKS}
 
 
@@ -118,7 +121,7 @@ def edit(path: Path, before: str, after: str) -> None:
 
 def gates(crate: Path) -> list[str]:
     """What is found, by the names of the checks."""
-    return [one.gate.removeprefix("standards::") for one in run_checks(crate)]
+    return [one.gate.removeprefix("standards::") for one in check_files(crate)]
 
 
 PACKAGE = '[package]\nname = "plain"\nversion = "0.1.0"\nedition = "2024"\n'
@@ -164,7 +167,7 @@ def test_a_hot_path_of_another_member_is_measured_by_its_own_bench(lib: Path, te
     edit(lib / "Cargo.toml", 'members = ["bench"]', 'members = ["bench", "crates/second", "crates/second/bench"]')
     assert gates(lib) == []
     (lib / "crates" / "second" / "bench" / "tests" / "aggregate_allocations.rs").unlink()
-    [found] = run_checks(lib)
+    [found] = check_files(lib)
     assert (found.gate, found.path) == ("standards::every_hot_path_is_measured", "crates/second/src/aggregate.rs")
     assert "there is no crates/second/bench/tests/aggregate_allocations.rs" in found.message
 
@@ -175,7 +178,7 @@ def test_what_is_hot_is_found_in_a_function_of_an_impl(lib: Path) -> None:
     text = path.read_text(encoding="utf-8") + f"impl Error {{\n{documentation}    fn hot(&self) {{}}\n}}\n"
     path.write_text(text, encoding="utf-8")
     line = text.splitlines().index("    /// # Hot path") + 1
-    assert {(one.path, one.line) for one in run_checks(lib)} == {("src/error.rs", line)}
+    assert {(one.path, one.line) for one in check_files(lib)} == {("src/error.rs", line)}
 
 
 def test_ends_of_lines_of_windows_change_nothing(lib: Path) -> None:
@@ -192,7 +195,7 @@ def test_a_source_that_is_not_utf_8_is_read(lib: Path) -> None:
 @pytest.mark.parametrize("form", ["target-cpu=native", "target-cpu = native", '"-C", "target-cpu=native"'])
 def test_a_build_for_this_machine_is_found_in_each_form(lib: Path, form: str) -> None:
     (lib / "local.just").write_text(f"fast:\n    cargo build # target-cpu=native is a comment\n    flags {form}\n")
-    [found] = run_checks(lib)
+    [found] = check_files(lib)
     assert (found.gate, found.path, found.line) == ("standards::no_build_is_for_the_build_host", "local.just", 3)
 
 
@@ -222,9 +225,9 @@ def test_a_staged_check_is_off_where_it_says_why(lib: Path) -> None:
 def test_a_table_that_cannot_be_read_is_an_error(lib: Path, path: str, text: str, message: str) -> None:
     (lib / path).write_text(text)
     with pytest.raises(WorkspaceError, match=message):
-        run_checks(lib)
+        check_files(lib)
 
 
 def test_a_folder_without_a_crate_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match=r"could not find `Cargo\.toml`"):
-        run_checks(tmp_path)
+        check_files(tmp_path)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from importlib.metadata import version
+from importlib import import_module
 
 from fast_rust.checks.findings import Finding, Severity
 
@@ -81,7 +81,7 @@ def _sarif(findings: Sequence[Finding]) -> str:
     ]
     driver = {
         "name": "fast-rust",
-        "version": version("fast-rust"),
+        "version": import_module("importlib.metadata").version("fast-rust"),
         "rules": [{"id": gate} for gate in sorted({one.gate for one in findings})],
     }
     log = {

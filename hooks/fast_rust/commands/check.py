@@ -1,12 +1,11 @@
 """`fast-rust check`."""
 
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fast_rust.answers import read_answers
 from fast_rust.checks.everything import find_all
 from fast_rust.checks.findings import Severity
 from fast_rust.checks.formats import Format, render
@@ -22,8 +21,8 @@ def command(
 
     Exit codes: 0 no error; 1 an error is left for a person; 2 the workspace could not be checked.
     """
-    _warn_of_another_release(path)
     findings = find_all(path, advice=advice)
+    _warn_of_another_release(path)
     if text := render(findings, output_format):
         typer.echo(text)
     errors = sum(one.severity is Severity.ERROR for one in findings)
@@ -34,7 +33,8 @@ def command(
 
 
 def _warn_of_another_release(path: Path) -> None:
-    answers, own = read_answers(path), version("fast-rust")
+    answers = import_module("fast_rust.answers").read_answers(path)
+    own = import_module("importlib.metadata").version("fast-rust")
     # A commit between releases is like `v0.8.0-3-gabc1234`, and no release.
     if answers and "-" not in answers.release and answers.release.removeprefix("v") != own:
         typer.echo(
