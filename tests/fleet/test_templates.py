@@ -57,7 +57,8 @@ def two_addresses(template: Path, tmp_path: Path) -> Path:
 def test_each_run_fetches_each_address_once(two_addresses: Path, fleet: Type, log: Path) -> None:
     assert two_addresses.is_file()
     for command in (("plan",), ("drift",), ("report",), ("update",), ("update",)):
-        assert fleet(*command, "--jobs", "2").exit_code == 0
+        done = fleet(*command, "--jobs", "2")
+        assert done.exit_code == 0, (command, done.output)
         found = fetches(log)
         assert len(found) == 2, (command, found)
     # A release that is named does not make a difference.
