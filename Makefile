@@ -36,10 +36,10 @@ setup: check-machine .venv/.installed runner packages ## Install what the tests 
 test: expect lint ## Check the code, and run all tests but the exhaustive ones
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target PROCESSES=1 test-debug test-optimised test-not-building
 
-# 61 minutes were measured with an empty cache and nothing else running, before the builds of the tests were shared.
+# 45 minutes were measured with an empty target folder, beside other work; `make test-times` says where they go.
 .PHONY: expect
 expect:
-	@echo "make test takes up to an hour on two cores. For one part alone: make test-rendering, test-crates," \
+	@echo "make test takes up to 45 minutes on two cores. For one part alone: make test-rendering, test-crates," \
 		"test-standards, test-performance, test-updates, test-fleet, test-tool."
 
 .PHONY: test-all
