@@ -34,8 +34,11 @@ def break_both(crate: Path) -> None:
 GATES = {"standards::toolchain_is_pinned", "ast-grep::err-string-result"}
 
 
-def test_a_crate_as_it_is_made_passes_in_silence(check: Callable[..., Result]) -> None:
+def test_a_crate_as_it_is_made_passes(check: Callable[..., Result]) -> None:
+    """And says so; for a program it prints nothing."""
     done = check()
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "No errors.\n")
+    done = check("--output-format", "concise")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -75,10 +78,12 @@ def test_advice_is_shown_where_it_is_asked_for_and_never_fails(crate: Path, chec
     assert "advice[ast-grep::own-cloned-collect]" in done.stdout
 
 
-@pytest.mark.parametrize(("release", "warns"), [("v0.0.1", True), ("0.0.1", True), ("v0.0.1-3-gabc1234", False)])
+@pytest.mark.parametrize(
+    ("release", "warns"), [("v0.0.1", True), ("0.0.1", True), ("v0.0.1-3-gabc1234", False), ("1234567", False)]
+)
 def test_another_release_is_said(crate: Path, check: Callable[..., Result], release: str, *, warns: bool) -> None:
     answers = crate / ".copier-answers.yml"
-    answers.write_text(f"_commit: {release}\n_src_path: gh:org/template\ncrate_name: totals\n")
+    answers.write_text(f"_commit: '{release}'\n_src_path: gh:org/template\ncrate_name: totals\n")
     done = check()
     assert done.exit_code == 0
     assert (f"checks a crate of release {release}; to check by that release, type: just" in done.stderr) == warns

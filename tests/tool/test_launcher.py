@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from variants import CHECKOUT
 
 PROGRAMS = Path(sys.executable).parent
 # What the recipe itself calls, and what installs the tool.
-SYSTEM = ("sh", "sed", "rm", "touch", "git", "cc", "cargo", "rustc")
+SYSTEM = ("sh", "basename", "cat", "mkdir", "rm", "sed", "sleep", "touch", "uname", "git", "cc", "cargo", "rustc")
 VERSION = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 SSH = """\
 #!/bin/sh
@@ -180,7 +181,7 @@ def test_an_index_is_asked_only_where_it_is_named(crate: Crate) -> None:
     uv.chmod(0o755)
     tool = f"tool install --quiet fast-rust @ git+https://github.com/org/template@{VERSION}"
     assert crate.just("fast-rust", "--version").stdout == f" {tool}\n"
-    manifest.write_text(f'{text}\n[workspace.metadata.fast-rust]\nsource = "https://wheels.example/simple"\n')
+    manifest.write_text(f"[workspace.metadata.fast-rust] # ours\r\nsource = 'https://wheels.example/simple'\r\n{text}")
     done = crate.just("fast-rust", "--version")
     assert done.stdout == f"https://wheels.example/simple tool install --quiet fast-rust=={VERSION}\n"
 
@@ -223,6 +224,32 @@ def test_a_broken_environment_is_made_anew(template: Template, crate: Crate) -> 
     [ready] = crate.installed()
     ready.unlink()
     (ready.parent / "venvs" / "fast-rust" / "pyvenv.cfg").unlink()
+    assert crate.just("fast-rust", "--version").stdout == f"{VERSION}\n"
+
+
+def test_processes_that_start_at_once_install_it_once(template: Template, crate: Crate) -> None:
+    crate.pin(f"'{template.repository}'", '"v0.0.1"')
+    with ThreadPoolExecutor(4) as processes:
+        done = list(processes.map(lambda _: crate.just("fast-rust", "--version"), range(4)))
+    assert {(one.returncode, one.stdout) for one in done} == {(0, f"{VERSION}\n")}, [one.stderr for one in done]
+    assert [one.stderr.count("Installing") for one in done].count(1) == 1
+    assert not list(Path(crate.environment["XDG_CACHE_HOME"]).glob("fast-rust/*.lock"))
+
+
+def test_a_lock_of_a_process_that_was_killed_is_taken_over(template: Template, crate: Crate) -> None:
+    crate.pin(str(template.repository), "v0.0.1")
+    lock = Path(crate.just("--evaluate", "tool").stdout + ".lock")
+    lock.mkdir(parents=True)
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    (lock / "owner").write_text(f"{ended.pid}\n")
+    assert crate.just("fast-rust", "--version").stdout == f"{VERSION}\n"
+
+
+def test_a_program_that_was_deleted_is_installed_again(template: Template, crate: Crate) -> None:
+    crate.pin(str(template.repository), "v0.0.1")
+    assert crate.just("fast-rust", "--version").returncode == 0
+    (Path(crate.just("--evaluate", "bin").stdout) / "fast-rust").unlink()
     assert crate.just("fast-rust", "--version").stdout == f"{VERSION}\n"
 
 

@@ -113,26 +113,26 @@ def ci_runs_every_gate(workspace: Workspace) -> Iterator[Violation]:
     """CI runs every gate, and nothing lets it pass."""
     folder = workspace.root / ".github" / "workflows"
     ours = [folder / "ci.yml", folder / "perf.yml"]
-    steps: set[tuple[Path, str]] = set()
     for file in dict.fromkeys([*ours, *workspace.workflows]):
-        found = entries(file)
-        if found is None:
-            yield Violation(f"{workspace.shown(file)} is not valid YAML", workspace.shown(file))
-        for key, value, line in found or ():
-            if key == "run":
-                steps.add((file, value.strip()))
-            lets_pass = file in ours and _lets_pass(key, value)
-            if lets_pass or (key == "uses" and not PINNED.search(value)):
-                path = workspace.shown(file)
-                yield Violation(f"{path}:{line}: {key}: {value.strip()}", path, line)
+        yield from _violations_of(workspace.shown(file), entries(file), is_ours=file in ours)
     for name, recipe in STEPS:
         file = folder / f"{name}.yml"
-        if (file, f"just {recipe}") not in steps:
+        if not any(key == "run" and value.strip() == f"just {recipe}" for key, value, _ in entries(file) or ()):
             path = workspace.shown(file)
             yield Violation(f"{path} has no step `run: just {recipe}`", path)
     for recipe, command in RECIPES:
         if not _recipe_has(workspace.root / "justfile", recipe, command):
             yield Violation(f"recipe `{recipe}` of the justfile has no `{command}`", "justfile")
+
+
+def _violations_of(path: str, found: list[tuple[str, str, int]] | None, *, is_ours: bool) -> Iterator[Violation]:
+    if found is None:
+        yield Violation(f"{path} is not valid YAML", path)
+    for key, value, line in found or ():
+        if is_ours and _lets_pass(key, value):
+            yield Violation(f"{path}:{line}: `{key}: {value.strip()}` lets a failure pass", path, line)
+        if key == "uses" and not PINNED.search(value):
+            yield Violation(f"{path}:{line}: `{key}: {value.strip()}` is not pinned to a commit", path, line)
 
 
 def entries(workflow: Path) -> list[tuple[str, str, int]] | None:

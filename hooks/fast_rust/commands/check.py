@@ -1,5 +1,6 @@
 """`fast-rust check`."""
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -29,14 +30,17 @@ def command(
     if errors and output_format is Format.FULL:
         gates = " ".join(sorted({one.gate for one in findings if one.severity is Severity.ERROR}))
         typer.echo(f"\n{errors} error{'s' * (errors > 1)}. To read why: just fast-rust explain {gates}", err=True)
+    elif output_format is Format.FULL:
+        typer.echo("No errors.", err=True)
     raise typer.Exit(int(errors > 0))
 
 
 def _warn_of_another_release(path: Path) -> None:
     answers = import_module("fast_rust.answers").read_answers(path)
     own = import_module("importlib.metadata").version("fast-rust")
-    # A commit between releases is like `v0.8.0-3-gabc1234`, and no release.
-    if answers and "-" not in answers.release and answers.release.removeprefix("v") != own:
+    # A commit between releases, like `v0.8.0-3-gabc1234` or `abc1234`, is no release.
+    is_release = answers and re.fullmatch(r"v?\d+\.[\w.]+", answers.release)
+    if is_release and answers.release.removeprefix("v") != own:
         typer.echo(
             f"warning: fast-rust {own} checks a crate of release {answers.release}; "
             "to check by that release, type: just fast-rust check",
