@@ -1,6 +1,5 @@
 """The programs that a crate's recipes call: those that come with this one, and those that have to be there."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fast_rust.cache import cache_folder, created_atomically
+from fast_rust.checks.workspace import metadata
 from fast_rust.errors import FastRustError
 
 # By the program's name, the wheel that it comes in.
@@ -87,19 +87,11 @@ def _valgrind() -> Tool:
 def gungraun_version(crate: Path) -> str:
     """Return the exact version of gungraun that a bench of the workspace requires; empty if none does.
 
-    Raises FastRustError where cargo cannot read the workspace.
+    Raises FastRustError where cargo cannot read the workspace, or its benches require several.
     """
-    command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"]
-    try:
-        done = subprocess.run(command, cwd=crate, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise FastRustError("cargo is not on PATH; install Rust by https://rustup.rs") from error
-    if done.returncode:
-        raise FastRustError(f"cargo cannot read the workspace in {crate.resolve()}: {done.stderr.strip()}")
-    packages = json.loads(done.stdout)["packages"]
     required = {
         dependency["req"].removeprefix("=")
-        for package in packages
+        for package in metadata(crate.resolve())["packages"]
         for dependency in package["dependencies"]
         if dependency["name"] == "gungraun"
     }

@@ -1,15 +1,13 @@
 """Each check of a crate's files reports the faults that it is for, and lets through what gives its reason."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from crates.workshop import NAMES
 from standards.faults import DOORS, FAULTS, Delete, Door, Fault
-from standards.test_faults import FOREIGN
+from standards.test_faults import FOREIGN, changed
 
 from fast_rust.checks.everything import MODULES, check_files
 from fast_rust.checks.findings import Finding, Severity
@@ -40,21 +38,6 @@ def crates(template: Template, tmp_path_factory: pytest.TempPathFactory) -> dict
     return found
 
 
-@contextmanager
-def changed(crate: Path, change: Fault | Door) -> Iterator[None]:
-    """A crate with a change, which is taken back."""
-    path = crate / change.path
-    before = path.read_bytes() if path.exists() else None
-    try:
-        change.edit.apply(path)
-        yield
-    finally:
-        if before is None:
-            path.unlink(missing_ok=True)
-        else:
-            path.write_bytes(before)
-
-
 def as_text(finding: Finding) -> str:
     """All that is printed of a finding."""
     return f"{finding.path}:{finding.line} - {finding.message}\n{finding.next}"
@@ -69,7 +52,7 @@ def test_a_crate_as_it_is_made_has_no_finding(crates: dict[str, Path], crate: st
 def test_a_fault_is_found(crates: dict[str, Path], fault: Fault) -> None:
     """With its directives, and what to do."""
     crate = crates[fault.crate]
-    with changed(crate, fault):
+    with changed(crate, [fault]):
         found = [one for one in check_files(crate) if one.gate == fault.gate]
         is_there = {one.path for one in found if (crate / one.path).exists()}
     assert found
@@ -82,7 +65,7 @@ def test_a_fault_is_found(crates: dict[str, Path], fault: Fault) -> None:
 
 @pytest.mark.parametrize("door", [door for door in DOORS if door.gate == "standards"], ids=lambda door: door.name)
 def test_what_gives_its_reason_is_let_through(crates: dict[str, Path], door: Door) -> None:
-    with changed(crates[door.crate], door):
+    with changed(crates[door.crate], [door]):
         assert check_files(crates[door.crate]) == []
 
 

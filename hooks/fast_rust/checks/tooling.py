@@ -113,11 +113,12 @@ def ci_runs_every_gate(workspace: Workspace) -> Iterator[Violation]:
     """CI runs every gate, and nothing lets it pass."""
     folder = workspace.root / ".github" / "workflows"
     ours = [folder / "ci.yml", folder / "perf.yml"]
-    for file in dict.fromkeys([*ours, *workspace.workflows]):
-        yield from _violations_of(workspace.shown(file), entries(file), is_ours=file in ours)
+    read = {file: entries(file) for file in [*ours, *workspace.workflows]}
+    for file, found in read.items():
+        yield from _violations_of(workspace.shown(file), found, is_ours=file in ours)
     for name, recipe in STEPS:
         file = folder / f"{name}.yml"
-        if not any(key == "run" and value.strip() == f"just {recipe}" for key, value, _ in entries(file) or ()):
+        if not any(key == "run" and value.strip() == f"just {recipe}" for key, value, _ in read[file] or ()):
             path = workspace.shown(file)
             yield Violation(f"{path} has no step `run: just {recipe}`", path)
     for recipe, command in RECIPES:

@@ -118,9 +118,9 @@ def read_workspaces(path: Path) -> Iterator[Workspace]:
     folder = path.resolve()
     if not folder.is_dir():
         raise WorkspaceError(f"there is no folder {folder}")
-    metadata = _metadata(folder)
-    root = Path(metadata["workspace_root"]).resolve()
-    members = tuple(_package(root, each) for each in metadata["packages"])
+    known = metadata(folder)
+    root = Path(known["workspace_root"]).resolve()
+    members = tuple(_package(root, each) for each in known["packages"])
     manifest = Table.read(root, "Cargo.toml")
     joined = [each.folder for each in members if each.folder != root and answers_file(each.folder).is_file()]
     is_foreign = folder == root and joined and not answers_file(root).is_file()
@@ -128,7 +128,11 @@ def read_workspaces(path: Path) -> Iterator[Workspace]:
         yield Workspace(root, part, manifest, members)
 
 
-def _metadata(folder: Path) -> dict[str, Any]:
+def metadata(folder: Path) -> dict[str, Any]:
+    """Return what cargo says of the workspace of a folder, without its dependencies.
+
+    Raises WorkspaceError where it cannot read that.
+    """
     command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
