@@ -15,6 +15,7 @@ import tomlkit
 from crates.workshop import Workshop
 from markdown_it import MarkdownIt
 
+from fast_rust.checks.rules import run_rules
 from fast_rust.standards.folder import standards_folder
 from fast_rust.standards.pages import KINDS, Directive, Example, directives, read_standards
 from variants import CHECKOUT, domain
@@ -117,7 +118,7 @@ def judge(workshop: Workshop, kind: str) -> Verdicts:
         manifest.setdefault("example", tomlkit.aot()).append(target)
     (crate / "Cargo.toml").write_text(tomlkit.dumps(manifest), encoding="utf-8")
     lints = _clippy(workshop, crate)
-    rules = _ast_grep(workshop, crate)
+    rules = _rules(crate)
     unformatted = workshop.try_to(
         crate,
         "rustfmt",
@@ -155,13 +156,10 @@ def _clippy(workshop: Workshop, crate: Path) -> Mapping[str, Mapping[str, str]]:
     return found
 
 
-def _ast_grep(workshop: Workshop, crate: Path) -> Mapping[str, Mapping[str, str]]:
-    [command] = re.findall(
-        r"(?m)^    (ast-grep scan .*) \{\{ staged }} \|\| status=1;", (crate / "justfile").read_text(encoding="utf-8")
-    )
+def _rules(crate: Path) -> Mapping[str, Mapping[str, str]]:
     found: dict[str, dict[str, str]] = defaultdict(dict)
-    for match in json.loads(_run(workshop, crate, *command.split(), "--json")):
-        found[Path(match["file"]).stem][match["ruleId"]] = match["message"]
+    for one in run_rules(crate, off=(), advice=False):
+        found[Path(one.path).stem][one.gate.partition("::")[2]] = f"{', '.join(one.directives)}: {one.message}"
     return found
 
 

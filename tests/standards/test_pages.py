@@ -4,13 +4,16 @@ import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from standards.faults import FAULTS
 
+from fast_rust.checks.everything import MODULES
+from fast_rust.checks.registry import CHECKS
+from fast_rust.commands.rules import read_rules
 from fast_rust.standards.documents import documents, unproven
 from fast_rust.standards.lints import switched_on
 from fast_rust.standards.pages import Directive, Quality, StandardsError, directives, read_page, read_standards
@@ -130,8 +133,7 @@ def test_a_ban_of_clippy_names_directives_that_claim_it() -> None:
 
 def ast_grep_rules() -> dict[str, dict[str, Any]]:
     """The rules, by their ids."""
-    text = (TEMPLATE / "lints" / "ast-grep.yml").read_text(encoding="utf-8")
-    return {rule["id"]: rule for rule in yaml.safe_load_all(text)}
+    return {rule["id"]: rule for rule in read_rules()}
 
 
 @pytest.mark.parametrize("rule", list(ast_grep_rules().values()), ids=lambda rule: rule["id"])
@@ -150,24 +152,10 @@ def test_every_rule_that_is_claimed_is_there() -> None:
     assert {gate.removeprefix("ast-grep::") for gate in claims("ast-grep::")} <= ast_grep_rules().keys()
 
 
-@pytest.mark.parametrize("name", ["tests", "hot"])
-def test_a_part_that_rules_share_is_the_same_in_all_of_them(name: str) -> None:
-    """Since a file of rules has no place to say it once."""
-    utilities = [dict(rule.get("utils", {})) for rule in ast_grep_rules().values()]
-    parts = [utility[name] for utility in utilities if name in utility]
-    assert len(parts) > 5
-    assert [part for part in parts if part != parts[0]] == []
-
-
-def standards_tests() -> dict[str, str]:
-    """The tests of bench/tests/standards.rs, each with its text and that of what follows it up to the next."""
-    text = (TEMPLATE / "bench" / "tests" / "standards.rs").read_text(encoding="utf-8")
-    found = re.findall(r"(?ms)^#\[test\]\nfn (\w+)\(\)(.*?)(?=^#\[test\]|\Z)", text)
-    return dict(found)
-
-
-def test_the_tests_of_a_crate_name_the_directives_that_claim_them() -> None:
-    named = {f"standards::{name}": ids(text) for name, text in standards_tests().items()}
+def test_the_checks_name_the_directives_that_claim_them() -> None:
+    for name in MODULES:
+        import_module(f"fast_rust.checks.{name}")
+    named = {f"standards::{name}": set(check.directives) for name, check in CHECKS.items()}
     assert named == claims("standards::")
 
 
@@ -205,7 +193,7 @@ def test_few_directives_are_left_to_people() -> None:
 
 
 def test_reviewers_are_told_what_only_people_judge() -> None:
-    text = (TEMPLATE / "STANDARDS.md").read_text(encoding="utf-8")
+    text = (CHECKOUT / "docs" / "standards.md").read_text(encoding="utf-8")
     paragraph = text.partition("\nNo gate can judge these")[2].partition("\n\n")[0]
     assert ids(paragraph) == {one.id for one in DIRECTIVES.values() if one.quality in {Quality.REVIEW, Quality.PENDING}}
 
@@ -224,7 +212,7 @@ def test_a_stale_document_would_be_seen(tmp_path: Path) -> None:
     (tmp_path / "template" / "Cargo.toml.jinja").write_bytes((TEMPLATE / "Cargo.toml.jinja").read_bytes())
     (tmp_path / "README.md").write_bytes((CHECKOUT / "README.md").read_bytes())
     [standards, *_] = documents(PAGES[:-1], tmp_path)
-    assert standards[1] != (TEMPLATE / "STANDARDS.md").read_text(encoding="utf-8")
+    assert standards[1] != (CHECKOUT / "docs" / "standards.md").read_text(encoding="utf-8")
 
 
 # --- Reading ---

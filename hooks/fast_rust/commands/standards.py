@@ -85,7 +85,7 @@ def coverage() -> None:
 def render(
     *, check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where something is stale.")] = False
 ) -> None:
-    """Write what is made from the pages: STANDARDS.md of the template, the errata, the table in the README."""
+    """Write what is made from the pages: docs/standards.md, the errata, the table in the README."""
     checkout = standards_folder().parent
     if not (checkout / "template").is_dir():
         typer.echo("error: only a checkout of copier-fast-rust has the template; type this there.", err=True)

@@ -1,4 +1,4 @@
-"""What is written from the standards: STANDARDS.md of a crate, the errata of the guide, the coverage table."""
+"""Pages written from the standards: the list of all directives, the errata of the guide, the coverage table."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,24 +23,24 @@ DOORS = {
 }
 
 INTRODUCTION = """\
-# Standards
+# What is a crate held to?
 
-What this crate is held to, and by what. `just lint`, `just test`, `just audit` and `just instructions` are the gates,
-and for a pull request `just perf`; CI runs them all. `fast-rust explain OWN-6` tells a directive's reasons, with
-examples.
+Each directive with its rule, the gates that enforce it, and how an exception is made. In a crate, `just lint`,
+`just test`, `just audit` and `just instructions` run the gates, and `just perf` for a pull request; CI runs them all.
+`just fast-rust explain OWN-6` prints a directive's reasons and examples.
 
-Names of gates: those of clippy and rustc are lints, which `Cargo.toml` switches on (with an asterisk: warned of by
-default, or switched on in `src/lib.rs`); those of ast-grep are rules of `lints/ast-grep.yml`; standards are the tests
-of `bench/tests/standards.rs`; `allocations` and `instructions` are the budgets of the hot paths in `bench/`.
+Names of gates: `clippy::` and `rustc::` are lints, which `Cargo.toml` enables (with an asterisk: a warning by default,
+or enabled in `src/lib.rs`); `ast-grep::` and `standards::` are rules of `just rules`; `allocations` and `instructions`
+are the budgets of the hot paths in `bench/`.
 
-Exceptions have a reason, and go when they are not needed any more:
+An exception has a reason, and is removed when nothing needs it any more:
 
-- expect: `#[expect(clippy::lint, reason = "...")]` at the item; `#[allow(lint, reason = "...")]` where it does not
-  occur on every platform.
+- expect: `#[expect(clippy::lint, reason = "...")]` at the item; `#[allow(lint, reason = "...")]` where the lint does
+  not fire on every platform.
 - ignore: a comment `// ast-grep-ignore: rule -- reason` on the line above.
 - reason: a comment `# reason: ...` on the line of the key that is loosened.
-- staged: what the code did not keep when `fast-rust adopt` came, until `fast-rust adopt --unstage .` finds it kept:
-  `# reason: staged by adopt, ...`, or a line of `[workspace.metadata.staged]` in `Cargo.toml`.
+- staged: what the code did not satisfy when `fast-rust adopt` ran, until `fast-rust adopt --unstage .` finds it
+  satisfied: `# reason: staged by adopt, ...`, or a line of `[workspace.metadata.staged]` in `Cargo.toml`.
 - code of others: a crate of its own in `vendor/`, and `exclude = ["vendor"]` under `[workspace]`: no gate looks there.
 - budget: a larger number in the `# Hot path` section and in the bench, with the reason in the pull request.
 - accepted: a maintainer's label `perf-accepted` on the pull request, and in its text `perf: accepted because ...`.
@@ -50,8 +50,8 @@ No gate can judge these, so reviewers ask for them, and a pull request says why 
 """
 
 
-def crate_standards(pages: Sequence[Page], switched_on: frozenset[str]) -> str:
-    """STANDARDS.md: every directive with its rule, its gates and its door."""
+def list_of_standards(pages: Sequence[Page], switched_on: frozenset[str]) -> str:
+    """Return docs/standards.md: every directive with its rule, its gates and how an exception is made."""
     sections = [
         f"## {page.number} · {page.title}\n\n"
         + _table(
@@ -150,7 +150,7 @@ def documents(pages: Sequence[Page], checkout: Path) -> Iterator[tuple[Path, str
     """All files that are written from the standards, as they should be."""
     manifest = (checkout / "template" / "Cargo.toml.jinja").read_text(encoding="utf-8")
     readme = checkout / "README.md"
-    yield checkout / "template" / "STANDARDS.md", crate_standards(pages, switched_on(manifest))
+    yield checkout / "docs" / "standards.md", list_of_standards(pages, switched_on(manifest))
     yield checkout / "docs" / "errata.md", errata(pages)
     yield readme, with_coverage(readme.read_text(encoding="utf-8"), pages)
 
