@@ -1,8 +1,10 @@
-"""What `fast-rust check` takes beside ast-grep alone, in turns: whole processes, as a person types them.
+"""Measures `fast-rust check` beside ast-grep alone, and `just lint` beside that of release 0.7.0.
 
-`make measure-check` prints it. The crate is a service, made from the last commit, and the tool is the one that it pins.
+`make measure-check` prints the medians. The commands run in turns, as whole processes, in services of the last commit
+and of 0.7.0 that are built already. The tool is the one that the crate pins.
 """
 
+import os
 import shutil
 import statistics
 import subprocess
@@ -14,43 +16,68 @@ from pathlib import Path
 from workbench import CHECKOUT, SCRATCH
 
 ROUNDS = 20
-CRATE = SCRATCH / "check" / "totals-service"
+FOLDER = SCRATCH / "check"
+CRATE, OLDER, RULES = FOLDER / "totals-service", FOLDER / "older" / "totals-service", FOLDER / "rules"
 PROGRAMS = Path(sys.executable).parent
-COMMANDS: Mapping[str, Sequence[str]] = {
-    "ast-grep scan, with the crate's file of rules": ("ast-grep", "scan"),
-    "just --list": ("just", "--list"),
-    "fast-rust check": ("fast-rust", "check"),
-    "just fast-rust check": ("just", "fast-rust", "check"),
+CONFIG = f"--config={RULES / 'sgconfig.yml'}"
+# Each is compared with the first of its group.
+GROUPS: Sequence[Mapping[str, tuple[Path, Sequence[str]]]] = (
+    {
+        "ast-grep scan, with the same rules": (CRATE, ("ast-grep", "scan", CONFIG, "--error")),
+        "fast-rust check": (CRATE, ("fast-rust", "check")),
+        "just fast-rust check": (CRATE, ("just", "fast-rust", "check")),
+    },
+    {
+        "just lint, of 0.7.0": (OLDER, ("just", "lint")),
+        "just lint": (CRATE, ("just", "lint")),
+    },
+)
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name not in {"FAST_RUST", "PYTHONDONTWRITEBYTECODE"}},
+    "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
 }
 
 
-def make_crate() -> None:
-    """Make the crate, and let it install its tool."""
-    shutil.rmtree(CRATE, ignore_errors=True)
-    options = ["--quiet", "--defaults", "--vcs-ref=HEAD", "--data=crate_name=totals-service", "--data=kind=service"]
-    subprocess.run([PROGRAMS / "copier", "copy", *options, CHECKOUT, CRATE], check=True)
-    subprocess.run([PROGRAMS / "just", "fast-rust", "--version"], cwd=CRATE, check=True)
+def run(folder: Path, *command: str | Path) -> None:
+    """Run a command that has to succeed."""
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))} failed in {folder}:\n{done.stdout}{done.stderr}")
 
 
-def seconds(command: Sequence[str]) -> float:
-    """Run a command in the crate, and return how long it took."""
+def make_crates() -> None:
+    """Make the crates, and let them build and install what they need."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    # A release is the last commit that has its version.
+    changed = ("git", "log", "--format=%H", '-Sversion = "0.8.0"', "--", "pyproject.toml")
+    newer = subprocess.run(changed, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout.split()[-1]
+    for crate, reference in ((CRATE, "HEAD"), (OLDER, f"{newer}^")):
+        options = ["--quiet", "--defaults", f"--vcs-ref={reference}", "--data=crate_name=totals-service"]
+        run(CHECKOUT, "copier", "copy", *options, "--data=kind=service", CHECKOUT, crate)
+        run(crate, "just", "lint")
+    run(CRATE, "fast-rust", "rules", "--export", RULES)
+
+
+def seconds(folder: Path, command: Sequence[str]) -> float:
+    """Run a command in a crate, and return how long it took."""
     begun = time.perf_counter()
-    program = str(PROGRAMS / command[0])
-    subprocess.run([program, *command[1:]], cwd=CRATE, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run(folder, *command)
     return time.perf_counter() - begun
 
 
 def main() -> None:
-    """Print the median of each command, and what it takes beyond the first."""
-    make_crate()
-    taken: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(ROUNDS):
-        for name, command in COMMANDS.items():
-            taken[name].append(seconds(command))
-    medians = {name: statistics.median(times) for name, times in taken.items()}
-    first = next(iter(medians.values()))
-    for name, median in medians.items():
-        print(f"{median * 1000:6.0f} ms, {(median - first) * 1000:+6.0f} ms  {name}")
+    """Print the median of each command, and what it takes beyond the first of its group."""
+    make_crates()
+    for group in GROUPS:
+        taken: dict[str, list[float]] = {name: [] for name in group}
+        for _ in range(ROUNDS):
+            for name, (folder, command) in group.items():
+                taken[name].append(seconds(folder, command))
+        medians = {name: statistics.median(times) for name, times in taken.items()}
+        first = next(iter(medians.values()))
+        for name, median in medians.items():
+            print(f"{median * 1000:6.0f} ms, {(median - first) * 1000:+6.0f} ms, {median / first:5.2f}  {name}")
 
 
 if __name__ == "__main__":
