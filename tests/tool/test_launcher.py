@@ -1,6 +1,7 @@
 """A crate's recipe `fast-rust` installs the tool of the crate's release, from each kind of source, and runs it."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from template import Template, git
+from template import Template, git, release
 from variants import CHECKOUT
 
 PROGRAMS = Path(sys.executable).parent
@@ -312,3 +313,59 @@ def test_the_installed_tool_has_its_rules(template: Template, crate: Crate) -> N
     assert done.returncode == 1
     assert "clippy::unwrap_used is off" in done.stdout
     assert "error[ast-grep::err-string-result]" in done.stdout
+
+
+# --- Updates ---
+
+
+@pytest.fixture
+def committed(template: Template, crate: Crate, tmp_path: Path) -> Crate:
+    """A crate of v0.0.1 in git; v0.0.2 has a tool that says so, and v0.0.3 one that cannot be installed."""
+    newer = shutil.copytree(template.repository, tmp_path / "newer", symlinks=True)
+    with (newer / "hooks" / "fast_rust" / "commands" / "update.py").open("a") as module:
+        module.write('\n\nprint("By the tool of v0.0.2.")\n')
+    with (newer / "template" / "deny.toml").open("a") as managed:
+        managed.write("# Of v0.0.2.\n")
+    release(newer, "v0.0.2")
+    project = newer / "pyproject.toml"
+    project.write_text(project.read_text().replace('"copier==', '"copier==99'))
+    release(newer, "v0.0.3")
+    project.unlink()
+    release(newer, "v0.0.4")
+    answers = crate.folder / ".copier-answers.yml"
+    answers.write_text(re.sub("(?m)^_src_path: .*", f"_commit: v0.0.1\n_src_path: {newer}", answers.read_text()))
+    git(crate.folder, "init", "--quiet")
+    git(crate.folder, "add", ".")
+    git(crate.folder, "commit", "--quiet", "--message=Begin")
+    return crate
+
+
+def test_the_tool_of_the_target_makes_the_update(committed: Crate) -> None:
+    """Once: it does not start itself again, though the crate is still of the older release then."""
+    done = committed.just("fast-rust", "update", "--to", "v0.0.2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("By the tool of v0.0.2.\nFrom v0.0.1 to v0.0.2.\n")
+    assert done.stdout.count("By the tool of") == 1
+    assert "# Of v0.0.2." in (committed.folder / "deny.toml").read_text()
+    newer = committed.folder.parent / "newer"
+    installed = [line for line in done.stderr.splitlines() if "Installing" in line]
+    assert installed == [f"Installing fast-rust from file://{newer}@v0.0.{number}, once." for number in (1, 2)]
+    assert committed.just("fast-rust", "--version", GIT_ALLOW_PROTOCOL="none").stderr == ""
+
+
+def test_an_update_whose_tool_cannot_be_installed_changes_nothing(committed: Crate) -> None:
+    done = committed.just("fast-rust", "update", "--to", "v0.0.3")
+    assert done.returncode == 2
+    assert "error: fast-rust could not be installed from file://" in done.stderr
+    assert "error: the tool of release v0.0.3, which makes the update, could not be installed" in done.stderr
+    assert git(committed.folder, "status", "--porcelain") == ""
+
+
+def test_a_release_without_a_tool_is_updated_to_by_the_pinned_one(committed: Crate) -> None:
+    """As is every release with a program of one's own."""
+    done = committed.just("fast-rust", "update", "--dry-run")
+    assert (done.returncode, "By the tool" in done.stdout) == (0, False), done.stderr
+    assert "Release v0.0.4 has no tool to install; the tool of v0.0.1 updates.\n" in done.stderr
+    own = str(Path(committed.just("--evaluate", "bin").stdout) / "fast-rust")
+    done = committed.just("fast-rust", "update", "--dry-run", "--to", "v0.0.3", FAST_RUST=own)
+    assert (done.returncode, "By the tool" in done.stdout) == (0, False), done.stderr
