@@ -167,7 +167,7 @@ STRUCTURE = {
     ),
     "ends the process": (
         r"\b(sys\.exit|typer\.Exit)\b",
-        {"main.py", *(name for name in SOURCES if "commands/" in name)},
+        {"main.py", "start.py", *(name for name in SOURCES if "commands/" in name)},
     ),
     "starts a shell": (r"shell=True|os\.system", set()),
 }

@@ -3,16 +3,16 @@
 Exit codes: 0 done; 1 something is left for a person; 2 the command could not do its work, and says why.
 """
 
-import sys
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
-from fast_rust.errors import FastRustError, reason_of
+from fast_rust.errors import COULD_NOT, FastRustError, message_of
+from fast_rust.output import accept_all_names
+from fast_rust.version import own_version
 
 # The module of each command in commands/, and its name there.
 COMMANDS = {
@@ -28,7 +28,6 @@ COMMANDS = {
     "standards": ("standards", "application"),
     "update": ("update", "command"),
 }
-COULD_NOT = 2
 
 
 class Commands(TyperGroup):
@@ -56,12 +55,11 @@ class Commands(TyperGroup):
         """Run a command; print the error that ends it."""
         try:
             return super().invoke(ctx)
-        except FastRustError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(error.exit_code) from error
-        except OSError as error:
-            typer.echo(f"error: {reason_of(error)}; fix that, and run the command again", err=True)
-            raise typer.Exit(COULD_NOT) from error
+        except BrokenPipeError:
+            raise
+        except (FastRustError, OSError) as error:
+            typer.echo(message_of(error), err=True)
+            raise typer.Exit(error.exit_code if isinstance(error, FastRustError) else COULD_NOT) from error
 
 
 application = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="markdown")
@@ -70,7 +68,7 @@ application = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="
 def print_version(asked: bool) -> None:  # noqa: FBT001  Typer calls it with the flag alone.
     """Print the version and end, if that was asked for."""
     if asked:
-        typer.echo(import_module("importlib.metadata").version("fast-rust"))
+        typer.echo(own_version())
         raise typer.Exit
 
 
@@ -85,8 +83,4 @@ def main(
 
     Exit codes: 0 done; 1 something is left for a person; 2 the command could not do its work, and says why.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            # The name of a file may not be UTF-8; it is printed as it is. Another encoding lacks some characters.
-            is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
-            stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
+    accept_all_names()

@@ -63,6 +63,10 @@ class Repository:
             message = f"the template has no release {release} (its newest is {newest}): check `_commit` of the answers"
             raise TemplateError(message) from error
 
+    def described(self, release: str) -> str:
+        """Return the name that Copier records of a release: the tag, or the tag with the commit after it."""
+        return self._git("describe", "--tags", "--always", self.commit(release))
+
     def order(self, release: str, other: str) -> Order:
         """Return whether a release is older or newer than another; a commit after a tag is newer than the tag.
 

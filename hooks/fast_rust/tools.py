@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fast_rust.cache import cache_folder, created_atomically
-from fast_rust.checks.workspace import metadata
+from fast_rust.checks.cargo import metadata
 from fast_rust.errors import FastRustError
 
 # By the program's name, the wheel that it comes in.

@@ -1,9 +1,12 @@
 """A crate's recipe `fast-rust` installs the tool of the crate's release, from each kind of source, and runs it."""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from template import Template, git
+from template import Template, git, release
 from variants import CHECKOUT
 
 PROGRAMS = Path(sys.executable).parent
 # What the recipe itself calls, and what installs the tool.
-SYSTEM = ("sh", "basename", "cat", "mkdir", "rm", "sed", "sleep", "touch", "uname", "git", "cc", "cargo", "rustc")
+SYSTEM = ("sh", "basename", "sed", "touch", "uname", "git", "cc", "cargo", "rustc")
 VERSION = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 SSH = """\
 #!/bin/sh
@@ -51,8 +54,8 @@ class Crate:
         )
 
     def installed(self) -> list[Path]:
-        """The environments of the tool that are complete."""
-        return list(Path(self.environment["XDG_CACHE_HOME"]).glob("fast-rust/*/ready"))
+        """The programs of the environments that are complete."""
+        return list(Path(self.environment["XDG_CACHE_HOME"]).glob("fast-rust/*/bin/fast-rust"))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +110,7 @@ def test_uv_installs_it_once_and_then_it_needs_no_network(template: Template, cr
     crate.pin(str(template.repository), "v0.0.1")
     first = crate.just("fast-rust", "--version")
     assert (first.returncode, first.stdout) == (0, f"{VERSION}\n"), first.stderr
-    assert first.stderr == f"Installing fast-rust v0.0.1 from file://{template.repository}, once.\n"
+    assert first.stderr == f"Installing fast-rust from file://{template.repository}@v0.0.1, once.\n"
     (Path(crate.environment["PATH"]) / "uv").unlink()
     second = crate.just("fast-rust", "--version", GIT_ALLOW_PROTOCOL="none")
     assert (second.returncode, second.stdout, second.stderr) == (0, f"{VERSION}\n", "")
@@ -135,7 +138,7 @@ def test_a_hosted_template_is_a_source(template: Template, crate: Crate, source:
     crate.pin(source, "v0.0.1")
     done = crate.just("fast-rust", "--version", **mirrored(template, address))
     assert (done.returncode, done.stdout) == (0, f"{VERSION}\n"), done.stderr
-    assert done.stderr == f"Installing fast-rust v0.0.1 from {address}, once.\n"
+    assert done.stderr == f"Installing fast-rust from {address}@v0.0.1, once.\n"
 
 
 @pytest.mark.parametrize("source", ["git@host.example:{}", "ssh://git@host.example{}"])
@@ -167,7 +170,7 @@ def test_a_folder_of_wheels_is_a_source(crate: Crate, tmp_path: Path) -> None:
     manifest.write_text(f'{text}\n[workspace.metadata.fast-rust]\n# Ours.\nsource = "{wheels}"\n')
     done = crate.just("fast-rust", "--version", UV_CACHE_DIR=str(tmp_path / "uv"))
     assert (done.returncode, done.stdout) == (0, f"{VERSION}\n"), done.stderr
-    assert done.stderr == f"Installing fast-rust {VERSION} from {wheels}, once.\n"
+    assert done.stderr == f"Installing fast-rust from {wheels}, once.\n"
 
 
 def test_an_index_is_asked_only_where_it_is_named(crate: Crate) -> None:
@@ -179,11 +182,12 @@ def test_an_index_is_asked_only_where_it_is_named(crate: Crate) -> None:
     uv = Path(crate.environment["PATH"]) / "uv"
     uv.write_text('#!/bin/sh\necho "$UV_DEFAULT_INDEX $*"; exit 1\n')
     uv.chmod(0o755)
-    tool = f"tool install --quiet fast-rust @ git+https://github.com/org/template@{VERSION}"
+    tool = f"tool install --quiet --compile-bytecode fast-rust @ git+https://github.com/org/template@{VERSION}"
     assert crate.just("fast-rust", "--version").stdout == f" {tool}\n"
     manifest.write_text(f"[workspace.metadata.fast-rust] # ours\r\nsource = 'https://wheels.example/simple'\r\n{text}")
     done = crate.just("fast-rust", "--version")
-    assert done.stdout == f"https://wheels.example/simple tool install --quiet fast-rust=={VERSION}\n"
+    tool = f"tool install --quiet --compile-bytecode fast-rust=={VERSION}"
+    assert done.stdout == f"https://wheels.example/simple {tool}\n"
 
 
 def test_a_machine_without_an_installer_is_told_which(template: Template, make_crate: Callable[..., Crate]) -> None:
@@ -191,18 +195,19 @@ def test_a_machine_without_an_installer_is_told_which(template: Template, make_c
     crate.pin(str(template.repository), "v0.0.1")
     done = crate.just("setup")
     assert done.returncode == 2
-    assert "error: neither uv nor pipx is on PATH to install fast-rust; install one: https://" in done.stderr
+    assert "error: neither uv nor pipx is on PATH; install one: https://" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("source", "release", "message"),
     [
-        ("{}", "v9.9.9", "error: fast-rust v9.9.9 could not be installed from file://"),
-        ("/no/such/template", "v0.0.1", "error: there is no template at /no/such/template; write its full address"),
-        ("../template", "v0.0.1", "error: there is no template at ../template; write its full address"),
-        ("$(touch planted)", "v0.0.1", "error: there is no template at $(touch planted)"),
-        ("'; touch planted; '", "v0.0.1", "error: there is no template at"),
-        ("{}", "$(touch planted)", "error: fast-rust $(touch planted) could not be installed"),
+        ("{}", "v9.9.9", "error: fast-rust could not be installed from file://{}@v9.9.9, as said above; check"),
+        ("/no/such/template", "v0.0.1", "error: fast-rust could not be installed from file:///no/such/template@v0.0.1"),
+        ("../template", "v0.0.1", "error: fast-rust could not be installed from ../template@v0.0.1"),
+        ("$(touch planted)", "v0.0.1", "error: fast-rust could not be installed from $(touch%20planted)@v0.0.1"),
+        ("'; touch planted; '", "v0.0.1", "error: fast-rust could not be installed from ;%20touch%20planted;"),
+        ("{}", "$(touch planted)", "error: fast-rust could not be installed from file://{}@$(touch%20planted)"),
+        ("{}", "`touch planted`-1-gabc", "error: fast-rust could not be installed from file://{}@abc"),
     ],
 )
 def test_a_pin_that_leads_nowhere_is_an_error(
@@ -212,38 +217,48 @@ def test_a_pin_that_leads_nowhere_is_an_error(
     crate.pin(source.format(template.repository), release)
     done = crate.just("fast-rust", "--version")
     assert done.returncode == 2, done.stderr
-    assert message in done.stderr
+    assert message.format(template.repository) in done.stderr
     assert crate.installed() == []
     assert not (crate.folder / "planted").exists()
 
 
-def test_a_broken_environment_is_made_anew(template: Template, crate: Crate) -> None:
-    """One that a killed run left has no mark that it is complete."""
+@pytest.mark.parametrize("seconds", [0.6, 1.2, 1.8, 2.4])
+def test_an_installation_that_was_killed_is_repaired(template: Template, crate: Crate, seconds: float) -> None:
+    """Wherever it was then."""
     crate.pin(str(template.repository), "v0.0.1")
-    assert crate.just("fast-rust", "--version").returncode == 0
-    [ready] = crate.installed()
-    ready.unlink()
-    (ready.parent / "venvs" / "fast-rust" / "pyvenv.cfg").unlink()
+    command = ["just", "fast-rust", "--version"]
+    with subprocess.Popen(command, cwd=crate.folder, env=crate.environment, start_new_session=True) as installing:
+        time.sleep(seconds)
+        os.killpg(installing.pid, signal.SIGKILL)
     assert crate.just("fast-rust", "--version").stdout == f"{VERSION}\n"
 
 
-def test_processes_that_start_at_once_install_it_once(template: Template, crate: Crate) -> None:
+@pytest.mark.parametrize("installer", ["uv", "pipx"])
+def test_processes_that_start_at_once_have_one_environment(
+    template: Template, make_crate: Callable[..., Crate], installer: str
+) -> None:
+    """And none is left without its programs, since the first of them may run already."""
+    crate = make_crate(installer)
     crate.pin(f"'{template.repository}'", '"v0.0.1"')
     with ThreadPoolExecutor(4) as processes:
-        done = list(processes.map(lambda _: crate.just("fast-rust", "--version"), range(4)))
-    assert {(one.returncode, one.stdout) for one in done} == {(0, f"{VERSION}\n")}, [one.stderr for one in done]
-    assert [one.stderr.count("Installing") for one in done].count(1) == 1
-    assert not list(Path(crate.environment["XDG_CACHE_HOME"]).glob("fast-rust/*.lock"))
+        done = list(processes.map(lambda _: crate.just("fast-rust", "check"), range(4)))
+    assert {(one.returncode, one.stdout) for one in done} == {(0, "")}, [one.stderr for one in done]
+    assert len(crate.installed()) == 1
 
 
-def test_a_lock_of_a_process_that_was_killed_is_taken_over(template: Template, crate: Crate) -> None:
+def test_a_justfile_of_elsewhere_runs_the_release_that_is_pinned_beside_it(
+    template: Template, crate: Crate, tmp_path: Path
+) -> None:
+    """As CI calls that of the base for a change: what it runs is the base's, and what it reads is the change's."""
     crate.pin(str(template.repository), "v0.0.1")
-    lock = Path(crate.just("--evaluate", "tool").stdout + ".lock")
-    lock.mkdir(parents=True)
-    with subprocess.Popen(["true"]) as ended:
-        ended.wait()
-    (lock / "owner").write_text(f"{ended.pid}\n")
-    assert crate.just("fast-rust", "--version").stdout == f"{VERSION}\n"
+    base = tmp_path / "base"
+    base.mkdir()
+    for name in ("justfile", ".copier-answers.yml", "Cargo.toml"):
+        (crate.folder / name).rename(base / name)
+    (crate.folder / ".copier-answers.yml").write_text("_commit: v9.9.9\n_src_path: /no/such/template\n")
+    done = crate.just("--justfile", str(base / "justfile"), "--working-directory", ".", "fast-rust", "check")
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert f"error: cargo cannot read the workspace in {crate.folder}" in done.stderr
 
 
 def test_a_program_that_was_deleted_is_installed_again(template: Template, crate: Crate) -> None:
@@ -261,7 +276,7 @@ def test_without_a_pin_the_other_recipes_work(crate: Crate, answers: str | None)
         path.write_text(answers)
     done = crate.just("setup")
     assert done.returncode == 2
-    assert "error: .copier-answers.yml has no _src_path or no _commit, which pin fast-rust; restore" in done.stderr
+    assert "error: .copier-answers.yml has no _src_path or no _commit; restore it from git" in done.stderr
     assert crate.just("--evaluate", "bin").returncode == 0
     assert crate.just("--dry-run", "dist").returncode == 0
 
@@ -298,3 +313,59 @@ def test_the_installed_tool_has_its_rules(template: Template, crate: Crate) -> N
     assert done.returncode == 1
     assert "clippy::unwrap_used is off" in done.stdout
     assert "error[ast-grep::err-string-result]" in done.stdout
+
+
+# --- Updates ---
+
+
+@pytest.fixture
+def committed(template: Template, crate: Crate, tmp_path: Path) -> Crate:
+    """A crate of v0.0.1 in git; v0.0.2 has a tool that says so, and v0.0.3 one that cannot be installed."""
+    newer = shutil.copytree(template.repository, tmp_path / "newer", symlinks=True)
+    with (newer / "hooks" / "fast_rust" / "commands" / "update.py").open("a") as module:
+        module.write('\n\nprint("By the tool of v0.0.2.")\n')
+    with (newer / "template" / "deny.toml").open("a") as managed:
+        managed.write("# Of v0.0.2.\n")
+    release(newer, "v0.0.2")
+    project = newer / "pyproject.toml"
+    project.write_text(project.read_text().replace('"copier==', '"copier==99'))
+    release(newer, "v0.0.3")
+    project.unlink()
+    release(newer, "v0.0.4")
+    answers = crate.folder / ".copier-answers.yml"
+    answers.write_text(re.sub("(?m)^_src_path: .*", f"_commit: v0.0.1\n_src_path: {newer}", answers.read_text()))
+    git(crate.folder, "init", "--quiet")
+    git(crate.folder, "add", ".")
+    git(crate.folder, "commit", "--quiet", "--message=Begin")
+    return crate
+
+
+def test_the_tool_of_the_target_makes_the_update(committed: Crate) -> None:
+    """Once: it does not start itself again, though the crate is still of the older release then."""
+    done = committed.just("fast-rust", "update", "--to", "v0.0.2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("By the tool of v0.0.2.\nFrom v0.0.1 to v0.0.2.\n")
+    assert done.stdout.count("By the tool of") == 1
+    assert "# Of v0.0.2." in (committed.folder / "deny.toml").read_text()
+    newer = committed.folder.parent / "newer"
+    installed = [line for line in done.stderr.splitlines() if "Installing" in line]
+    assert installed == [f"Installing fast-rust from file://{newer}@v0.0.{number}, once." for number in (1, 2)]
+    assert committed.just("fast-rust", "--version", GIT_ALLOW_PROTOCOL="none").stderr == ""
+
+
+def test_an_update_whose_tool_cannot_be_installed_changes_nothing(committed: Crate) -> None:
+    done = committed.just("fast-rust", "update", "--to", "v0.0.3")
+    assert done.returncode == 2
+    assert "error: fast-rust could not be installed from file://" in done.stderr
+    assert "error: the tool of release v0.0.3, which makes the update, could not be installed" in done.stderr
+    assert git(committed.folder, "status", "--porcelain") == ""
+
+
+def test_a_release_without_a_tool_is_updated_to_by_the_pinned_one(committed: Crate) -> None:
+    """As is every release with a program of one's own."""
+    done = committed.just("fast-rust", "update", "--dry-run")
+    assert (done.returncode, "By the tool" in done.stdout) == (0, False), done.stderr
+    assert "Release v0.0.4 has no tool to install; the tool of v0.0.1 updates.\n" in done.stderr
+    own = str(Path(committed.just("--evaluate", "bin").stdout) / "fast-rust")
+    done = committed.just("fast-rust", "update", "--dry-run", "--to", "v0.0.3", FAST_RUST=own)
+    assert (done.returncode, "By the tool" in done.stdout) == (0, False), done.stderr

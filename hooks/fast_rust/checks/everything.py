@@ -1,11 +1,12 @@
 """Runs all checks and rules over a workspace."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+from fast_rust.checks.cargo import Metadata, running_metadata
 from fast_rust.checks.findings import Finding
-from fast_rust.checks.rules import run_rules
+from fast_rust.checks.rules import running_rules
 from fast_rust.checks.tables import Table, words
 
 # Each registers its checks.
@@ -21,11 +22,10 @@ def find_all(root: Path, *, advice: bool) -> list[Finding]:
     named = staged.items() if isinstance(staged, dict) else ()
     # A name with a hyphen is a rule's; the checks look for theirs themselves.
     off = [name for name, reason in named if "-" in name and words(reason) > 1]
-    with ThreadPoolExecutor(1) as beside:
-        rules = beside.submit(run_rules, root, off=off, advice=advice)
+    with running_metadata(root.resolve()) as known, running_rules(root, off=off, advice=advice) as rules:
         # While ast-grep runs, which takes longest.
-        found = check_files(root, advice=advice)
-        return sorted([*found, *rules.result()])
+        found = _check_files(root, known, advice=advice)
+        return sorted([*found, *rules()])
 
 
 def check_files(root: Path, *, advice: bool = True) -> list[Finding]:
@@ -33,7 +33,12 @@ def check_files(root: Path, *, advice: bool = True) -> list[Finding]:
 
     Raises FastRustError where the workspace cannot be read.
     """
+    with running_metadata(root.resolve()) as known:
+        return _check_files(root, known, advice=advice)
+
+
+def _check_files(root: Path, known: Callable[[], Metadata], *, advice: bool) -> list[Finding]:
     for name in MODULES:
         import_module(f"fast_rust.checks.{name}")
-    found: list[Finding] = import_module("fast_rust.checks.registry").run_checks(root, advice=advice)
+    found: list[Finding] = import_module("fast_rust.checks.registry").run_checks(root, known(), advice=advice)
     return found

@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from importlib import import_module
 
 from fast_rust.checks.findings import Finding, Severity
+from fast_rust.version import own_version
 
 
 class Format(StrEnum):
@@ -81,7 +81,7 @@ def _sarif(findings: Sequence[Finding]) -> str:
     ]
     driver = {
         "name": "fast-rust",
-        "version": import_module("importlib.metadata").version("fast-rust"),
+        "version": own_version(),
         "rules": [{"id": gate} for gate in sorted({one.gate for one in findings})],
     }
     log = {

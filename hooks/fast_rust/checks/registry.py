@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from fast_rust.checks.cargo import Metadata
 from fast_rust.checks.findings import Finding, Severity
 from fast_rust.checks.workspace import Workspace, read_workspaces
 
@@ -56,13 +57,13 @@ def check(
     return register
 
 
-def run_checks(path: Path, *, advice: bool = True) -> list[Finding]:
-    """Run all checks over a workspace, and return their findings, in the order of the places.
+def run_checks(path: Path, known: Metadata, *, advice: bool = True) -> list[Finding]:
+    """Run all checks over a workspace that cargo knows, and return their findings, in the order of the places.
 
     Raises WorkspaceError where it cannot be read.
     """
     found: set[Finding] = set()
-    for workspace in read_workspaces(path):
+    for workspace in read_workspaces(path, known):
         for each in CHECKS.values():
             is_meant = advice or each.severity is Severity.ERROR
             if is_meant and (workspace.is_own or not each.only_own) and not workspace.is_staged(each.name):

@@ -6,7 +6,8 @@ import re
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +29,14 @@ class RulesError(FastRustError):
 
 
 def run_rules(root: Path, *, off: Collection[str], advice: bool) -> list[Finding]:
-    """Run all rules over a crate, and return their findings, in the order of the places.
+    """Run all rules over a crate, and return their findings, in the order of the places; see `running_rules`."""
+    with running_rules(root, off=off, advice=advice) as findings:
+        return findings()
+
+
+@contextmanager
+def running_rules(root: Path, *, off: Collection[str], advice: bool) -> Iterator[Callable[[], list[Finding]]]:
+    """Start all rules over a crate; what this gives waits for them, and returns their findings.
 
     `off` has the ids of rules that are switched off. Advice is found only with `advice`. Writes nothing into the crate.
     Raises RulesError where ast-grep is missing, and where it cannot use a rule.
@@ -44,11 +52,18 @@ def run_rules(root: Path, *, off: Collection[str], advice: bool) -> list[Finding
         command = [program, "scan", f"--config={config}", "--json=stream", f"--error={UNUSED}"]
         command += [] if advice else ["--min-severity=error"]
         command += [f"--off={rule}" for rule in sorted(off)]
-        done = subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    records = [json.loads(line) for line in done.stdout.decode("utf-8", "replace").splitlines() if line]
+        with subprocess.Popen(
+            command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            yield lambda: _findings(root, process)
+
+
+def _findings(root: Path, process: subprocess.Popen[bytes]) -> list[Finding]:
+    stdout, stderr = process.communicate()
+    records = [json.loads(line) for line in stdout.decode("utf-8", "replace").splitlines() if line]
     # Exit code 1 says that there are errors, or that something else went wrong.
-    if done.returncode != int(any(record["severity"] == "error" for record in records)):
-        raise _failure(root, done.stderr.decode("utf-8", "replace"), done.returncode)
+    if process.returncode != int(any(record["severity"] == "error" for record in records)):
+        raise _failure(root, stderr.decode("utf-8", "replace"), process.returncode)
     return sorted(_finding(root, record) for record in records)
 
 

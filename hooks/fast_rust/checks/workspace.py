@@ -1,9 +1,7 @@
 """What the checks know of a workspace: its packages, its files, and the sections `# Hot path` of its sources."""
 
-import json
 import os
 import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fast_rust.answers import answers_file
+from fast_rust.checks.cargo import Metadata
 from fast_rust.checks.sections import Section, sections
-from fast_rust.checks.tables import Table, WorkspaceError, read_text, without_comment, words
+from fast_rust.checks.tables import Table, read_text, without_comment, words
 
 LEFT_OUT = {"target", "vendor"}
 
@@ -110,15 +109,12 @@ class Workspace:
         return words(self.manifest.at("workspace", "metadata", "staged", check)) > 1
 
 
-def read_workspaces(path: Path) -> Iterator[Workspace]:
+def read_workspaces(path: Path, known: Metadata) -> Iterator[Workspace]:
     """Yield each part to check: the workspace of a folder, or its members of ours where the workspace is not.
 
-    Raises WorkspaceError where cargo cannot read it.
+    Raises WorkspaceError where a manifest cannot be read.
     """
     folder = path.resolve()
-    if not folder.is_dir():
-        raise WorkspaceError(f"there is no folder {folder}")
-    known = metadata(folder)
     root = Path(known["workspace_root"]).resolve()
     members = tuple(_package(root, each) for each in known["packages"])
     manifest = Table.read(root, "Cargo.toml")
@@ -126,23 +122,6 @@ def read_workspaces(path: Path) -> Iterator[Workspace]:
     is_foreign = folder == root and joined and not answers_file(root).is_file()
     for part in joined if is_foreign else [folder]:
         yield Workspace(root, part, manifest, members)
-
-
-def metadata(folder: Path) -> dict[str, Any]:
-    """Return what cargo says of the workspace of a folder, without its dependencies.
-
-    Raises WorkspaceError where it cannot read that.
-    """
-    command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
-    except FileNotFoundError as error:
-        raise WorkspaceError("cargo is not on PATH; install Rust by https://rustup.rs") from error
-    if done.returncode:
-        reason = done.stderr.decode("utf-8", "replace").strip()
-        raise WorkspaceError(f"cargo cannot read the workspace in {folder}: {reason}")
-    known: dict[str, Any] = json.loads(done.stdout)
-    return known
 
 
 def _package(root: Path, known: dict[str, Any]) -> Package:

@@ -12,6 +12,7 @@ from fast_rust.update import journal
 from fast_rust.update.apply import apply
 from fast_rust.update.merge import Fate
 from fast_rust.update.plan import Plan, Standing, UpdateError, plan
+from fast_rust.update.target_tool import hand_over
 
 NEEDS_WORK = 1
 CrateFolder = Annotated[Path, typer.Argument(help="The folder of the crate.", file_okay=False, exists=True)]
@@ -29,6 +30,8 @@ def command(
 
     Exit codes: 0 updated, or nothing to do; 1 updated, and something is left for you; 2 nothing was changed.
     """
+    if not abort and (code := hand_over(crate, to)) is not None:
+        raise typer.Exit(code)
     with journal.only_update(crate):
         is_left = _abort(crate) if abort else _update(crate, to, _as_answers(data or []), dry_run=dry_run)
     if is_left:

@@ -1,0 +1,49 @@
+"""Prints what the checks of a workspace find."""
+
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from fast_rust.checks.everything import find_all
+from fast_rust.checks.findings import Severity
+from fast_rust.checks.formats import Format, render
+from fast_rust.output import discard_the_rest
+from fast_rust.version import own_version
+
+# A commit between releases, like `v0.8.0-3-gabc1234` or `abc1234`, is no release.
+RELEASE = re.compile(r"""(?m)^_commit: *["']?(v?\d+\.[\w.]+)["']?\s*$""")
+
+
+def report(path: Path, how: str, *, advice: bool) -> int:
+    """Check a workspace, print the findings in a format, and return the exit code.
+
+    Raises FastRustError where the workspace cannot be checked.
+    """
+    findings = find_all(path, advice=advice)
+    _warn_of_another_release(path)
+    errors = sum(one.severity is Severity.ERROR for one in findings)
+    try:
+        if text := render(findings, Format(how)):
+            print(text, flush=True)
+    except BrokenPipeError:
+        discard_the_rest()
+        return int(errors > 0)
+    if errors and how == Format.FULL:
+        gates = " ".join(sorted({one.gate for one in findings if one.severity is Severity.ERROR}))
+        print(f"\n{errors} error{'s' * (errors > 1)}. To read why: just fast-rust explain {gates}", file=sys.stderr)
+    elif how == Format.FULL:
+        print("No errors.", file=sys.stderr)
+    return int(errors > 0)
+
+
+def _warn_of_another_release(path: Path) -> None:
+    # Its parser takes as long to import as all before ast-grep starts.
+    answers: Path = import_module("fast_rust.answers").answers_file(path)
+    release = RELEASE.search(answers.read_text(encoding="utf-8", errors="replace")) if answers.is_file() else None
+    if release and release[1].removeprefix("v") != (own := own_version()):
+        print(
+            f"warning: fast-rust {own} checks a crate of release {release[1]}; "
+            "to check by that release, type: just fast-rust check",
+            file=sys.stderr,
+        )
