@@ -269,10 +269,7 @@ def test_a_base_that_does_not_exist_is_an_error(lib: History) -> None:
 
 def test_a_missing_tool_is_an_error(lib: History, tmp_path: Path) -> None:
     """It is named, with what installs it."""
-    for name in ("cargo", "rustc", "just", "sh", "git", "python3", "mkdir", "cp", "gungraun-runner"):
-        found = shutil.which(name)
-        assert found
-        (tmp_path / name).symlink_to(found)
+    put_programs(tmp_path)
     with lib.changed(A_CLONE):
         done = lib.perf("--no-times", PATH=str(tmp_path))
     assert done.returncode == 2, done.stdout
@@ -284,6 +281,14 @@ def test_a_missing_tool_is_an_error(lib: History, tmp_path: Path) -> None:
         done = lib.perf("--no-times", PATH=str(tmp_path))
     assert done.returncode == 2, done.stdout
     assert "gungraun-runner 0.20.0 (there is 0.19.4)" in done.stdout
+
+
+def put_programs(folder: Path) -> None:
+    """Put what a run needs into a folder, except valgrind."""
+    for name in ("cargo", "rustc", "just", "sh", "git", "gungraun-runner"):
+        found = shutil.which(name)
+        assert found
+        (folder / name).symlink_to(found)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -423,8 +428,9 @@ def test_a_crate_below_the_root_of_its_repository_is_compared(workshop: Workshop
     assert below.worktrees() == []
 
 
-def test_a_crate_that_counts_nothing_has_its_benches_named(lib: History) -> None:
-    """The base has a bench of time alone, the head one that counts, too."""
+def test_a_crate_that_counts_nothing_has_its_benches_named(lib: History, tmp_path: Path) -> None:
+    """The base has a bench of time alone, the head one that counts, too; in CI the base has no runner for it."""
+    put_programs(tmp_path)
     text = (lib.crate / BENCH).read_text(encoding="utf-8")
     entry = f"{ENTRY}harness = false\n"
     try:
@@ -433,9 +439,12 @@ def test_a_crate_that_counts_nothing_has_its_benches_named(lib: History) -> None
         git(lib.repository, "commit", "--quiet", "--all", "--message", "Times alone")
         edit(lib.crate / BENCH, text)
         edit(lib.crate / MANIFEST, ('\n[[bench]]\nname = "aggregate"\n', f'{entry}\n[[bench]]\nname = "aggregate"\n'))
+        without = lib.perf("HEAD", "--no-times", PATH=str(tmp_path))
         done = lib.perf("HEAD", "--no-times")
     finally:
         git(lib.repository, "reset", "--quiet", "--hard", "HEAD~1")
+    assert without.returncode == 0, without.stdout
+    assert "the head's own text of the benches is not counted" in without.stdout
     assert done.returncode == 0, done.stdout
     assert "bench `aggregate_instructions`: new" in done.stdout
     assert "new, nothing to compare with" in lib.row(KNOWN)["notes"]

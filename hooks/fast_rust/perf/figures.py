@@ -62,8 +62,8 @@ class Comparison:
 
     rows: dict[str, Row] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    loosened: list[str] = field(default_factory=list)
-    """Settings of the build that the head loosened; each is an offence, whatever the figures are."""
+    settings: list[str] = field(default_factory=list)
+    """Settings that the head may not change unseen; each is an offence, whatever the figures are."""
 
     def row(self, name: str) -> Row:
         """Return the row of a bench, a new one if it has none."""
@@ -72,4 +72,4 @@ class Comparison:
     @property
     def offences(self) -> list[str]:
         """All that is beyond a limit."""
-        return [*self.loosened, *(offence for row in self.rows.values() for offence in row.offences)]
+        return [*self.settings, *(offence for row in self.rows.values() for offence in row.offences)]

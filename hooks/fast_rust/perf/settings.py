@@ -1,5 +1,7 @@
 """The settings of the build: the base's profiles build both sides, and the head may not loosen one unseen."""
 
+import os
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -28,7 +30,11 @@ RANKS: dict[str, tuple[Any, Rank]] = {
     "overflow-checks": (False, lambda value: -int(value is not False)),
     "incremental": (False, lambda value: -int(value is not False)),
 }
-SETTINGS_FILES = (".cargo/config.toml", "rust-toolchain.toml", "rust-toolchain")
+# Of cargo's settings; an `[env]` of the head could name another runner, or count less.
+MEASURING_TABLES = ("env", "host", "include", "paths", "unstable")
+FLAGS = {"incremental", "jobs", "rustdocflags", "rustflags"}
+CARGO_SETTINGS = ".cargo/config.toml"
+SETTINGS_FILES = (CARGO_SETTINGS, "rust-toolchain.toml", "rust-toolchain")
 
 
 def _rank(values: tuple[Any, ...], value: object) -> int:
@@ -51,6 +57,24 @@ def loosened(base: str, head: str) -> Iterator[str]:
 def _setting(profile: Mapping[str, Any], path: str, key: str) -> Any:  # noqa: ANN401  A value of TOML.
     """Return a setting; a package has that of its profile by default, and the profile that of cargo."""
     return profile.get(path, profile.get(key, RANKS[key][0] if key in RANKS else None))
+
+
+def changes_of_measuring(base: str, head: str) -> list[str]:
+    """Return the tables of cargo's settings that differ and decide how programs are run and by what they are built."""
+    before, after = (_of_measuring(tomllib.loads(text)) for text in (base, head))
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+
+
+def _of_measuring(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is left without flags, which are part of what ships, and without what has no part in it."""
+    targets = settings.get("target", {})
+    found = {f"target.{name}": _without_flags(table) for name, table in targets.items()}
+    found |= {key: settings[key] for key in MEASURING_TABLES if key in settings}
+    return {key: value for key, value in {**found, "build": _without_flags(settings.get("build", {}))}.items() if value}
+
+
+def _without_flags(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in FLAGS}
 
 
 def _profiles(manifest: TOMLDocument) -> dict[str, Any]:
@@ -99,6 +123,27 @@ def keep_settings(workspace: Workspace, *, profiles: bool) -> None:
         head["workspace"]["members"] = [*ours, *(member for member in theirs if member not in ours)]
     if (kept := tomlkit.dumps(head)) != text:
         place.write_text(kept, "utf-8")
+
+
+def offences_of(workspace: Workspace) -> Iterator[str]:
+    """Yield what the head may not change unseen, whatever the figures are: a looser profile, another way to measure.
+
+    Raises DoesNotRunError where settings of cargo are not valid TOML.
+    """
+    texts = (workspace.base_text("Cargo.toml"), workspace.head_text("Cargo.toml"))
+    for setting in loosened(*texts):
+        yield f"BUILD-1, OP-2: {setting}: the head builds slower programs by this"
+    inside = workspace.inside.as_posix()
+    for path in sorted(workspace.base_files | workspace.head_files):
+        folder = path.removesuffix(CARGO_SETTINGS).rstrip("/") or "."
+        if path.endswith(CARGO_SETTINGS) and (folder == "." or f"{inside}/".startswith(f"{folder}/")):
+            name = os.path.relpath(path, inside)
+            try:
+                changed = changes_of_measuring(workspace.base_text(name), workspace.head_text(name))
+            except tomllib.TOMLDecodeError as error:
+                raise DoesNotRunError(f"{path} is not valid TOML: {error}") from error
+            if changed:
+                yield f"BENCH-2: {path}: [{'], ['.join(changed)}] changed, and may change how the head is measured"
 
 
 def changed_settings(workspace: Workspace) -> Iterator[str]:

@@ -82,7 +82,8 @@ class Workspace:
 
     def base_text(self, path: str) -> str:
         """Return a file of the base, by its path in the workspace; empty where the base has no such file."""
-        done = git.run(self.repository, "show", f"{self.base}:{(self.inside / path).as_posix()}")
+        inside = os.path.normpath(self.inside / path)
+        done = git.run(self.repository, "show", f"{self.base}:{inside}")
         return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
     def head_text(self, path: str) -> str:
