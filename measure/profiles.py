@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from workbench import CHECKOUT, SCRATCH, make_crate, measure, table, write_page
-
-sys.path.insert(0, str(CHECKOUT / "template" / "tools"))
-import pgo
+from fast_rust.pgo.building import train
+from fast_rust.pgo.comparing import count, run_load
+from fast_rust.pgo.merger import MergerMissingError, find_merger
+from fast_rust.pgo.workspace import inspect
+from workbench import SCRATCH, make_crate, measure, table, write_page
 
 FOLDER = SCRATCH / "profiles"
 HEADS = ("build", "clean build", "after a change", "size", "instructions", "throughput", "lowest to highest", "memory")
@@ -178,7 +179,7 @@ def rows(kind: str, knobs: Sequence[Knob], plan: Plan) -> tuple[list[list[str]],
         print(f"{kind}: building {knob.name}", flush=True)
         try:
             builds.append(build(crate_of(kind, knob.answers), knob, load))
-        except pgo.MergerMissingError as error:
+        except MergerMissingError as error:
             # Only this is foreseen. Whatever else does not build ends it all.
             why_not = f"It was not measured: {error}."
     print(f"{kind}: running {len(builds)} builds", flush=True)
@@ -211,17 +212,17 @@ def build_load(crate: Path) -> Path:
 def build(crate: Path, knob: Knob, load: Path) -> Build:
     """Build a crate from nothing, then again after a change.
 
-    Raises subprocess.CalledProcessError where that fails, pgo.MergerMissingError where it cannot be trained.
+    Raises subprocess.CalledProcessError where that fails, MergerMissingError where it cannot be trained.
     """
     target = FOLDER / "builds"
     shutil.rmtree(target, ignore_errors=True)
-    workspace = pgo.inspect(crate, target)
+    workspace = inspect(crate, target)
     environment = {**knob.environment, "CARGO_TARGET_DIR": str(target), "CARGO_INCREMENTAL": "0"}
     if knob.trained:
-        merger = pgo.find_merger(workspace)
+        merger = find_merger(workspace)
         start = time.perf_counter()
         instrumented = compile_trained(crate, workspace.host, "-Cprofile-generate", environment)
-        profile = pgo.train(workspace, load, keep(instrumented, "instrumented"), merger)
+        profile = train(workspace, load, keep(instrumented, "instrumented"), merger)
         program = compile_trained(crate, workspace.host, f"-Cprofile-use={profile}", environment)
         return Build(knob.name, keep(program, knob.name), time.perf_counter() - start, None)
     start = time.perf_counter()
@@ -262,14 +263,14 @@ def run(load: Path, builds: Sequence[Build], plan: Plan) -> dict[str, Figures]:
     seconds: dict[str, list[float]] = {build.name: [] for build in builds}
     for _ in range(plan.repeats):
         for build in builds:
-            took, answer = pgo.run_load(load, plan.rounds, build.program)
+            took, answer = run_load(load, plan.rounds, build.program)
             seconds[build.name].append(took)
             answers.add(answer)
     if len(answers) != 1:
         raise AssertionError("two builds answer differently")
     return {
         build.name: Figures(
-            pgo.count(FOLDER, load, build.program), peak(load, plan.rounds, build.program), seconds[build.name]
+            count(FOLDER, load, build.program), peak(load, plan.rounds, build.program), seconds[build.name]
         )
         for build in builds
     }

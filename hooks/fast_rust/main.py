@@ -23,6 +23,8 @@ COMMANDS = {
     "explain": ("standards", "explain"),
     "fleet": ("fleet", "application"),
     "hot": ("hot", "application"),
+    "perf": ("perf", "command"),
+    "pgo": ("pgo", "command"),
     "rules": ("rules", "command"),
     "setup": ("setup", "command"),
     "standards": ("standards", "application"),

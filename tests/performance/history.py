@@ -6,11 +6,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import yaml
 from crates.workshop import QUICK_BENCHES, Workshop, commit
 
 from template import git
+from variants import CHECKOUT
+
+Changes: TypeAlias = Mapping[str, tuple[str, str] | str | None]
+
+KNOWN = "aggregate_instructions::records::fed known_keys"
+HOT_LOOP = "        let (record, rest) = record::split_usual(text)?;\n"
+A_CLONE: Changes = {"src/aggregate.rs": (HOT_LOOP, f"{HOT_LOOP}        std::hint::black_box(record.key.to_vec());\n")}
+BENCH = "bench/benches/aggregate_instructions.rs"
+MANIFEST = "bench/Cargo.toml"
+ENTRY = '\n[[bench]]\nname = "aggregate_instructions"\n'
+# A judge that lets all pass.
+GUTTED = "#!/bin/sh\necho fine\n"
 
 
 @dataclass(frozen=True)
@@ -24,6 +37,60 @@ class History:
     def perf(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the recipe, which may fail."""
         return self.workshop.try_to(self.crate, "just", "perf", *arguments, **{**QUICK_BENCHES, **environment})
+
+    def judge(self, *, body: str = "", labels: str = "[]", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Commit all changes on a branch, and run the lines of the workflow for its pull request, but for `just setup`.
+
+        The tool of the base's pin is the one of this checkout; of any other pin it lets everything pass.
+        """
+        git(self.repository, "checkout", "--quiet", "-B", "change")
+        git(self.repository, "add", "--all")
+        git(self.repository, "commit", "--quiet", "--allow-empty", "--message", "Change")
+        cache = self.workshop.folder / "cache"
+        self._install(cache, GUTTED)
+        try:
+            git(self.repository, "checkout", "--quiet", "main")
+            self._install(cache, f'#!/bin/sh\nexec {self.workshop.environment["FAST_RUST"]} "$@"\n')
+            git(self.repository, "checkout", "--quiet", "change")
+            return self._run_workflow(body, labels, {"XDG_CACHE_HOME": str(cache), **environment})
+        finally:
+            # As it was before: the branch `main`, with changes that are not committed.
+            git(self.repository, "checkout", "--quiet", "--force", "change")
+            git(self.repository, "symbolic-ref", "HEAD", "refs/heads/main")
+            git(self.repository, "reset", "--quiet")
+
+    def _install(self, cache: Path, program: str) -> None:
+        """Install a tool for the pin of the commit that is checked out; before release 0.9 there was none."""
+        asked = ("just", "--evaluate")
+        tool, programs = (
+            self.workshop.try_to(self.crate, *asked, name, XDG_CACHE_HOME=str(cache)) for name in ("tool", "bin")
+        )
+        if programs.returncode == 0:
+            place = Path(programs.stdout) / "fast-rust"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(program, encoding="utf-8")
+            place.chmod(0o755)
+            (Path(tool.stdout) / "ready").touch()
+
+    def _run_workflow(self, body: str, labels: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        workflow = yaml.safe_load((CHECKOUT / "template/.github/workflows/perf.yml").read_text(encoding="utf-8"))
+        [job] = workflow["jobs"].values()
+        values = {
+            "github.event.pull_request.base.sha": git(self.repository, "rev-parse", "main").strip(),
+            "github.event.pull_request.body": body,
+            "github.event_name != 'pull_request'": "false",
+            "github.sha": git(self.repository, "rev-parse", "change").strip(),
+            "toJSON(github.event.pull_request.labels.*.name)": labels,
+        }
+        given = {name: values[text[3:-2].strip()] if text else "" for name, text in job["env"].items()}
+        lines = [step["run"] for step in job["steps"] if "run" in step and step["run"] != "just setup"]
+        for line in lines:
+            command = f"{line} --no-times" if line == "just perf" else line
+            shell = ("bash", "--noprofile", "--norc", "-e", "-c", command)
+            done = self.workshop.try_to(self.crate, *shell, **{**QUICK_BENCHES, **given, **environment})
+            if done.returncode:
+                break
+        return done
 
     def report(self) -> dict[str, Any]:
         """The figures of the last run."""
@@ -41,7 +108,7 @@ class History:
         return [*listed, *map(str, (self.crate / "target" / "perf").glob("worktree"))]
 
     @contextmanager
-    def changed(self, changes: Mapping[str, tuple[str, str] | str | None]) -> Iterator[None]:
+    def changed(self, changes: Changes) -> Iterator[None]:
         """Change files of the crate: a text in it becomes another, or all of it does, or it goes."""
         try:
             for path, change in changes.items():

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from crates.workshop import Workshop
 
-import pgo
+from fast_rust.pgo.building import build_program
+from fast_rust.pgo.comparing import Comparison, compare, report
+from fast_rust.pgo.programs import PgoError
+from fast_rust.pgo.workspace import Workspace, inspect
 
 
 def script(path: Path, text: str) -> None:
@@ -65,9 +68,9 @@ def test_pgo_keeps_the_processor_level(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CARGO_TARGET_DIR", str(tmp_path / "target"))
     monkeypatch.chdir(program)
-    workspace = pgo.inspect(program)
-    with pytest.raises(pgo.PgoError, match="cargo build"):
-        pgo.build_program(workspace, workspace.programs[0], "-Cprofile-generate")
+    workspace = inspect(program)
+    with pytest.raises(PgoError, match="cargo build"):
+        build_program(workspace, workspace.programs[0], "-Cprofile-generate")
     compiled = log.read_text().splitlines()
     assert compiled
     for line in compiled:
@@ -96,16 +99,16 @@ def test_pgo_refuses_a_program_that_answers_otherwise(tmp_path: Path) -> None:
     # A load that asks the program once, and takes a second.
     load = tmp_path / "load"
     script(load, 'echo 1; shift; "$@"')
-    workspace = pgo.Workspace([], tmp_path, "host", 1)
-    with pytest.raises(pgo.PgoError, match="do not ship it"):
-        pgo.compare(workspace, load, tmp_path / "plain", tmp_path / "optimised")
+    workspace = Workspace([], tmp_path, "host", 1)
+    with pytest.raises(PgoError, match="do not ship it"):
+        compare(workspace, load, tmp_path / "plain", tmp_path / "optimised")
 
 
 @pytest.mark.parametrize(("after", "better"), [(0.8, True), (1.0, False), (1.2, False)])
 def test_pgo_says_when_it_is_not_better(after: float, better: bool) -> None:
     """Fewer instructions alone do not make a program faster."""
-    comparison = pgo.Comparison((100, 90), ([1.0] * 7, [after] * 7))
-    assert any("NOT better" in line for line in pgo.report(comparison)) is not better
+    comparison = Comparison((100, 90), ([1.0] * 7, [after] * 7))
+    assert any("NOT better" in line for line in report(comparison)) is not better
 
 
 def test_pgo_has_nothing_to_ship_of_a_library(workshop: Workshop) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from crates.workshop import Workshop
 
-import perf
+from fast_rust.perf.counting import read_counts
 
 # The faults stand where every request passes, and are of the kind that a review overlooks. Both are planted at once,
 # since a build takes a minute: the bench without the layer of one grows by the other alone.
@@ -39,7 +39,7 @@ def test_a_service_keeps_to_its_limits(workshop: Workshop, crate: Path, tmp_path
     expected = {"empty all_layers", "of_64_kib all_layers", "counted metrics"} | layers
     assert expected <= measured
     # These are what `just perf` compares.
-    counted = perf.read_counts(tmp_path, (), many=False).figures
+    counted = read_counts(tmp_path, (), many=False).figures
     assert {f"request_instructions::requests::{bench}" for bench in expected} <= counted.keys()
     assert min(figures["instructions"] for figures in counted.values()) > 0
 

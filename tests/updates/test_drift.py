@@ -379,14 +379,14 @@ def test_a_folder_in_the_place_of_a_file_is_left(crate: Path) -> None:
     for path in ("justfile", "clippy.toml"):
         (crate / path).unlink()
         (crate / path).mkdir()
-    shutil.rmtree(crate / "tools")
-    (crate / "tools").write_text("")
+    shutil.rmtree(crate / ".github")
+    (crate / ".github").write_text("")
     commit(crate)
     done = drift(crate, "--fix")
     assert done.exit_code == 1
     assert f"{crate / 'justfile'}: it is not a regular file. Rename it, and run this again" in done.stderr
     assert f"{crate / 'clippy.toml'}: it is not a regular file" in done.stderr
-    assert "tools is not a folder. Rename it, and run this again" in done.stderr
+    assert ".github is not a folder. Rename it, and run this again" in done.stderr
 
 
 @ONE_KIND

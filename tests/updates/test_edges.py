@@ -56,7 +56,7 @@ def test_adoption_refuses_a_sparse_checkout(next_release: Bench, tmp_path: Path)
 def test_drift_does_not_call_missing_what_is_outside_a_sparse_checkout(bench: Bench) -> None:
     bench.act(".github/workflows/ci.yml")
     commit(bench.crate)
-    git(bench.crate, "sparse-checkout", "set", "src", "bench", "lints", "tools")
+    git(bench.crate, "sparse-checkout", "set", "src", "bench", "lints")
     before = snapshot(bench.crate)
     for arguments in ((), ("--fix",)):
         done = fast_rust("drift", *arguments, bench.crate)
@@ -117,15 +117,16 @@ def test_a_file_of_the_template_with_windows_line_endings_is_updated(bench: Benc
 
 
 def test_a_release_makes_a_file_executable(bench: Bench) -> None:
-    program = bench.template / "template" / "tools" / "run.sh"
+    folder = bench.template / "template" / ".github"
+    program = folder / "run.sh"
     program.write_text("#!/bin/sh\n", encoding="utf-8")
     program.chmod(0o755)
-    (bench.template / "template" / "tools" / "perf.py").chmod(0o755)
-    (bench.template / "template" / "tools" / "pgo.py").chmod(0o755)
+    (folder / "renovate.json").chmod(0o755)
+    (folder / "workflows" / "ci.yml").chmod(0o755)
     (bench.crate / "justfile").chmod(0o755)
     bench.edit("template/justfile", "# List the recipes.", "# List all recipes.")
     assert bench.fast_rust().exit_code == 0
-    for path in ("tools/run.sh", "tools/perf.py", "tools/pgo.py", "justfile"):
+    for path in (".github/run.sh", ".github/renovate.json", ".github/workflows/ci.yml", "justfile"):
         assert os.access(bench.crate / path, os.X_OK), path
     assert not os.access(bench.crate / "Cargo.toml", os.X_OK)
 

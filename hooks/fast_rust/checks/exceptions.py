@@ -39,7 +39,10 @@ def bans_have_reasons(workspace: Workspace) -> Iterator[Violation]:
 
 @check(
     "DOOR-1",
-    then='end the line with `# reason: ...`, or write the advisory as { id = "...", reason = "..." }',
+    then="""
+    end the line with `# reason: ...`, or write the advisory as { id = "...", reason = "..." }, the staged gate as
+    GATE = "REASON", in two words or more
+    """,
     only_own=True,
 )
 def exceptions_in_tables_have_reasons(workspace: Workspace) -> Iterator[Violation]:
@@ -51,6 +54,11 @@ def exceptions_in_tables_have_reasons(workspace: Workspace) -> Iterator[Violatio
             if not is_on(workspace, tool, lint, by_itself=True):
                 line = manifest.line("workspace", "lints", tool, lint)
                 yield Violation(f"Cargo.toml: {tool}::{lint} is allowed", manifest.path, line)
+    staged = manifest.at("workspace", "metadata", "staged")
+    for gate, reason in staged.items() if isinstance(staged, dict) else ():
+        if words(reason) < 2:  # noqa: PLR2004
+            line = manifest.line("workspace", "metadata", "staged", gate)
+            yield Violation(f"Cargo.toml: {gate} is staged", manifest.path, line)
     deny = workspace.table("deny.toml")
     ignored = deny.at("advisories", "ignore")
     for entry in ignored if isinstance(ignored, list) else ():

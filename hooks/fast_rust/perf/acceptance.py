@@ -1,0 +1,27 @@
+"""Finds out whether somebody accepted what is beyond a limit."""
+
+import json
+import os
+import re
+
+LABEL = "perf-accepted"
+REASON = re.compile(r"(?m)^perf: accepted because (\S.*?)\s*$")
+
+
+def acceptance(argument: str) -> tuple[str, str]:
+    """Return why what is beyond a limit was accepted, or a hint at what is missing for that."""
+    if argument.strip():
+        return argument.strip(), ""
+    try:
+        labels = json.loads(os.environ.get("PERF_LABELS") or "[]")
+    except ValueError:
+        labels = []
+    reason = REASON.search(os.environ.get("PERF_BODY", "").replace("\r", ""))
+    is_labelled = isinstance(labels, list) and LABEL in labels
+    if is_labelled and reason:
+        return reason[1], ""
+    if is_labelled:
+        return "", f"The label {LABEL} is there; the text has no line `perf: accepted because REASON`."
+    if reason:
+        return "", f"The reason is there; a maintainer has not set the label {LABEL}."
+    return "", f"To accept it: a maintainer's label {LABEL}, and a line `perf: accepted because REASON` in the text."

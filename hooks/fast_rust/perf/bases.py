@@ -1,0 +1,42 @@
+"""Finds the commit to compare with."""
+
+from pathlib import Path
+
+from fast_rust import git
+from fast_rust.perf.errors import NothingToCompare, NotMeasuredError
+
+DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "main")
+
+
+def find_base(repository: Path, base: str, head: str, *, release: bool) -> str:
+    """Return the commit to compare with: where the head left `base`, or the last release before the head.
+
+    Raises NotMeasuredError where that commit cannot be found, and NothingToCompare before the first release.
+    """
+    return _last_release(repository, head) if release else _fork(repository, base, head)
+
+
+def _last_release(repository: Path, head: str) -> str:
+    described = git.run(repository, "describe", "--tags", "--abbrev=0", "--match=v*", f"{head}^")
+    if described.returncode:
+        if _is_shallow(repository):
+            reason = "this clone is shallow and has no release"
+            raise NotMeasuredError(f"{reason}; type: git fetch --tags --unshallow origin")
+        raise NothingToCompare("No release yet, so nothing to compare.")
+    return git.text(repository, "rev-parse", f"{described.stdout.decode().strip()}^{{commit}}")
+
+
+def _fork(repository: Path, base: str, head: str) -> str:
+    names = [base] if base else DEFAULT_BRANCHES
+    known = next((name for name in names if git.is_commit(repository, name)), "")
+    fork = git.run(repository, "merge-base", head, known) if known else None
+    if fork is not None and fork.returncode == 0:
+        return fork.stdout.decode().strip()
+    problem = f"{head} and {known} have no commit in common" if known else f"there is no commit {' or '.join(names)}"
+    if _is_shallow(repository):
+        raise NotMeasuredError(f"{problem}: this clone is shallow; type: git fetch --unshallow origin")
+    raise NotMeasuredError(f"{problem}; type: git fetch origin, or name the base: just perf BASE")
+
+
+def _is_shallow(repository: Path) -> bool:
+    return git.text(repository, "rev-parse", "--is-shallow-repository") == "true"

@@ -1,0 +1,66 @@
+"""Builds benches in the worktree."""
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fast_rust.perf.errors import NotMeasuredError
+from fast_rust.perf.figures import Target
+from fast_rust.perf.programs import end_of
+from fast_rust.perf.workspace import Workspace
+
+
+def programs_to_time(
+    workspace: Workspace, side: str, targets: Iterable[Target], faults: dict[Target, str]
+) -> dict[Target, Path]:
+    """Build the benches of time and put them aside, since the next side is built in the same place."""
+    programs, failed = _build(workspace, [target for target in targets if not target.counts])
+    if failed and side == "base":
+        raise base_fault(workspace, next(iter(failed.values())))
+    if failed and side == "own":
+        raise NotMeasuredError(f"the head does not build; type: just bench\n{next(iter(failed.values()))}")
+    faults.update(failed)
+    kept: dict[Target, Path] = {}
+    for target, program in programs.items():
+        kept[target] = workspace.folder / "programs" / side / f"{target.package}-{target.name}"
+        kept[target].parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(program, kept[target])
+    return kept
+
+
+def _build(workspace: Workspace, targets: Iterable[Target]) -> tuple[dict[Target, Path], dict[Target, str]]:
+    """Build benches in the worktree; return their programs, and why others do not build."""
+    programs: dict[Target, Path] = {}
+    faults: dict[Target, str] = {}
+    packages: dict[str, list[Target]] = {}
+    for target in targets:
+        packages.setdefault(target.package, []).append(target)
+    for group in packages.values():
+        # All at once is quicker; one by one tells which of them fail.
+        if _try_build(workspace, group, programs) is not None:
+            tried = {target: _try_build(workspace, [target], programs) for target in group}
+            faults.update({target: fault for target, fault in tried.items() if fault is not None})
+    return programs, faults
+
+
+def _try_build(workspace: Workspace, group: Sequence[Target], programs: dict[Target, Path]) -> str | None:
+    """Build benches of one package, and note their programs; return why it failed."""
+    names = [argument for target in group for argument in ("--bench", target.name)]
+    options = ("--package", group[0].package, *names, "--no-run", "--message-format=json-render-diagnostics")
+    done = workspace.cargo(workspace.worktree, "bench", *options)
+    if done.returncode:
+        return end_of(done.stderr)
+    for line in done.stdout.splitlines():
+        message = json.loads(line) if line.startswith("{") else {}
+        target = Target(group[0].package, message.get("target", {}).get("name", ""))
+        if message.get("executable") and target in group:
+            programs[target] = Path(message["executable"])
+    return None
+
+
+def base_fault(workspace: Workspace, fault: str) -> NotMeasuredError:
+    """Return the error of a base that cannot be measured, which says nothing about the head."""
+    commit = workspace.base[:12]
+    hint = "name another base: just perf BASE, or fix that one first"
+    return NotMeasuredError(f"the base {commit} does not build or run, so there is nothing to compare; {hint}\n{fault}")

@@ -1,0 +1,1 @@
+"""Builds programs with a profile of their own work (PGO)."""

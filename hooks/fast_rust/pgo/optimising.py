@@ -1,0 +1,44 @@
+"""Builds each program of a workspace with a profile of its own work, and says what that brought.
+
+Each program is built three times: as it ships; instrumented, to be put under the load of bench/examples/load.rs; and
+optimised by what that run counted. The last one is kept in target/pgo, and compared with the first: the same answers,
+instructions by callgrind where valgrind is installed, and time.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fast_rust.pgo.building import build, build_program, keep, train
+from fast_rust.pgo.comparing import compare, report
+from fast_rust.pgo.merger import find_merger
+from fast_rust.pgo.workspace import Program, Workspace, inspect, refuse_flags_in_environment, refuse_without_load
+
+
+def optimise_all(crate: Path) -> Iterator[str]:
+    """Do all steps for each program, and yield lines about them.
+
+    Raises PgoError where one fails.
+    """
+    refuse_flags_in_environment()
+    workspace = inspect(crate)
+    if not workspace.programs:
+        yield "Nothing to ship: this is a library."
+        return
+    refuse_without_load(workspace)
+    merger = find_merger(workspace)
+    for program in workspace.programs:
+        yield from (f"{program.name}: {line}" for line in _optimise(workspace, program, merger))
+
+
+def _optimise(workspace: Workspace, program: Program, merger: str) -> Iterator[str]:
+    """Build a program with a profile of its load, and compare it with the one that ships."""
+    yield "building it as it ships, and what puts it under load"
+    load = build(workspace, "--package", program.bench, "--example", "load")
+    plain = keep(workspace, build_program(workspace, program, None), "plain")
+    yield "building it instrumented, and training"
+    instrumented = keep(workspace, build_program(workspace, program, "-Cprofile-generate"), "instrumented")
+    profile = train(workspace, load, instrumented, merger)
+    yield "building it optimised, and comparing"
+    optimised = keep(workspace, build_program(workspace, program, f"-Cprofile-use={profile}"), "")
+    yield from report(compare(workspace, load, plain, optimised))
+    yield f"it is {optimised}"
