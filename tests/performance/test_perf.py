@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from crates.workshop import NAMES, QUICK_BENCHES, Workshop
 from performance.history import A_CLONE, BENCH, ENTRY, HOT_LOOP, KNOWN, MANIFEST, Changes, History, begin, edit
 
+from fast_rust.commands.perf import command
 from fast_rust.perf.acceptance import acceptance
 from fast_rust.perf.errors import NotMeasuredError
 from fast_rust.perf.opening import is_relevant
@@ -335,6 +337,15 @@ def test_another_format_of_times_is_said(tmp_path: Path) -> None:
     assert list(read_times(tmp_path, notes)) == []
     assert notes
     assert "times cannot be shown" in notes[0]
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_only_linux_compares(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], platform: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    command()
+    assert capsys.readouterr().out.startswith("Skipped: speed is compared by the instructions that valgrind counts")
 
 
 # --- Acceptance ---
