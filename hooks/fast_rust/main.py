@@ -17,6 +17,7 @@ from fast_rust.version import own_version
 # The module of each command in commands/, and its name there.
 COMMANDS = {
     "adopt": ("adopt", "command"),
+    "advice": ("advice", "command"),
     "check": ("check", "command"),
     "conflicts": ("conflicts", "command"),
     "drift": ("drift", "command"),

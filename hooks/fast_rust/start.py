@@ -45,7 +45,7 @@ def check(arguments: Sequence[str]) -> int | None:
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("path", nargs="?", type=Path, default=Path())
     parser.add_argument("--advice", action="store_true")
-    parser.add_argument("--output-format", default="full", choices=("full", "concise", "github", "json", "sarif"))
+    parser.add_argument("--output-format", choices=("full", "concise", "github", "json", "sarif"))
     try:
         given = parser.parse_args(arguments)
     except ValueError:

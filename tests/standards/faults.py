@@ -526,7 +526,7 @@ BUILDS = [
         "flags of CI that override the processor level",
         ("BUILD-4",),
         ".github/workflows/ci.yml",
-        Replace("  CARGO_TERM_COLOR: always\n", "  CARGO_TERM_COLOR: always\n  RUSTFLAGS: --deny warnings\n"),
+        Replace("\njobs:\n", "\nenv:\n  RUSTFLAGS: --deny warnings\n\njobs:\n"),
         "standards::ci_leaves_rustflags_alone",
         "delete the line",
     ),

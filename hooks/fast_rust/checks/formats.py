@@ -1,6 +1,7 @@
 """Prints findings: for a person, for a log, for GitHub, and for programs."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
@@ -17,6 +18,11 @@ class Format(StrEnum):
     GITHUB = "github"
     JSON = "json"
     SARIF = "sarif"
+
+
+def default_format() -> Format:
+    """Return the format that shows findings best where this runs."""
+    return Format.GITHUB if os.environ.get("GITHUB_ACTIONS") == "true" else Format.FULL
 
 
 def render(findings: Sequence[Finding], how: Format) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fast_rust.checks.everything import find_all
 from fast_rust.checks.findings import Severity
-from fast_rust.checks.formats import Format, render
+from fast_rust.checks.formats import Format, default_format, render
 from fast_rust.output import discard_the_rest
 from fast_rust.version import own_version
 
@@ -15,11 +15,13 @@ from fast_rust.version import own_version
 RELEASE = re.compile(r"""(?m)^_commit: *["']?(v?\d+\.[\w.]+)["']?\s*$""")
 
 
-def report(path: Path, how: str, *, advice: bool) -> int:
+def report(path: Path, how: str | None = None, *, advice: bool = False) -> int:
     """Check a workspace, print the findings in a format, and return the exit code.
 
+    Without a format, it is that of GitHub in a workflow there, and else for a person.
     Raises FastRustError where the workspace cannot be checked.
     """
+    how = how or default_format()
     findings = find_all(path, advice=advice)
     _warn_of_another_release(path)
     errors = sum(one.severity is Severity.ERROR for one in findings)

@@ -13,7 +13,9 @@ def command(
     path: Annotated[Path, typer.Argument(help="The root of the workspace.", file_okay=False, exists=True)] = Path(),
     *,
     advice: Annotated[bool, typer.Option("--advice", help="Show what is often right, too; it never fails.")] = False,
-    output_format: Annotated[Format, typer.Option(help="How findings are printed.")] = Format.FULL,
+    output_format: Annotated[
+        Format | None, typer.Option(help="How findings are printed; `github` in a workflow there, else `full`.")
+    ] = None,
 ) -> None:
     """Check a workspace by every rule of the standards that clippy does not have.
 

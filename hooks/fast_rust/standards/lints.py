@@ -12,6 +12,18 @@ from fast_rust.standards.folder import standards_folder
 GATES = re.compile(r"(?m)^- Gate: (?:decided|common cases|reason demanded), by (.*(?:\n {2}.*)*)")
 LINT = re.compile(r"`(?:clippy|rustc)::[a-z_0-9]+`")
 
+# Lints whose findings are right in about half of the places, or more.
+ADVICE = (
+    "clippy::allow_attributes",
+    "clippy::needless_pass_by_value",
+    "clippy::print_stdout",
+    "clippy::ref_option",
+    "clippy::significant_drop_in_scrutinee",
+    "clippy::unused_result_ok",
+    "clippy::verbose_file_reads",
+    "unreachable_pub",
+)
+
 
 @cache
 def lints_of_the_standards() -> dict[str, bool]:

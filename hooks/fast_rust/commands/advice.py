@@ -1,0 +1,27 @@
+"""`fast-rust advice`."""
+
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fast_rust.checks.report import report
+from fast_rust.errors import FastRustError
+from fast_rust.standards.lints import ADVICE
+
+CLIPPY = ("cargo", "clippy", "--workspace", "--all-targets", "--all-features", "--")
+
+
+def command(
+    path: Annotated[Path, typer.Argument(help="The root of the workspace.", file_okay=False, exists=True)] = Path(),
+) -> None:
+    """Show findings that are often right, but not often enough to refuse them: of our rules, and of clippy.
+
+    Exit codes: 0 shown; 2 the workspace could not be checked.
+    """
+    report(path, advice=True)
+    warn = [argument for lint in ADVICE for argument in ("--warn", lint)]
+    done = subprocess.run([*CLIPPY, *warn], cwd=path, check=False)
+    if done.returncode:
+        raise FastRustError("clippy could not check the workspace, as said above; fix the error, and run this again")
