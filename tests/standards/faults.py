@@ -696,9 +696,9 @@ TOOLS = [
         "a recipe that goes on after a failure",
         EVERY_GATE_OF_CI,
         "justfile",
-        Replace("    cargo fmt --all --check\n", "    cargo fmt --all --check || true\n"),
+        Replace("    cargo fmt --all {{ arguments }}\n", "    cargo fmt --all {{ arguments }} || true\n"),
         "standards::ci_runs_every_gate",
-        "recipe `format` of the justfile has no `cargo fmt --all --check`",
+        "recipe `fmt` of the justfile has no `cargo fmt --all`",
     ),
     Fault(
         "a recipe that checks less than CI",

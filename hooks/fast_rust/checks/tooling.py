@@ -19,7 +19,8 @@ STEPS = {"ci": ("format", "clippy", "rules", "doc", "audit", "test", "instructio
 RECIPES = (
     ("check", "lint test doc audit instructions"),
     ("lint", "format clippy rules"),
-    ("format", "cargo fmt --all --check"),
+    ("fmt", "cargo fmt --all"),
+    ("format", 'fmt "--check"'),
     ("clippy", "cargo clippy --workspace --all-targets --all-features -- --deny warnings"),
     ("rules", 'fast-rust "check"'),
     ("test", "cargo nextest run --workspace"),
