@@ -19,6 +19,11 @@ class Format(StrEnum):
     SARIF = "sarif"
 
 
+# As GitHub and SARIF call them.
+GITHUB_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "notice"}
+SARIF_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "note"}
+
+
 def render(findings: Sequence[Finding], how: Format) -> str:
     """Return findings as text in one of the formats; empty where there are none, except for JSON and SARIF."""
     renderers: dict[Format, Callable[[Sequence[Finding]], str]] = {
@@ -55,7 +60,7 @@ def _concise(finding: Finding) -> str:
 
 def _github(finding: Finding) -> str:
     """Return a workflow command, which shows the finding at its line of a pull request."""
-    level = "error" if finding.severity is Severity.ERROR else "notice"
+    level = GITHUB_LEVELS[finding.severity]
     place = {"file": finding.path, "line": finding.line, "col": finding.column, "title": finding.gate}
     properties = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in place.items() if value)
     text = f"{_message(finding)}\n{finding.next}".rstrip()
@@ -73,7 +78,7 @@ def _sarif(findings: Sequence[Finding]) -> str:
     results = [
         {
             "ruleId": one.gate,
-            "level": "error" if one.severity is Severity.ERROR else "note",
+            "level": SARIF_LEVELS[one.severity],
             "message": {"text": f"{_message(one)}\n{one.next}".rstrip()},
             "locations": [{"physicalLocation": _location(one)}],
         }
