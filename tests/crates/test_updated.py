@@ -2,17 +2,22 @@
 
 import dataclasses
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from crates.workshop import NAMES, QUICK_BENCHES, Workshop, commit
 from updates import acts
 from updates.acts import Given
-from updates.releases import Releases
+from updates.releases import Releases, past_releases
 
+from exhaustive import cases
+from fast_rust.checks.everything import find_all
+from fast_rust.checks.findings import Severity
 from fast_rust.update.apply import apply
 from fast_rust.update.merge import Fate
 from fast_rust.update.plan import Plan, plan
+from template import copier_in_process
 from variants import domain
 
 ACTS = (
@@ -51,22 +56,116 @@ def test_a_crate_from_the_oldest_release_passes_its_checks(
     here.run(crate, "just", "deploy")
 
 
+@dataclass(frozen=True)
+class Plain:
+    """A crate of an older release that plain Copier updates."""
+
+    tag: str
+    kind: str
+    has_sample: bool
+
+    def __str__(self) -> str:
+        return f"{self.tag}-{self.kind}-{'sample' if self.has_sample else 'plain'}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Build one library as a rule, and a crate of each release, kind and form with --exhaustive."""
+    if "plain" in metafunc.fixturenames:
+        tags = list(past_releases())
+        every = [
+            Plain(tag, str(kind), has_sample) for tag in tags for kind in domain("kind") for has_sample in (True, False)
+        ]
+        metafunc.parametrize("plain", cases(metafunc, [Plain(tags[-1], "lib", has_sample=True)], every), ids=str)
+
+
+def test_a_plain_update_leaves_a_workspace_that_passes_its_tests(
+    plain: Plain, workshop: Workshop, releases: Releases, tmp_path: Path
+) -> None:
+    """What older releases made is left, and disturbs nothing; `just rules` names it."""
+    crate = tmp_path / NAMES[plain.kind]
+    answers: dict[str, str | bool] = {"crate_name": crate.name, "kind": plain.kind, "sample": plain.has_sample}
+    shutil.copytree(releases.rendering(plain.tag, answers), crate)
+    commit(crate)
+    done = copier_in_process("update", "--quiet", "--defaults", str(crate))
+    assert done.exit_code == 0, done.stderr
+    assert (crate / "bench" / "tests" / "standards.rs").exists()
+    left = {
+        path
+        for path in ("STANDARDS.md", "lints/ast-grep.yml", "sgconfig.yml", "tools/perf.py")
+        if (crate / path).exists()
+    }
+    assert left
+    assert "test result: ok" in workshop.run(crate, "cargo", "test", "--workspace", "--all-features")
+    said = workshop.run(crate, "just", "rules")
+    assert {path for path in left if f"run `git rm {path}`" in said} == left
+
+
+STAGED = """
+[workspace.metadata.staged]
+err-string-result = "staged by adopt, 1 place"
+"""
+BREAKS_A_RULE = (
+    "\n/// Reads.\n///\n/// # Errors\n///\n/// Never.\npub fn later() -> Result<(), String> {\n    Ok(())\n}\n"
+)
+IGNORED = "// ast-grep-ignore: ours-no-todo -- it is next\nfn todo() {}\n"
+
+
+@pytest.mark.parametrize("way", ["copier", "fast-rust"])
+def test_what_a_crate_has_decided_is_in_force_after_an_update(releases: Releases, tmp_path: Path, way: str) -> None:
+    """Its own rules, staged gates, limits, accepted licences and advisories, and exceptions."""
+    crate = tmp_path / "totals"
+    answers: dict[str, str | bool] = {"crate_name": "totals", "kind": "lib", "sample": True}
+    shutil.copytree(releases.rendering(releases.tags[-2], answers), crate)
+    own = "id: ours-no-todo\nlanguage: rust\nseverity: error\nrule:\n  pattern: fn todo() {}\n"
+    given = Given(crate, ())
+    given.write("lints/own/ours.yml", own)
+    text = (crate / "src" / "error.rs").read_text(encoding="utf-8")
+    given.write("src/error.rs", f"{text}\n{IGNORED}{BREAKS_A_RULE}")
+    given.edit("Cargo.toml", "\n[workspace.lints.clippy]", f"{STAGED}\n[workspace.lints.clippy]")
+    given.edit("Cargo.toml", "\ninstructions = 2.0", "\ninstructions = 4.0")
+    given.edit("Cargo.toml", '\nunwrap_used = "warn"', '\nunwrap_used = "allow" # reason: prototypes unwrap;')
+    ignored = 'ignore = [{ id = "RUSTSEC-2025-0057", reason = "only in a tool of tests" }]'
+    given.edit("deny.toml", 'yanked = "deny"\n', f'yanked = "deny"\n{ignored}\n')
+    commit(crate)
+    if way == "copier":
+        done = copier_in_process("update", "--quiet", "--defaults", str(crate))
+        assert done.exit_code == 0, done.stderr
+    else:
+        planned = plan(crate)
+        assert isinstance(planned, Plan)
+        apply(planned)
+    assert errors(crate) == []
+    assert given.toml("Cargo.toml")["workspace"]["metadata"]["perf"]["instructions"] == 4.0
+    given.edit("Cargo.toml", STAGED, "")
+    assert errors(crate) == ["ast-grep::err-string-result"]
+    given.edit("src/error.rs", IGNORED, "fn todo() {}\n")
+    given.edit("Cargo.toml", "# reason: prototypes unwrap;", "#")
+    given.edit("deny.toml", "only in a tool of tests", "")
+    table = "standards::exceptions_in_tables_have_reasons"
+    assert errors(crate) == sorted(["ast-grep::err-string-result", "ast-grep::ours-no-todo", table, table, LINT_IS_OFF])
+
+
+def errors(crate: Path) -> list[str]:
+    return sorted(one.gate for one in find_all(crate, advice=False) if one.severity is Severity.ERROR)
+
+
+LINT_IS_OFF = "standards::every_gate_is_there"
+
+
 def test_a_rule_of_the_crates_own_is_a_gate(releases: Releases, workshop: Workshop, tmp_path: Path) -> None:
-    """`just lint` runs it beside ours, and knows the exceptions from either."""
+    """`just rules` runs it with ours, and knows the exceptions from either."""
     crate = tmp_path / "totals"
     shutil.copytree(releases.rendering(releases.tags[-1], {"crate_name": "totals", "sample": False}), crate)
     own = "id: ours-no-todo\nlanguage: rust\nseverity: error\nrule:\n  pattern: fn later() {}\n"
-    (crate / "lints" / "own").mkdir()
+    (crate / "lints" / "own").mkdir(parents=True)
     (crate / "lints" / "own" / "ours.yml").write_text(own, encoding="utf-8")
-    command = ("ast-grep", "scan", "--min-severity", "error", "--error=unused-suppression")
-    assert " ".join(command) in (crate / "justfile").read_text(encoding="utf-8")
-    workshop.run(crate, *command)
+    workshop.run(crate, "just", "rules")
     library = crate / "src" / "lib.rs"
     text = library.read_text(encoding="utf-8")
     library.write_text(f"{text}\nfn later() {{}}\n", encoding="utf-8")
-    assert "error[ours-no-todo]" in workshop.try_to(crate, *command).stdout
+    assert "error[ast-grep::ours-no-todo]" in workshop.try_to(crate, "just", "rules").stdout
     library.write_text(f"{text}\n// ast-grep-ignore: ours-no-todo -- soon\nfn later() {{}}\n", encoding="utf-8")
-    workshop.run(crate, *command)
+    workshop.run(crate, "just", "rules")
 
 
 def test_the_configuration_of_cargo_takes_in_the_crates_own(

@@ -563,6 +563,14 @@ BUILDS = [
 
 TOOLS = [
     Fault(
+        "a file of an older release",
+        ("TOOL-1",),
+        "sgconfig.yml",
+        Add("# Where ast-grep and editors find the rules. Rules of your own go to lints/own/.\nruleDirs: [lints]\n"),
+        "standards::nothing_is_left_of_older_releases",
+        "run `git rm sgconfig.yml`",
+    ),
+    Fault(
         "a formatting file",
         ("TOOL-2", "TOOL-6"),
         "src/.rustfmt.toml",

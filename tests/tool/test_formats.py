@@ -9,7 +9,7 @@ from fast_rust.checks.formats import Format, render
 
 PLACED = Finding("src/a,b.rs", 3, 7, "ast-grep::own-clone", ("OWN-6",), "this clones 100%", "borrow:\n\n  &x")
 WHOLE = Finding("Cargo.toml", 0, 0, "standards::lto", ("BUILD-1",), "no\nlto", "", Severity.ADVICE)
-
+OLD = Finding("sgconfig.yml", 0, 0, "standards::old", ("TOOL-1",), "old", "run `git rm sgconfig.yml`", Severity.WARNING)
 
 TEXTS = {
     Format.FULL: """\
@@ -21,19 +21,25 @@ error[ast-grep::own-clone] src/a,b.rs:3:7
 
 advice[standards::lto] Cargo.toml
   BUILD-1: no
-  lto""",
+  lto
+
+warning[standards::old] sgconfig.yml
+  TOOL-1: old
+  Next: run `git rm sgconfig.yml`""",
     Format.CONCISE: """\
 src/a,b.rs:3:7: error[ast-grep::own-clone] OWN-6: this clones 100%
-Cargo.toml: advice[standards::lto] BUILD-1: no lto""",
+Cargo.toml: advice[standards::lto] BUILD-1: no lto
+sgconfig.yml: warning[standards::old] TOOL-1: old""",
     Format.GITHUB: """\
 ::error file=src/a%2Cb.rs,line=3,col=7,title=ast-grep%3A%3Aown-clone::OWN-6: this clones 100%25%0Aborrow:%0A%0A  &x
-::notice file=Cargo.toml,title=standards%3A%3Alto::BUILD-1: no%0Alto""",
+::notice file=Cargo.toml,title=standards%3A%3Alto::BUILD-1: no%0Alto
+::warning file=sgconfig.yml,title=standards%3A%3Aold::TOOL-1: old%0Arun `git rm sgconfig.yml`""",
 }
 
 
 @pytest.mark.parametrize("how", TEXTS)
 def test_a_text_has_the_place_and_the_next_step(how: Format) -> None:
-    assert render([PLACED, WHOLE], how) == TEXTS[how]
+    assert render([PLACED, WHOLE, OLD], how) == TEXTS[how]
 
 
 @pytest.mark.parametrize("how", TEXTS)
@@ -68,4 +74,6 @@ def test_sarif_names_each_rule_once_and_gives_a_region_only_to_a_line() -> None:
     }
     assert whole == {"artifactLocation": {"uri": "Cargo.toml"}}
     assert [result["level"] for result in run["results"]] == ["error", "error", "note"]
+    [run] = json.loads(render([OLD], Format.SARIF))["runs"]
+    assert [result["level"] for result in run["results"]] == ["warning"]
     assert json.loads(render([], Format.SARIF))["runs"][0]["results"] == []

@@ -93,7 +93,7 @@ def own_recipe(given: Given) -> Iterator[Path]:
 
 
 def own_rules_tests_and_profile(given: Given) -> Iterator[Path]:
-    """Rules in lints/own, tests beside standards.rs and a profile of nextest are the crate's."""
+    """Rules in lints/own, tests in bench/tests and a profile of nextest are the crate's."""
     given.write("lints/own/ours.yml", "id: ours\nlanguage: rust\nrule: { pattern: ours() }\n")
     given.write("bench/tests/ours.rs", "#[test]\nfn ours() {}\n")
     text = (given.crate / ".config" / "nextest.toml").read_text(encoding="utf-8")
@@ -137,7 +137,7 @@ def starter_deleted(given: Given) -> Iterator[Path]:
 
 def managed_file_edited(given: Given) -> Iterator[Path]:
     """What somebody wrote at the end of the template's files is still there."""
-    for path in ("justfile", "bench/tests/standards.rs", "rust-toolchain.toml"):
+    for path in ("justfile", ".github/workflows/ci.yml", "rust-toolchain.toml"):
         text = (given.crate / path).read_text(encoding="utf-8")
         given.write(path, f"{text}\n# A line of ours in {path}.\n")
     yield given.crate
@@ -145,10 +145,25 @@ def managed_file_edited(given: Given) -> Iterator[Path]:
 
 def managed_file_edited_all_over(given: Given) -> Iterator[Path]:
     """Where both sides changed the same lines, both are there to choose from."""
-    for path in ("justfile", "bench/tests/standards.rs", "clippy.toml"):
+    for path in ("justfile", ".github/workflows/ci.yml", "clippy.toml"):
         lines = (given.crate / path).read_text(encoding="utf-8").splitlines(keepends=True)
         lines[::7] = [f"# ours {number}: {line}" for number, line in enumerate(lines[::7])]
         given.write(path, "".join(lines))
+    yield given.crate
+
+
+def tests_of_standards_edited(given: Given) -> Iterator[Path]:
+    """What somebody wrote into the tests that a comment replaces is there to choose from."""
+    path = given.crate / "bench/tests/standards.rs"
+    given.write("bench/tests/standards.rs", f"{path.read_text(encoding='utf-8')}\n#[test]\nfn ours() {{}}\n")
+    yield given.crate
+
+
+def dropped_files_edited(given: Given) -> Iterator[Path]:
+    """What somebody wrote into a file that leaves the template stays."""
+    for path in ("STANDARDS.md", "lints/ast-grep.yml", "sgconfig.yml", "tools/pgo.py"):
+        if (given.crate / path).exists():
+            given.edit(path, "\n", "\n# A line of ours.\n")
     yield given.crate
 
 
@@ -265,6 +280,8 @@ ACTS: tuple[Act, ...] = (
     starter_deleted,
     managed_file_edited,
     managed_file_edited_all_over,
+    tests_of_standards_edited,
+    dropped_files_edited,
     managed_file_deleted,
     licence_accepted,
     private_registry,

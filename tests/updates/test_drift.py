@@ -104,7 +104,7 @@ def drop_profile(crate: Path) -> None:
 
 
 def lower_floor(crate: Path) -> None:
-    edit(crate / "bench" / "Cargo.toml", 'toml = "1.2"', 'toml = "1.0"')
+    edit(crate / "bench" / "Cargo.toml", 'gungraun = "=0.20', 'gungraun = "=0.19')
 
 
 def lift_threshold(crate: Path) -> None:
@@ -123,7 +123,7 @@ def allow_registries(crate: Path) -> None:
 LOOSENINGS: dict[Act, str] = {
     loosen_lint: "Cargo.toml: workspace.lints.clippy.unwrap_used",
     drop_profile: "Cargo.toml: profile.bench.debug",
-    lower_floor: "bench/Cargo.toml: dev-dependencies.toml",
+    lower_floor: "bench/Cargo.toml: target.'cfg(target_os = \"linux\")'.dev-dependencies.gungraun",
     lift_threshold: "clippy.toml: large-error-threshold",
     take_out_ban: "clippy.toml: disallowed-methods",
     allow_registries: "deny.toml: sources.unknown-registry",
@@ -163,7 +163,7 @@ edit: Cargo.toml: unwrap_used = "warn" -> unwrap_used = "deny"
 edit: Cargo.toml: todo = "warn" -> todo = { level = "forbid", priority = 1 }
 edit: clippy.toml: large-error-threshold = 128 -> large-error-threshold = 64
 edit: clippy.toml: disallowed-types = [ -> disallowed-types = [ { path = "std::rc::Rc" },
-edit: bench/Cargo.toml: toml = "1.2" -> toml = { version = "1.5", features = ["preserve_order"] }
+edit: bench/Cargo.toml: gungraun = "=0.20.0" -> gungraun = { version = "=0.20.0", features = ["client_requests"] }
 """
 
 
@@ -185,11 +185,13 @@ def test_putting_a_key_back_leaves_every_other_line(crate: Path) -> None:
 
 
 def test_a_floor_put_back_leaves_the_features_of_a_dependency(crate: Path) -> None:
-    edit(crate / "bench" / "Cargo.toml", 'toml = "1.2"', 'toml = { version = "1.0", features = ["preserve_order"] }')
+    with_features = 'gungraun = { version = "=0.19.0", features = ["client_requests"] }'
+    edit(crate / "bench" / "Cargo.toml", 'gungraun = "=0.20.0"', with_features)
     commit(crate)
     assert drift(crate, "--fix").exit_code == 0
-    toml = tomllib.loads((crate / "bench" / "Cargo.toml").read_text(encoding="utf-8"))["dev-dependencies"]["toml"]
-    assert toml == {"version": "1.2", "features": ["preserve_order"]}
+    [target] = tomllib.loads((crate / "bench" / "Cargo.toml").read_text(encoding="utf-8"))["target"].values()
+    gungraun = target["dev-dependencies"]["gungraun"]
+    assert gungraun == {"version": "=0.20.0", "features": ["client_requests"]}
 
 
 def test_a_file_that_is_no_toml_is_named_and_left(crate: Path) -> None:
@@ -277,7 +279,7 @@ def test_no_setting_of_git_hides_uncommitted_work(
     crate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Act, *, kind_of_hook: bool
 ) -> None:
     act(crate)
-    committed, other = "STANDARDS.md", tmp_path / "other"
+    committed, other = ".github/workflows/perf.yml", tmp_path / "other"
     edit(crate / committed, "#", "##")
     commit(crate)
     if kind_of_hook:
@@ -331,23 +333,25 @@ def test_answers_that_git_ignores_are_found_next_to_a_member(crate: Path, templa
 @ONE_KIND
 def test_outside_a_repository_files_are_overwritten_by_force_only(crate: Path) -> None:
     shutil.rmtree(crate / ".git")
-    (crate / "STANDARDS.md").unlink()
+    (crate / ".github/workflows/perf.yml").unlink()
     (crate / "justfile").write_text("mine:\n    true\n")
     done = drift(crate, "--fix")
     assert done.exit_code == 1
     reason = "it is not in a git repository, so git could not restore it. Use --force to overwrite it"
-    assert done.stderr == f"restored  {crate / 'STANDARDS.md'}\nleft      {crate / 'justfile'}: {reason}\n"
+    assert (
+        done.stderr == f"restored  {crate / '.github/workflows/perf.yml'}\nleft      {crate / 'justfile'}: {reason}\n"
+    )
     assert drift(crate, "--fix", "--force").exit_code == 0
     assert drift(crate).exit_code == 0
 
 
 @ONE_KIND
-@pytest.mark.parametrize("path", ["justfile", "clippy.toml", "bench", "bench/tests/standards.rs", "Cargo.toml"])
+@pytest.mark.parametrize("path", ["justfile", "clippy.toml", ".github", ".github/workflows/perf.yml", "Cargo.toml"])
 def test_nothing_is_written_through_a_symlink(crate: Path, tmp_path: Path, path: str) -> None:
     loosen_lint(crate)
     lower_floor(crate)
     lift_threshold(crate)
-    for file in ("justfile", "bench/tests/standards.rs"):
+    for file in ("justfile", ".github/workflows/perf.yml"):
         (crate / file).write_text("x\n")
     elsewhere = tmp_path / "elsewhere"
     shutil.move(crate / path, elsewhere)
@@ -412,17 +416,17 @@ def test_a_shared_file_that_could_not_be_restored_alone_is_left(crate: Path) -> 
 def test_a_name_that_is_not_utf_8_stays_as_it_is(made: Path, tmp_path: Path) -> None:
     crate = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     shutil.copytree(made, crate)
-    for path in ("justfile", "STANDARDS.md"):
+    for path in ("justfile", ".github/workflows/perf.yml"):
         (crate / path).write_text("")
     commit(crate)
-    (crate / "STANDARDS.md").write_text("Mine.\n")
+    (crate / ".github/workflows/perf.yml").write_text("Mine.\n")
     program = "from fast_rust.main import application; application()"
     command: list[str | Path] = [sys.executable, "-c", program, "drift", crate]
     done = subprocess.run([*command, "--fix"], check=False, capture_output=True)
     assert done.returncode == 1, done.stderr
     assert b"/caf\xe9: v0.0.1\n" in done.stdout
     assert b"restored  " + os.fsencode(crate / "justfile") in done.stderr
-    assert b"left      " + os.fsencode(crate / "STANDARDS.md") in done.stderr
+    assert b"left      " + os.fsencode(crate / ".github/workflows/perf.yml") in done.stderr
     found = json.loads(subprocess.run([*command, "--json"], check=False, capture_output=True).stdout)
     assert found["crates"][0]["crate"] == str(crate)
 
@@ -508,14 +512,14 @@ def test_a_nested_repository_of_another_user_is_left_with_the_reason_of_git(fore
     shutil.move(foreign, top / "crate")
     git(top / "crate", "config", "--file", str(tmp_path / "config"), "safe.directory", str(top))
     (top / ANSWERS_FILE).write_bytes((top / "crate" / ANSWERS_FILE).read_bytes())
-    os.chown(top / "crate" / "bench", 12345, 12345)
-    shutil.copytree(top / "crate" / "bench", top / "bench")
-    shutil.move(top / "crate" / ".git", top / "bench" / ".git")
-    (top / "bench" / "tests" / "standards.rs").write_text("x\n")
-    for path in (top / "bench", *(top / "bench").rglob("*")):
+    os.chown(top / "crate" / ".github", 12345, 12345)
+    shutil.copytree(top / "crate" / ".github", top / ".github")
+    shutil.move(top / "crate" / ".git", top / ".github" / ".git")
+    (top / ".github" / "workflows" / "perf.yml").write_text("x\n")
+    for path in (top / ".github", *(top / ".github").rglob("*")):
         os.chown(path, 12345, 12345, follow_symlinks=False)
     done = drift(top, "--fix")
-    [line] = [line for line in done.stderr.splitlines() if "bench/tests/standards.rs: " in line]
+    [line] = [line for line in done.stderr.splitlines() if ".github/workflows/perf.yml: " in line]
     assert "detected dubious ownership" in line
     assert "git init" not in done.stderr
 
@@ -532,11 +536,11 @@ def test_a_manifest_that_is_gone_is_not_made_up(crate: Path) -> None:
 
 def test_every_crate_of_a_workspace_is_looked_at(crate: Path, template: Template) -> None:
     member = crate / "crates" / "log-reader"
-    assert copy(template.repository, member, {"place": "member", "kind": "lib"}).exit_code == 0
-    (member / "bench" / "tests" / "standards.rs").write_text("")
+    assert copy(template.repository, member, {"place": "member", "kind": "cli"}).exit_code == 0
+    (member / "src" / "platform.rs").write_text("")
     done = drift(crate)
     assert done.exit_code == 1
-    assert f"{member}: v0.0.1\n  changed   bench/tests/standards.rs" in done.stdout
+    assert f"{member}: v0.0.1\n  changed   src/platform.rs" in done.stdout
 
 
 ANOTHER = "_src_path: /nowhere\n_commit: v1.0.0\nteam: core\n"
@@ -550,10 +554,13 @@ def test_answers_to_another_template_are_its_own_business(crate: Path, name: str
     (crate / name).write_text(ANOTHER)
     (crate / "docs").mkdir()
     (crate / "docs" / ANSWERS_FILE).write_text(ANOTHER)
-    (crate / "STANDARDS.md").write_text("")
+    (crate / ".github/workflows/perf.yml").write_text("")
     commit(crate)
     done = drift(crate)
-    assert (done.exit_code, done.stdout.splitlines()) == (1, [f"{crate}: v0.0.1", "  changed   STANDARDS.md"])
+    assert (done.exit_code, done.stdout.splitlines()) == (
+        1,
+        [f"{crate}: v0.0.1", "  changed   .github/workflows/perf.yml"],
+    )
     (crate / ".copier-answers.rust.yml").unlink(missing_ok=True)
     if name == ANSWERS_FILE:
         assert "lacks `_src_path`, `_commit` or `crate_name`" in drift(crate).stderr

@@ -23,7 +23,7 @@ from template import git, read_tree, release
 def next_release(bench: Bench) -> Bench:
     """A template with a release that changes a file, and a crate of the one before."""
     bench.edit(f"template/{CHANGED}", "30s", "60s")
-    bench.edit("template/bench/Cargo.toml.jinja", 'toml = "1.2"', 'toml = "1.1"')
+    bench.edit("template/Cargo.toml.jinja", 'thiserror = "2.0"', 'thiserror = "2"')
     return bench
 
 
@@ -56,7 +56,7 @@ def test_adoption_refuses_a_sparse_checkout(next_release: Bench, tmp_path: Path)
 def test_drift_does_not_call_missing_what_is_outside_a_sparse_checkout(bench: Bench) -> None:
     bench.act(".github/workflows/ci.yml")
     commit(bench.crate)
-    git(bench.crate, "sparse-checkout", "set", "src", "bench", "lints")
+    git(bench.crate, "sparse-checkout", "set", "src", "examples", "tests")
     before = snapshot(bench.crate)
     for arguments in ((), ("--fix",)):
         done = fast_rust("drift", *arguments, bench.crate)
@@ -103,17 +103,17 @@ def test_one_stray_line_ending_changes_no_other_line(next_release: Bench) -> Non
 
 def test_a_file_of_the_template_with_windows_line_endings_is_updated(bench: Bench) -> None:
     for name in ("old.cmd", "edited.cmd"):
-        (bench.template / "template" / "lints" / name).write_bytes(b"one\r\ntwo\r\n")
+        (bench.template / "template" / ".github" / name).write_bytes(b"one\r\ntwo\r\n")
     release(bench.template, "v0.0.2")
     assert bench.update().exit_code == 0
     commit(bench.crate)
-    (bench.template / "template" / "lints" / "old.cmd").unlink()
-    (bench.template / "template" / "lints" / "edited.cmd").write_bytes(b"one\r\nthree\r\n")
+    (bench.template / "template" / ".github" / "old.cmd").unlink()
+    (bench.template / "template" / ".github" / "edited.cmd").write_bytes(b"one\r\nthree\r\n")
     release(bench.template, "v0.0.3")
     done = bench.update()
     assert done.exit_code == 0, done.output
-    assert not (bench.crate / "lints" / "old.cmd").exists()
-    assert (bench.crate / "lints" / "edited.cmd").read_bytes() == b"one\r\nthree\r\n"
+    assert not (bench.crate / ".github" / "old.cmd").exists()
+    assert (bench.crate / ".github" / "edited.cmd").read_bytes() == b"one\r\nthree\r\n"
 
 
 def test_a_release_makes_a_file_executable(bench: Bench) -> None:
@@ -290,15 +290,15 @@ def test_a_submodule_in_the_way_is_named(bench: Bench, tmp_path: Path) -> None:
     module.mkdir()
     git(module, "init", "--quiet")
     git(module, "commit", "--quiet", "--allow-empty", "--message", "Module")
-    git(bench.crate, "rm", "-r", "--quiet", "lints")
-    git(bench.crate, "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(module), "lints")
+    git(bench.crate, "rm", "-r", "--quiet", ".github")
+    git(bench.crate, "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(module), ".github")
     commit(bench.crate)
-    (bench.template / "template" / "lints" / "new.yml").write_text("# New.\n", encoding="utf-8")
+    (bench.template / "template" / ".github" / "new.yml").write_text("# New.\n", encoding="utf-8")
     bench.publish()
     before = read_tree(bench.crate)
     done = bench.update()
     assert done.exit_code == 2, done.output
-    assert "lints is a submodule, and lints/new.yml would be in it" in done.stderr
+    assert ".github is a submodule, and .github/new.yml would be in it" in done.stderr
     assert read_tree(bench.crate) == before
 
 

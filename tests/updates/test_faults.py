@@ -92,7 +92,7 @@ def conflicting(bench: Bench) -> Bench:
     """A crate of which the next release changes, adds and deletes files, with a conflict."""
     bench.edit(f"template/{CHANGED}", "30s", "60s")
     bench.edit("template/justfile", "# List the recipes.", "# List all recipes.")
-    (bench.template / "template" / "lints" / "new.yml").write_text("# New.\n", encoding="utf-8")
+    (bench.template / "template" / ".github" / "new.yml").write_text("# New.\n", encoding="utf-8")
     (bench.template / "template" / ".github" / "renovate.json").unlink()
     bench.edit("ownership.yml", "  - .github/renovate.json\n", "")
     conflict(bench)
@@ -142,7 +142,7 @@ def test_a_killed_abort_is_typed_again(conflicting: Bench) -> None:
 def test_a_killed_fix_leaves_each_file_as_before_or_as_after_and_is_typed_again(bench: Bench) -> None:
     crate = bench.crate
     after = read_tree(crate)
-    for path in ("justfile", "rust-toolchain.toml", "STANDARDS.md"):
+    for path in ("justfile", "rust-toolchain.toml", ".github/workflows/perf.yml"):
         (crate / path).write_bytes(after[path] + b"x")
     (crate / ".github" / "renovate.json").unlink()
     manifest = (crate / "Cargo.toml").read_text(encoding="utf-8")
@@ -191,7 +191,7 @@ def test_a_full_or_read_only_disk_is_said_and_loses_nothing(
 ) -> None:
     crate = Path(shutil.copytree(conflicting.crate, disk.folder / conflicting.crate.name))
     if command[0] == "drift":
-        (crate / "STANDARDS.md").unlink()
+        (crate / ".github" / "workflows" / "perf.yml").unlink()
         git(crate, "commit", "--quiet", "--all", "--message", "Drift")
     program = "from fast_rust.main import application; application()"
     disk.refuses([sys.executable, "-c", program, *command, str(crate)], crate, fault)

@@ -18,7 +18,7 @@ from variants import CHECKOUT
 
 # --- A file that is dropped, or has another name ---
 
-OLD, NEW = "sgconfig.yml", ".config/sgconfig.yml"
+OLD, NEW = ".github/workflows/perf.yml", ".github/workflows/speed.yml"
 
 
 def drop_by_the_rule(bench: Bench, path: str) -> None:
@@ -120,7 +120,7 @@ def test_a_file_that_becomes_the_crates_stays_as_it_is(bench: Bench) -> None:
     before = (bench.crate / OLD).read_bytes()
     become_a_starter(bench)
     exclude_in_updates(bench, OLD)
-    bench.edit(f"template/{OLD}", "# Where ast-grep", "# Wherever ast-grep")
+    bench.edit(f"template/{OLD}", "name: Performance", "name: Speed")
     assert bench.copier().exit_code == 0
     assert (bench.crate / OLD).read_bytes() == before
 
@@ -320,7 +320,8 @@ def test_every_release_says_what_changes_in_a_crate() -> None:
     assert [section.split()[1] for section in sections if "\n### What changes in your crate\n" not in section] == []
 
 
-ADVICE_LINTS = re.compile(r"advice_lints := [^\"]*\"([^\"]*)\"")
+# One or more strings, on lines up to an empty one.
+ADVICE_LINTS = re.compile(r"(?s)\nadvice_lints := (.*?)\n\n")
 
 
 def files_of(releases: Releases, tag: str) -> tuple[set[str], set[str]]:
@@ -329,8 +330,12 @@ def files_of(releases: Releases, tag: str) -> tuple[set[str], set[str]]:
     lints = set(re.findall(r"(?m)^(\w+) = \"warn\"", manifest.partition("[workspace.lints.clippy]")[2]))
     recipes = git(releases.repository, "show", f"{tag}:template/justfile")
     advised = ADVICE_LINTS.search(recipes)
-    advice = {name.removeprefix("clippy::") for name in (advised[1].split() if advised else ())}
-    rules = list(yaml.safe_load_all(git(releases.repository, "show", f"{tag}:template/lints/ast-grep.yml")))
+    advice = {name.removeprefix("clippy::") for name in re.findall(r"[\w:]+", advised[1] if advised else "")}
+    # The rules were a file of the crate before 0.9.0, and are in the tool since.
+    listed = git(releases.repository, "ls-tree", "-r", "--name-only", tag).splitlines()
+    files = [path for path in listed if re.fullmatch(r"template/lints/ast-grep\.yml|standards/[^/]+\.yml", path)]
+    assert files
+    rules = [rule for path in files for rule in yaml.safe_load_all(git(releases.repository, "show", f"{tag}:{path}"))]
     refusing = {rule["id"] for rule in rules if rule["severity"] == "error"}
     return lints | refusing, advice | {rule["id"] for rule in rules if rule["severity"] == "warning"}
 

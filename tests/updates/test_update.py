@@ -24,8 +24,8 @@ CHANGED = ".config/nextest.toml"
 def next_release(bench: Bench) -> Bench:
     """A template with a release that changes a file and adds one, and a crate of the one before."""
     bench.edit(f"template/{CHANGED}", "30s", "60s")
-    bench.edit("ownership.yml", "managed:\n", "managed:\n  - lints/new.yml\n")
-    (bench.template / "template" / "lints" / "new.yml").write_text("# New.\n", encoding="utf-8")
+    bench.edit("ownership.yml", "managed:\n", "managed:\n  - .github/new.yml\n")
+    (bench.template / "template" / ".github" / "new.yml").write_text("# New.\n", encoding="utf-8")
     (bench.template / "CHANGELOG.md").write_text(NEWS, encoding="utf-8")
     return bench
 
@@ -49,8 +49,8 @@ def test_it_shows_what_the_releases_say_and_what_becomes_of_each_file(next_relea
     )
     assert "The first." not in said
     files = [line.split() for line in said.splitlines() if line.startswith("  ")]
-    assert files == [["changed", CHANGED], ["changed", ANSWERS_FILE], ["added", "lints/new.yml"]]
-    assert next_release.status() == f" M {CHANGED}\n M {ANSWERS_FILE}\n?? lints/new.yml\n"
+    assert files == [["changed", CHANGED], ["changed", ANSWERS_FILE], ["added", ".github/new.yml"]]
+    assert next_release.status() == f" M {CHANGED}\n M {ANSWERS_FILE}\n?? .github/new.yml\n"
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(next_release: Bench) -> None:
@@ -99,12 +99,12 @@ def test_a_crate_that_is_not_in_git_stops_it(next_release: Bench) -> None:
 
 
 def test_a_file_that_git_ignores_is_not_overwritten(next_release: Bench) -> None:
-    (next_release.crate / ".gitignore").write_text("/lints/new.yml\n", encoding="utf-8")
-    (next_release.crate / "lints" / "new.yml").write_text(OURS, encoding="utf-8")
+    (next_release.crate / ".gitignore").write_text("/.github/new.yml\n", encoding="utf-8")
+    (next_release.crate / ".github" / "new.yml").write_text(OURS, encoding="utf-8")
     done = next_release.fast_rust()
     assert done.exit_code == 2
-    assert "git ignores lints/new.yml, so it could not restore it" in done.stderr
-    assert (next_release.crate / "lints" / "new.yml").read_text(encoding="utf-8") == OURS
+    assert "git ignores .github/new.yml, so it could not restore it" in done.stderr
+    assert (next_release.crate / ".github" / "new.yml").read_text(encoding="utf-8") == OURS
     assert next_release.status() == ""
 
 
@@ -134,7 +134,7 @@ def test_a_file_where_a_folder_is_to_be_stops_it(next_release: Bench) -> None:
 
 # What Copier had open when it failed.
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*ScandirIterator")
-@pytest.mark.parametrize(("path", "exit_code"), [("lints", 2), (CHANGED, 1)])
+@pytest.mark.parametrize(("path", "exit_code"), [(".github", 2), (CHANGED, 1)])
 def test_a_link_leads_it_nowhere(next_release: Bench, tmp_path: Path, path: str, exit_code: int) -> None:
     elsewhere = tmp_path / "elsewhere"
     shutil.move(next_release.crate / path, elsewhere)
@@ -262,7 +262,7 @@ def test_a_crate_of_a_commit_after_the_newest_release_is_ahead(next_release: Ben
     # A release after that commit is newer.
     git(template, "tag", "v0.0.2")
     assert next_release.update().stdout == "Up to date.\n"
-    (template / "template" / "lints" / "newer.yml").write_text("# Newer.\n", encoding="utf-8")
+    (template / "template" / ".github" / "newer.yml").write_text("# Newer.\n", encoding="utf-8")
     git(template, "add", "--all")
     git(template, "commit", "--quiet", "--message", "v0.0.3")
     git(template, "tag", "v0.0.3")
@@ -302,8 +302,7 @@ def test_a_lockfile_is_refreshed_only_where_a_requirement_has_changed(next_relea
     assert (crate / "Cargo.lock").read_bytes() == lock
     git(crate, "add", "--all")
     git(crate, "commit", "--quiet", "--message", "Update")
-    manifest = next_release.template / "template" / "bench" / "Cargo.toml.jinja"
-    manifest.write_text(manifest.read_text(encoding="utf-8").replace('toml = "1.2"', 'toml = "1.1"'), encoding="utf-8")
+    next_release.edit("template/Cargo.toml.jinja", 'thiserror = "2.0"', 'thiserror = "2"')
     git(next_release.template, "commit", "--quiet", "--all", "--message", "v0.0.3")
     git(next_release.template, "tag", "v0.0.3")
     done = next_release.update()
@@ -356,9 +355,9 @@ def staged(bench: Bench) -> None:
 def folder_in_place(bench: Bench) -> None:
     exclude = bench.crate / ".git" / "info" / "exclude"
     exclude.parent.mkdir(exist_ok=True)
-    exclude.write_text("/lints/new.yml\n", encoding="utf-8")
-    (bench.crate / "lints" / "new.yml").mkdir()
-    (bench.crate / "lints" / "new.yml" / "mine.txt").write_text(OURS, encoding="utf-8")
+    exclude.write_text("/.github/new.yml\n", encoding="utf-8")
+    (bench.crate / ".github" / "new.yml").mkdir()
+    (bench.crate / ".github" / "new.yml" / "mine.txt").write_text(OURS, encoding="utf-8")
 
 
 def template_gone(bench: Bench) -> None:
@@ -380,7 +379,7 @@ REFUSALS: dict[Callable[[Bench], None], str] = {
     unborn: "has no commit",
     merging: "not everything is committed (README.md)",
     staged: f"not everything is committed ({CHANGED})",
-    folder_in_place: "lints/new.yml is a folder, and the release has a file of that name",
+    folder_in_place: ".github/new.yml is a folder, and the release has a file of that name",
     template_gone: "cannot be fetched",
     no_release: "has no release",
     broken_template: "cannot be rendered",
@@ -419,7 +418,7 @@ def test_it_is_taken_back_exactly_and_what_was_written_since_stays(next_release:
     before = read_tree(next_release.crate)
     assert next_release.update().exit_code == 1
     (next_release.crate / "notes.txt").write_text(OURS, encoding="utf-8")
-    git(next_release.crate, "add", "lints/new.yml")
+    git(next_release.crate, "add", ".github/new.yml")
     done = next_release.update("--abort")
     assert (done.exit_code, done.stdout) == (0, "The crate is as it was before the update.\n")
     assert read_tree(next_release.crate) == {**before, "notes.txt": OURS.encode()}

@@ -8,7 +8,10 @@ class Severity(StrEnum):
     """Whether a finding blocks."""
 
     ERROR = "error"
+    WARNING = "warning"
+    """Always shown; does not fail."""
     ADVICE = "advice"
+    """Shown on request; does not fail."""
 
 
 @dataclass(frozen=True, order=True)

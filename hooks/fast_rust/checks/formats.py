@@ -20,6 +20,11 @@ class Format(StrEnum):
     SARIF = "sarif"
 
 
+# As GitHub and SARIF call them.
+GITHUB_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "notice"}
+SARIF_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "note"}
+
+
 def default_format() -> Format:
     """Return the format that shows findings best where this runs."""
     return Format.GITHUB if os.environ.get("GITHUB_ACTIONS") == "true" else Format.FULL
@@ -61,7 +66,7 @@ def _concise(finding: Finding) -> str:
 
 def _github(finding: Finding) -> str:
     """Return a workflow command, which shows the finding at its line of a pull request."""
-    level = "error" if finding.severity is Severity.ERROR else "notice"
+    level = GITHUB_LEVELS[finding.severity]
     place = {"file": finding.path, "line": finding.line, "col": finding.column, "title": finding.gate}
     properties = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in place.items() if value)
     text = f"{_message(finding)}\n{finding.next}".rstrip()
@@ -79,7 +84,7 @@ def _sarif(findings: Sequence[Finding]) -> str:
     results = [
         {
             "ruleId": one.gate,
-            "level": "error" if one.severity is Severity.ERROR else "note",
+            "level": SARIF_LEVELS[one.severity],
             "message": {"text": f"{_message(one)}\n{one.next}".rstrip()},
             "locations": [{"physicalLocation": _location(one)}],
         }

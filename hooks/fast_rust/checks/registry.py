@@ -17,6 +17,8 @@ class Violation(NamedTuple):
     what: str
     path: str
     line: int = 0
+    next: str = ""
+    """What to do, where it depends on the place."""
 
 
 CheckFunction: TypeAlias = Callable[[Workspace], Iterator[Violation]]
@@ -65,7 +67,7 @@ def run_checks(path: Path, known: Metadata, *, advice: bool = True) -> list[Find
     found: set[Finding] = set()
     for workspace in read_workspaces(path, known):
         for each in CHECKS.values():
-            is_meant = advice or each.severity is Severity.ERROR
+            is_meant = advice or each.severity is not Severity.ADVICE
             if is_meant and (workspace.is_own or not each.only_own) and not workspace.is_staged(each.name):
                 found.update(_finding(each, violation) for violation in each.function(workspace))
     return sorted(found)
@@ -73,4 +75,5 @@ def run_checks(path: Path, known: Metadata, *, advice: bool = True) -> list[Find
 
 def _finding(each: Check, violation: Violation) -> Finding:
     gate, message = f"standards::{each.name}", f"{each.standard}: {violation.what}"
-    return Finding(violation.path, violation.line, 0, gate, each.directives, message, each.next, each.severity)
+    action = violation.next or each.next
+    return Finding(violation.path, violation.line, 0, gate, each.directives, message, action, each.severity)

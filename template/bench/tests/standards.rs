@@ -1,1 +1,1 @@
-//! `just rules` runs these checks now. Delete this file.
+//! `just rules` runs these checks now. Delete this file where the package has another target.

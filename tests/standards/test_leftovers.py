@@ -1,0 +1,124 @@
+"""`fast-rust check` names the files that older releases made and an update left, and no file of the crate's own."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+from updates.releases import Releases, past_releases
+
+from fast_rust.checks.everything import check_files
+from fast_rust.checks.findings import Severity
+from fast_rust.checks.leftovers import BEGINNINGS, TESTS
+from fast_rust.main import application
+from template import Template, git
+
+GATE = "standards::nothing_is_left_of_older_releases"
+STUB = (Path(__file__).parents[2] / "template" / TESTS).read_text(encoding="utf-8")
+OTHER_TEST = "bench/tests/ours.rs"
+WORKSPACE = """\
+[workspace]
+members = ["log-totals", "log-totals/bench"]
+resolver = "3"
+
+[workspace.lints.clippy]
+all = "warn"
+
+[profile.bench]
+lto = "thin"
+codegen-units = 1
+debug = true
+strip = false
+
+[profile.profiling]
+inherits = "release"
+debug = true
+strip = false
+"""
+
+
+def left(crate: Path) -> dict[str, str]:
+    """The files that are named, with what to do."""
+    found = [one for one in check_files(crate, advice=False) if one.gate == GATE]
+    assert {one.severity for one in found} <= {Severity.WARNING}
+    return {one.path: one.next for one in found}
+
+
+def made(template: Template, folder: Path, files: Mapping[str, str], **answers: str | bool) -> Path:
+    """A crate of this release with some more files."""
+    crate = shutil.copytree(template.rendering({"crate_name": "log-totals", **answers}), folder / "log-totals")
+    for path, text in files.items():
+        (crate / path).parent.mkdir(parents=True, exist_ok=True)
+        (crate / path).write_text(text, encoding="utf-8")
+    return crate
+
+
+@pytest.mark.parametrize("tag", past_releases())
+def test_each_file_of_each_release_is_known(template: Template, releases: Releases, tmp_path: Path, tag: str) -> None:
+    """By how it begins, also with the line endings of Windows."""
+    old = releases.rendering(tag, {"crate_name": "log-totals", "kind": "lib"})
+    crate = made(template, tmp_path, {"justfile": "# Ours.\n"})
+    expected = {path for path in BEGINNINGS if (old / path).exists()}
+    assert TESTS in expected
+    shutil.rmtree(crate / "tools", ignore_errors=True)
+    for path in expected:
+        (crate / path).parent.mkdir(parents=True, exist_ok=True)
+        (crate / path).write_bytes((old / path).read_bytes().replace(b"\n", b"\r\n"))
+    found = left(crate)
+    assert found.keys() == expected
+    assert all(f"run `git rm {path}`" in action for path, action in found.items())
+
+
+def test_every_file_that_is_known_was_in_a_release(releases: Releases) -> None:
+    names = {
+        name
+        for tag in past_releases()
+        for name in git(releases.repository, "ls-tree", "-r", "--name-only", tag).split()
+    }
+    assert {f"template/{path}" for path in BEGINNINGS} <= names
+
+
+def test_a_file_that_a_recipe_uses_is_none(template: Template, tmp_path: Path) -> None:
+    tools = {path: BEGINNINGS[path][0] for path in ("tools/perf.py", "tools/pgo.py")}
+    crate = made(template, tmp_path, {**tools, "justfile": "pgo:\n    python3 tools/pgo.py\n"})
+    assert left(crate) == {"tools/perf.py": "run `git rm tools/perf.py`"}
+
+
+def test_a_file_of_the_crates_own_is_none(template: Template, tmp_path: Path) -> None:
+    own = dict.fromkeys(BEGINNINGS, "# Ours.\n") | {TESTS: "//! Ours.\n"}
+    assert left(made(template, tmp_path, own)) == {}
+
+
+def test_the_comment_stays_where_the_package_has_no_other_target(template: Template, tmp_path: Path) -> None:
+    crate = made(template, tmp_path, {}, sample=False, bench_package=True)
+    assert (crate / TESTS).read_text(encoding="utf-8") == STUB
+    assert left(crate) == {}
+    (crate / OTHER_TEST).write_text("//! Ours.\n", encoding="utf-8")
+    assert left(crate) == {TESTS: f"run `git rm {TESTS}`"}
+
+
+def test_tests_of_an_older_release_that_are_alone_go_with_their_package(template: Template, tmp_path: Path) -> None:
+    """They do not compile: what they depend on is gone."""
+    tests = {TESTS: BEGINNINGS[TESTS][1] + "\n"}
+    crate = made(template, tmp_path, tests, sample=False, bench_package=True)
+    action = "run `git rm -r bench`, and delete bench from `members` in Cargo.toml"
+    assert left(crate) == {TESTS: f"move tests of your own to another file, then {action}"}
+
+
+def test_a_member_of_another_workspace_is_looked_into(template: Template, tmp_path: Path) -> None:
+    crate = made(template, tmp_path, {TESTS: STUB}, kind="lib", place="member")
+    (tmp_path / "Cargo.toml").write_text(WORKSPACE, encoding="utf-8")
+    (tmp_path / "STANDARDS.md").write_text(BEGINNINGS["STANDARDS.md"][0], encoding="utf-8")
+    assert left(tmp_path) == {f"log-totals/{TESTS}": f"run `git rm log-totals/{TESTS}`"}
+    assert (crate / TESTS).exists()
+
+
+def test_it_is_shown_without_advice_and_does_not_fail(template: Template, tmp_path: Path) -> None:
+    crate = made(template, tmp_path, {"sgconfig.yml": BEGINNINGS["sgconfig.yml"][0]}, place="member", kind="lib")
+    (tmp_path / "Cargo.toml").write_text(WORKSPACE, encoding="utf-8")
+    done = CliRunner().invoke(application, ["check", "--output-format", "concise", str(tmp_path)])
+    assert crate.exists()
+    message = "No file is left of an older release of the template: log-totals/sgconfig.yml has no use now"
+    assert done.stdout == f"log-totals/sgconfig.yml: warning[{GATE}] TOOL-1: {message}\n"
+    assert done.exit_code == 0
