@@ -180,10 +180,8 @@ def test_no_script_or_rule_of_the_template_is_in_a_crate(tree: dict[str, bytes])
 
 def test_exactly_the_answers_that_apply_are_recorded(tree: dict[str, bytes], variant: Variant) -> None:
     recorded = yaml.safe_load(tree[ANSWERS_FILE])
-    has_bench = recorded.pop("bench_package", None)
+    assert recorded.pop("thin") is True
     assert {name: answer for name, answer in recorded.items() if not name.startswith("_")} == variant.answers
-    is_without_hot_path = variant.answers["kind"] != "service" and not variant.answers["sample"]
-    assert has_bench is (False if is_without_hot_path else None)
 
 
 def test_a_question_is_recorded_only_if_it_was_asked(tree: dict[str, bytes]) -> None:

@@ -91,17 +91,19 @@ def test_a_file_of_the_crates_own_is_none(template: Template, tmp_path: Path) ->
 
 
 def test_the_comment_stays_where_the_package_has_no_other_target(template: Template, tmp_path: Path) -> None:
-    crate = made(template, tmp_path, {}, sample=False, bench_package=True)
+    crate = made(template, tmp_path, {}, sample=False, thin=False)
     assert (crate / TESTS).read_text(encoding="utf-8") == STUB
     assert left(crate) == {}
     (crate / OTHER_TEST).write_text("//! Ours.\n", encoding="utf-8")
-    assert left(crate) == {TESTS: f"run `git rm {TESTS}`"}
+    assert left(crate) == {
+        TESTS: f"run `git rm {TESTS}`, and delete `cargo_metadata` and `toml` from bench/Cargo.toml if nothing else uses them"
+    }
 
 
 def test_tests_of_an_older_release_that_are_alone_go_with_their_package(template: Template, tmp_path: Path) -> None:
-    """They do not compile: what they depend on is gone."""
+    """Cargo refuses a package without a target."""
     tests = {TESTS: BEGINNINGS[TESTS][1] + "\n"}
-    crate = made(template, tmp_path, tests, sample=False, bench_package=True)
+    crate = made(template, tmp_path, tests, sample=False, thin=False)
     action = "run `git rm -r bench`, and delete bench from `members` in Cargo.toml"
     assert left(crate) == {TESTS: f"move tests of your own to another file, then {action}"}
 

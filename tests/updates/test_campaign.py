@@ -57,8 +57,8 @@ def test_an_update_loses_no_line_and_stops_only_where_it_must(
     old = read_tree(repository)
     data = CHANGED_ANSWERS if scenario.act is answers_changed else {}
     asked = releases.questions(newest_release())
-    # Crates of older releases have the package bench/ with or without a hot path, and keep it.
-    known = {name: answer for name, answer in {**answers, "bench_package": True, **data}.items() if name in asked}
+    # Crates of older releases have the package bench/ with or without a hot path, and its tests.
+    known = {name: answer for name, answer in {**answers, "thin": False, **data}.items() if name in asked}
     new = read_tree(releases.rendering(newest_release(), known))
     act = scenario.act(Given(repository, tuple(new.keys() - old.keys())))
     crate = next(act)
@@ -102,6 +102,9 @@ def check_foresight(journey: Journey, plan: Plan, *, heals: bool) -> None:
             # Copier leaves it there, for what may have been written into it.
             is_edited = normal(journey.own[path]) != journey.old[path]
             assert change.fate is (Fate.KEPT if is_edited else Fate.DELETED)
+        elif path == "bench/Cargo.toml":
+            both = (journey.after.get(path, b""), change.content)
+            assert len({without_dependencies_of_tests(content) for content in both}) == 1
         elif path not in healed:
             assert normal(journey.after.get(path, b"")) == normal(change.content), path
     both = journey.own.keys() | journey.after.keys()

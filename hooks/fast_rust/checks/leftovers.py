@@ -42,6 +42,9 @@ def nothing_is_left_of_older_releases(workspace: Workspace) -> Iterator[Violatio
             if text.startswith(beginnings) and not is_used:
                 shown = workspace.shown(folder / path)
                 action = f"run `git rm {shown}`"
+                if path == TESTS:
+                    manifest = workspace.shown(folder / BENCH / "Cargo.toml")
+                    action += f", and delete `cargo_metadata` and `toml` from {manifest} if nothing else uses them"
                 if path == TESTS and _is_alone(folder, by_folder):
                     # Cargo refuses a package without a target.
                     bench = workspace.shown(folder / BENCH)
