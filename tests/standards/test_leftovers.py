@@ -95,9 +95,8 @@ def test_the_comment_stays_where_the_package_has_no_other_target(template: Templ
     assert (crate / TESTS).read_text(encoding="utf-8") == STUB
     assert left(crate) == {}
     (crate / OTHER_TEST).write_text("//! Ours.\n", encoding="utf-8")
-    assert left(crate) == {
-        TESTS: f"run `git rm {TESTS}`, and delete `cargo_metadata` and `toml` from bench/Cargo.toml if nothing else uses them"
-    }
+    unused = "delete `cargo_metadata` and `toml` from bench/Cargo.toml if nothing else uses them"
+    assert left(crate) == {TESTS: f"run `git rm {TESTS}`, and {unused}"}
 
 
 def test_tests_of_an_older_release_that_are_alone_go_with_their_package(template: Template, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from updates.acts import ACTS, Act
 from updates.releases import Releases, past_releases
 
