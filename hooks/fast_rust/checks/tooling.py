@@ -191,7 +191,7 @@ def _recipe_has(justfile: Path, name: str, command: str) -> bool:
     inside = False
     for text in read_text(justfile).splitlines():
         if text[:1] not in {" ", "\t", "#"}:
-            inside = text.startswith(f"{name}:")
+            inside = re.match(rf"{name}( [^:]*)?:(?!=)", text) is not None
         line = text.partition("#")[0].strip().removeprefix("@")
         # `just` goes on after a line that begins with a hyphen.
         if inside and command in line and not line.startswith("-") and "|| true" not in line:
