@@ -12,6 +12,7 @@ from pathlib import Path
 from fast_rust.cache import cache_folder, created_atomically
 from fast_rust.checks.cargo import metadata
 from fast_rust.errors import FastRustError
+from fast_rust.programs import find_program
 
 # By the program's name, the wheel that it comes in.
 WHEELS = {
@@ -122,7 +123,7 @@ def _runner(wanted: str) -> Tool:
 
 
 def _version_of(program: str) -> str:
-    found = shutil.which(program, path=os.pathsep.join([str(_programs()), os.environ.get("PATH", "")]))
+    found = find_program(program)
     if not found:
         return ""
     done = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)

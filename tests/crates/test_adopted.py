@@ -1,12 +1,14 @@
 """A crate of others that is adopted: gates that it does not meet are staged, all others hold."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from crates.workshop import Workshop
-from updates.test_adopt import CLI, CODE, OTHERS, Files, commit, make, run
+from updates.test_adopt import CLI, CODE, OTHERS, PLAIN, Files, commit, make, run
 
 from fast_rust.adopt import staging
+from fast_rust.checks.everything import check_files
 from template import Template, git
 
 SLOPPY: Files = {
@@ -40,7 +42,6 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
         "clippy::unwrap_used": 1,
         "rustdoc::broken_intra_doc_links": 1,
         "rustfmt": 1,
-        "standards::formatting_has_no_overrides": 1,
     }
     found = staging.staged(crate)
     assert staged.items() <= found.items()
@@ -65,10 +66,28 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
     done = run("adopt", "--unstage", crate)
     assert done.exit_code == 0, done.output
     assert "enabled  clippy::unwrap_used: 1 when it was staged, 0 now" in done.stdout
-    # Its own CI file is gone, so the standards' own rules are met, too; the dependency is still not used.
-    assert staging.staged(crate) == {"cargo-shear": 1}
+    # Its own CI file is gone, so it is as a new crate is; the dependency is still not used.
+    of_new_crate = {one.gate for one in check_files(template.rendering({"kind": "cli"}), advice=False)}
+    assert {gate: n for gate, n in staging.staged(crate).items() if gate not in of_new_crate} == {"cargo-shear": 1}
     assert not (crate / "rustfmt.toml").exists()
     workshop.run(crate, "just", "lint")
     (crate / "src/lib.rs").write_text(SLOPPY["src/lib.rs"])
     said = workshop.try_to(crate, "just", "lint").stdout
     assert all(name in said for name in ("clippy::needless-return", "own-parameter-only-read", "Diff in"))
+
+
+def test_recipes_run_this_program_and_no_warning_of_that_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The launcher would install the pinned release; a variable of the user is theirs."""
+    recipe = '    @echo "warning: FAST_RUST is set, so it runs" >&2; echo "$FAST_RUST"; exit {}\n'
+    recipes = {name: recipe.format(int(name == "lint")) for name in ("lint", "test", "doc", "audit")}
+    crate = make(
+        tmp_path / "crate", {**PLAIN, "deny.toml": "", "justfile": "".join(f"{a}:\n{b}" for a, b in recipes.items())}
+    )
+    for given, expected in (("", str(Path(sys.executable).with_name("fast-rust"))), ("/of/the/user", "/of/the/user")):
+        monkeypatch.setenv("FAST_RUST", given)
+        left = staging.stage(crate, "justfile", tmp_path / "target").left
+        [report] = [one for one in left if one.startswith("just ")]
+        assert report.splitlines()[:2] == ["just lint:", f"    {expected}"]
+        assert "warning" not in report

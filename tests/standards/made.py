@@ -3,18 +3,21 @@
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
+
 from template import Template, copy_in_process, digest_of, git, release
 
 
 def make(template: Template, crate: Path, **answers: str | bool) -> Path:
     """Make a crate; from the same answers Copier makes it once, and the others are copies of that."""
     first = template.renderings / f"made-{digest_of(answers)}"
-    if not first.exists():
-        part = first.with_suffix(".part")
-        made = copy_in_process(template.repository, part, {"crate_name": "log-totals", **answers})
-        assert made.exit_code == 0, made.stderr
-        git(part, "init", "--quiet")
-        release(part, "made")
-        part.rename(first)
+    with FileLock(template.renderings / f"{first.name}.lock"):
+        if not first.exists():
+            part = first.with_suffix(".part")
+            made = copy_in_process(template.repository, part, {"crate_name": "log-totals", **answers})
+            assert made.exit_code == 0, made.stderr
+            git(part, "init", "--quiet")
+            release(part, "made")
+            part.rename(first)
     shutil.copytree(first, crate, symlinks=True)
     return crate

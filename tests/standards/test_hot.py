@@ -1,19 +1,24 @@
 """`fast-rust hot` adds a hot path with all that belongs to one, and takes one out."""
 
 import contextlib
+import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from crates.workshop import QUICK_BENCHES, Workshop
 from standards.made import make
 from typer.testing import CliRunner, Result
 
 from fast_rust.answers import ANSWERS_FILE
+from fast_rust.checks.everything import find_all
 from fast_rust.hot.add import SKELETONS
+from fast_rust.hot.membership import with_member, without_member
 from fast_rust.main import application
 from template import Template, git, read_tree, release
 from variants import CHECKOUT, domain
@@ -58,13 +63,119 @@ def refused(crate: Path, *arguments: str) -> str:
 def test_a_new_hot_path_is_green_at_once(workshop: Workshop, template: Template, tmp_path: Path) -> None:
     """Formatted, clean, measured, registered, within its budget."""
     crate = make(template, tmp_path / "crate", sample=False)
+    findings = find_all(crate, advice=False)
     said = succeed(crate, "add", "parse_lines")
     assert "new      bench/benches/parse_lines_instructions.rs" in said
-    for recipe in ("lint", "audit", "instructions"):
+    for recipe in ("format", "clippy", "audit", "instructions"):
         workshop.run(crate, "just", recipe, **QUICK_BENCHES)
-    tested = workshop.run(crate, "cargo", "nextest", "run", "--workspace")
-    assert "parse_lines_allocations" in tested
-    assert "every_hot_path_is_measured" in tested
+    assert "parse_lines_allocations" in workshop.run(crate, "cargo", "nextest", "run", "--workspace")
+    assert find_all(crate, advice=False) == findings
+    # A gate demands the measurements: without one it is red.
+    (crate / "bench" / "tests" / "parse_lines_allocations.rs").unlink()
+    [missing] = set(find_all(crate, advice=False)) - set(findings)
+    assert missing.gate == "standards::every_hot_path_is_measured"
+
+
+@pytest.mark.parametrize("kind", domain("kind"))
+@pytest.mark.parametrize("place", ["repository", "member", "member by a pattern"])
+def test_the_first_hot_path_brings_the_bench_package(
+    workshop: Workshop, template: Template, tmp_path: Path, kind: str, place: str
+) -> None:
+    """And the last one takes it with it; a service keeps the bench of its requests."""
+    if place == "repository":
+        root = crate = make(template, tmp_path / "root", kind=kind, sample=False)
+    else:
+        root = make(template, tmp_path / "root", kind="cli", sample=False)
+        crate = join(template, root, kind, "crates/*/bench" if place == "member by a pattern" else "")
+    before, findings = tree_of(root), find_all(root, advice=False)
+    succeed(crate, "add", "parse")
+    known = json.loads(workshop.run(root, "cargo", "metadata", "--no-deps", "--offline", "--format-version=1"))
+    name = "log-totals" if place == "repository" else "reader"
+    assert {name, f"{name}-bench"} <= {package["name"] for package in known["packages"]}
+    assert ("crates/reader/bench" in (root / "Cargo.toml").read_text()) == (place == "member")
+    assert find_all(root, advice=False) == findings
+    workshop.run(root, "cargo", "check", "--workspace", "--all-targets", "--quiet")
+    release(root, "locked")
+    succeed(crate, "remove", "parse")
+    assert tree_of(root) == before
+    workshop.run(root, "cargo", "metadata", "--no-deps", "--offline", "--format-version=1")
+
+
+def join(template: Template, root: Path, kind: str, pattern: str) -> Path:
+    """Make a member without a hot path, and list it as people do."""
+    crate = make(template, root / "crates" / "reader", crate_name="reader", kind=kind, sample=False, place="member")
+    shutil.rmtree(crate / ".git")
+    if pattern:
+        # Cargo refuses a pattern that matches nothing.
+        other = root / "crates" / "writer" / "bench"
+        (other / "src").mkdir(parents=True)
+        (other / "Cargo.toml").write_text('[package]\nname = "writer-bench"\nedition = "2024"\n')
+        (other / "src" / "lib.rs").write_text("//! Measures the writer.\n")
+    bench = pattern or ("crates/reader/bench" if kind == "service" else "")
+    members = "".join(f'    "{each}", # ours\n' for each in ("crates/reader", bench) if each)
+    manifest = root / "Cargo.toml"
+    manifest.write_text(manifest.read_text().replace("members = []", f"members = [\n{members}]"))
+    release(root, "joined")
+    return crate
+
+
+def tree_of(root: Path) -> dict[str, bytes]:
+    """The files of a workspace but the one that cargo writes."""
+    return {name: content for name, content in read_tree(root).items() if name != "Cargo.lock"}
+
+
+def test_what_the_user_has_in_bench_stays_with_it(template: Template, tmp_path: Path) -> None:
+    """A test of their own is a target, so cargo reads the package."""
+    crate = make(template, tmp_path / "crate", sample=False)
+    succeed(crate, "add", "parse")
+    (crate / "bench" / "tests" / "own.rs").write_text("//! Mine.\n")
+    release(crate, "own")
+    succeed(crate, "remove", "parse")
+    assert set(read_tree(crate / "bench")) == {"Cargo.toml", "tests/own.rs"}
+    assert 'members = ["bench"]' in (crate / "Cargo.toml").read_text()
+
+
+def test_data_of_the_user_stays_without_the_bench_package(template: Template, tmp_path: Path) -> None:
+    """Cargo refuses a package without a target."""
+    crate = make(template, tmp_path / "crate", sample=False)
+    succeed(crate, "add", "parse")
+    (crate / "bench" / "lines.txt").write_text("mine\n")
+    release(crate, "own")
+    succeed(crate, "remove", "parse")
+    assert set(read_tree(crate / "bench")) == {"lines.txt"}
+    assert "members = []" in (crate / "Cargo.toml").read_text()
+
+
+def test_a_workspace_without_lints_has_none_to_inherit(template: Template, tmp_path: Path) -> None:
+    """Nor does it lose what git could not restore: its manifest is above the crate."""
+    root = make(template, tmp_path / "root", sample=False)
+    crate = join(template, root, "lib", "")
+    (root / "Cargo.toml").write_text('[workspace]\nmembers = ["crates/reader"]\nresolver = "3"\n')
+    release(root, "plain")
+    succeed(crate, "add", "parse")
+    assert "lints" not in tomllib.loads((crate / "bench" / "Cargo.toml").read_text())
+    with (root / "Cargo.toml").open("a") as manifest:
+        manifest.write("# not committed\n")
+    assert "are not committed: ../../Cargo.toml" in refused(crate, "remove", "parse")
+
+
+@pytest.mark.parametrize(
+    ("listed", "is_covered"),
+    [
+        ("bench", True),
+        ("./bench/", True),
+        ("*", True),
+        ("**", True),
+        ("b?nch", True),
+        ("a/*", False),
+        ("benches", False),
+    ],
+)
+def test_a_member_is_listed_once(listed: str, *, is_covered: bool) -> None:
+    text = f'# Ours.\n[workspace] # all\nmembers = [\n    "{listed}", # why\n]\n'
+    added = text if is_covered else text.replace("# why\n", '# why\n    "bench",\n')
+    assert with_member(text, "bench") == added
+    assert without_member(added, "bench") == text or is_covered
 
 
 def test_added_and_removed_leaves_nothing(template: Template, tmp_path: Path) -> None:
@@ -84,11 +195,14 @@ def test_added_and_removed_leaves_nothing(template: Template, tmp_path: Path) ->
 def test_without_the_sample_a_crate_is_as_if_it_never_had_it(
     template: Template, tmp_path: Path, kind: str, place: str
 ) -> None:
-    """Byte for byte; that such a crate is green, the tests of variants know."""
+    """Byte for byte, but for the order of the answers; that such a crate is green, the tests of variants know."""
     crate = make(template, tmp_path / "with", kind=kind, place=place, description="Adds")
     succeed(crate, "remove", "aggregate")
     never = make(template, tmp_path / "never", kind=kind, place=place, description="Adds", sample=False)
-    assert read_tree(crate) == read_tree(never)
+    recorded = [yaml.safe_load((made / ANSWERS_FILE).read_text()) for made in (crate, never)]
+    assert recorded[0] == recorded[1]
+    trees = [{name: text for name, text in read_tree(made).items() if name != ANSWERS_FILE} for made in (crate, never)]
+    assert trees[0] == trees[1]
 
 
 def test_what_the_user_added_stays(template: Template, tmp_path: Path) -> None:
@@ -113,8 +227,8 @@ def test_beside_another_hot_path_the_sample_leaves_that(workshop: Workshop, temp
     succeed(crate, "remove", "aggregate")
     benches = tomllib.loads((crate / "bench" / "Cargo.toml").read_text())["bench"]
     assert [bench["name"] for bench in benches] == ["parse", "parse_instructions"]
-    workshop.run(crate, "just", "audit")
-    workshop.run(crate, "just", "lint")
+    for recipe in ("format", "clippy", "audit"):
+        workshop.run(crate, "just", recipe)
     workshop.run(crate, "cargo", "nextest", "run", "--workspace")
 
 
@@ -150,7 +264,7 @@ def test_it_refuses_what_is_still_used(template: Template, tmp_path: Path) -> No
 def test_it_refuses_what_git_could_not_bring_back(template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate", sample=False)
     assert fast_rust_hot(crate, "add", "parse").exit_code == 0
-    assert "are not committed: bench/Cargo.toml" in refused(crate, "remove", "parse")
+    assert "are not committed: Cargo.toml, src/lib.rs, bench/Cargo.toml" in refused(crate, "remove", "parse")
     assert fast_rust_hot(crate, "remove", "parse", "--force").exit_code == 0
     assert git(crate, "status", "--porcelain") == ""
 

@@ -227,7 +227,8 @@ def test_a_hot_path_of_any_name_is_no_obstacle(crates: Callable[[str], Made], ki
     changes.apply()
     again = remove(made.folder, name)
     again.apply()
-    for each in ("src/lib.rs", "bench/Cargo.toml", "Cargo.toml"):
+    assert (made.folder / "bench").exists() == (kind == "service")
+    for each in {"src/lib.rs", "bench/Cargo.toml", "Cargo.toml"} & made.after.keys():
         assert (made.folder / each).read_text(encoding="utf-8") == made.after[each]
 
 

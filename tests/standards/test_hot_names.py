@@ -53,6 +53,7 @@ def test_each_name_is_refused_or_compiles(workshop: Workshop, template: Template
         "break",
         "false",
         "self",
+        "true",
         "a23456789012345678901234567890",
     }
     workshop.run(crate, "cargo", "fmt", "--all", "--check")

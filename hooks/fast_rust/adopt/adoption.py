@@ -1,8 +1,5 @@
 """Adopting a crate that is older than the template: its standards come on a separate branch."""
 
-import re
-import shutil
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,9 +26,15 @@ from fast_rust.drift.keys import UnclearKeyError
 from fast_rust.errors import FastRustError
 from fast_rust.files import as_git_has_it, link_to, replace_file, with_ends_of_lines
 from fast_rust.git import GitError
+from fast_rust.hot.crate import BENCH, BENCH_MANIFEST
+from fast_rust.hot.membership import with_member
 from fast_rust.owned import Owned, of_rendering
+from fast_rust.programs import find_program
 from fast_rust.releases import Repository, open_repository
 from fast_rust.rendering import render
+from fast_rust.standards.folder import standards_folder
+from fast_rust.standards.lints import lints_of_the_standards
+from fast_rust.standards.pages import Quality, directives, read_standards
 from fast_rust.update.guard import require_checked_out
 
 BRANCH = "adopt-fast-rust"
@@ -216,8 +219,8 @@ def apply(plan: Plan) -> Result:
     with _clone(plan.top, head) as (clone, target):
         written = _write(plan, clone / relative, clone / root)
         _require_publishable(plan.top, head)
-        result = _stage(clone / root, clone / relative, target)
-        enforced = tuple(directives((clone / root / "STANDARDS.md").read_text(encoding="utf-8"), result))
+        result = _stage(clone / root, target)
+        enforced = tuple(enforcement(result))
         tree = _tree(clone, clone / root, written)
         git.copy_objects(clone, plan.top, [tree], [head])
     commit = git.commit_tree(plan.top, tree, [head], _message(plan))
@@ -279,7 +282,7 @@ def unstage(folder: Path) -> tuple[dict[str, int], Staging]:
     with _clone(top, git.require_commit(top)) as (clone, target):
         committed = {name: _content(clone / root / name) for name in files}
         staging.unstage(clone / root)
-        result = _stage(clone / root, clone / crate.folder.relative_to(top), target)
+        result = _stage(clone / root, target)
         changed = {name: now for name in files if (now := _content(clone / root / name)) != committed[name]}
     for name in changed:
         # The gates take minutes, and a file that git ignores is none of theirs.
@@ -298,14 +301,13 @@ def _content(file: Path) -> bytes | None:
     return file.read_bytes() if file.is_file() else None
 
 
-def _stage(root: Path, crate: Path, target: Path) -> Staging:
-    bench = tomllib.loads((crate / "bench" / "Cargo.toml").read_text(encoding="utf-8"))["package"]["name"]
+def _stage(root: Path, target: Path) -> Staging:
     justfile = next((name for name in ("justfile.proposed", "justfile") if (root / name).is_file()), "justfile")
-    return staging.stage(root, bench, justfile, target)
+    return staging.stage(root, justfile, target)
 
 
 def _require_tools() -> None:
-    if missing := [tool for tool in staging.TOOLS if shutil.which(tool) is None]:
+    if missing := [tool for tool in staging.TOOLS if find_program(tool) is None]:
         message = f"tools of the gates are missing: {', '.join(missing)}"
         raise AdoptError(
             f"{message}; run `cargo install --locked {' '.join(missing)}`, or rustup for cargo; nothing was changed"
@@ -335,9 +337,10 @@ def _write(plan: Plan, folder: Path, root: Path) -> list[Path]:
             written.append(file)
     packages = [package.folder for package in plan.crate.packages]
     if plan.crate.is_member:
-        bench = (folder.relative_to(root) / "bench").as_posix()
-        merging.rewrite(root / "Cargo.toml", lambda text: merging.with_workspace(text, bench))
         packages = [plan.crate.folder]
+    if BENCH_MANIFEST in plan.rendering:
+        bench = (folder.relative_to(root) / BENCH).as_posix()
+        merging.rewrite(root / "Cargo.toml", lambda text: with_member(text, bench))
     for package in packages:
         file = root / package.relative_to(plan.crate.root) / "Cargo.toml"
         merging.rewrite(file, merging.with_inherited_lints)
@@ -357,7 +360,7 @@ def _merge(plan: Plan, folder: Path, path: str) -> list[Path]:
 
     def change(text: str) -> str:
         if is_top:
-            text = merging.with_workspace(merging.with_shared_lints(text), "bench")
+            text = merging.with_shared_lints(text)
         text = merging.merged(text, release_text, plan.owned.keys(path), with_dependencies=path != "Cargo.toml")
         return merging.with_platforms(merging.with_clear_lints(text), release_text) if is_top else text
 
@@ -388,12 +391,15 @@ def _message(plan: Plan) -> str:
 # --- Directives ---
 
 
-def directives(standards: str, staging: Staging) -> Iterator[tuple[str, str, str]]:
-    """Yield how each directive is enforced, by the table of STANDARDS.md and what is staged."""
-    for row in re.findall(r"(?m)^\| ([A-Z]+-\d+ [A-Z]+) \|.*\| ([^|]*) \|[^|]*\|$", standards):
-        name, by = row
-        gates = re.findall(r"`([^`]+)`", by)
-        if off := [f"`{gate}` ({staging.places[gate]})" for gate in gates if gate in staging.places]:
+def enforcement(staging: Staging) -> Iterator[tuple[str, str, str]]:
+    """Yield how each directive is enforced, by the pages of the standards and what is staged."""
+    warned_of_anyway = lints_of_the_standards()
+    for one in directives(read_standards(standards_folder())):
+        name = f"{one.id} {one.level}"
+        if one.quality in {Quality.REVIEW, Quality.PENDING}:
+            yield name, "review", "review" if one.quality is Quality.REVIEW else "review, until it is measured"
+        elif off := [f"`{gate}` ({staging.places[gate]})" for gate in one.gates if gate in staging.places]:
             yield name, "staged", ", ".join(off)
         else:
-            yield name, "enforced" if set(gates) - ABSENT else "review", by
+            by = ", ".join(f"`{gate}`{'*' * warned_of_anyway.get(gate, False)}" for gate in one.gates)
+            yield name, "enforced" if set(one.gates) - ABSENT else "review", by

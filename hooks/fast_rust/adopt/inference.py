@@ -1,14 +1,13 @@
 """The answers that an existing crate gives without being asked: read from its manifest, each with its ground."""
 
-import json
 import re
-import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fast_rust.checks.workspace import metadata
 from fast_rust.errors import FastRustError
 
 SERVERS = ("axum", "actix-web", "hyper", "poem", "rocket", "salvo", "tonic", "warp")
@@ -68,7 +67,7 @@ class Crate:
 def read_crate(folder: Path) -> Crate:
     """Read a crate by cargo.
 
-    Raises CrateError where there is none, or cargo refuses it.
+    Raises FastRustError where there is none, or cargo refuses it.
     """
     folder = folder.resolve()
     manifest = folder / "Cargo.toml"
@@ -80,22 +79,10 @@ def read_crate(folder: Path) -> Crate:
         raise CrateError(f"{manifest} is no valid TOML: {error}") from error
     if "package" not in table and "workspace" not in table:
         raise CrateError(f"{manifest} has neither [package] nor [workspace], so it is no crate")
-    found = _metadata(folder)
+    found = metadata(folder)
     root = Path(found["workspace_root"]).resolve()
     top = table if root == folder else tomllib.loads((root / "Cargo.toml").read_text(encoding="utf-8"))
     return Crate(folder, root, tuple(map(_package, found["packages"])), top)
-
-
-def _metadata(folder: Path) -> dict[str, Any]:
-    command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version=1"]
-    try:
-        done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
-    except FileNotFoundError as error:
-        raise CrateError("there is no cargo here: install Rust by rustup") from error
-    if done.returncode:
-        raise CrateError(f"cargo cannot read the crate:\n{done.stderr.strip()}")
-    metadata: dict[str, Any] = json.loads(done.stdout)
-    return metadata
 
 
 def _package(fields: Mapping[str, Any]) -> Package:

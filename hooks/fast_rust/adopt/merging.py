@@ -88,21 +88,6 @@ def rewrite(file: Path, change: Callable[[str], str]) -> None:
 # --- Manifests ---
 
 
-def with_workspace(text: str, *members: str) -> str:
-    """Return the manifest of a workspace with further members."""
-    document = tomlkit.parse(text)
-    if "workspace" not in document:
-        listed = ", ".join(f'"{member}"' for member in members)
-        return f'{text.rstrip()}\n\n[workspace]\nmembers = [{listed}]\nresolver = "3"\n'
-    workspace: Any = document["workspace"]
-    if "members" not in workspace:
-        workspace["members"] = tomlkit.array()
-    for member in members:
-        if member not in workspace["members"]:
-            workspace["members"].append(member)
-    return tomlkit.dumps(document)
-
-
 def with_inherited_lints(text: str) -> str:
     """Return the manifest of a package that inherits the lints of its workspace, unless it has its own."""
     if "lints" in tomllib.loads(text):

@@ -1,13 +1,14 @@
 """Gates that a crate does not meet yet: found, switched off with how often they were met, and switched on again.
 
-Each is switched off where its tool looks: a lint in the tables of Cargo.toml, a rule of ast-grep or a test of the
-standards in [workspace.metadata.staged] there, a licence in deny.toml, a dependency for cargo-shear.
+Each is switched off where its tool looks: a lint in the tables of Cargo.toml, a rule of ast-grep or a check of files in
+[workspace.metadata.staged] there, a licence in deny.toml, a dependency for cargo-shear.
 """
 
 import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,13 +20,16 @@ from typing import Any
 import tomlkit
 
 from fast_rust.adopt.merging import rewrite
+from fast_rust.checks.everything import find_all
+from fast_rust.checks.rules import UNUSED
+from fast_rust.errors import FastRustError
+from fast_rust.programs import find_program, search_path
 
 STAGED = "staged by adopt"
 MARK = re.compile(r" *# reason: staged by adopt, [^;]*(?:; was (\"\w+\"))?$")
-RULES = "lints/ast-grep.yml"
 # An error may hide what comes after it, so a tool is asked again, but not for ever.
 ROUNDS = 8
-TOOLS = ("cargo", "just", "ast-grep", "cargo-nextest", "cargo-deny", "cargo-shear")
+TOOLS = ("cargo", "just", "cargo-nextest", "cargo-deny", "cargo-shear")
 FILES = ("Cargo.toml", "deny.toml", "rustfmt.toml", ".rustfmt.toml")
 FORMAT = "disable_all_formatting = true"
 BANS = {"wildcard": "bans.wildcards", "source-not-allowed": "sources.unknown-git"}
@@ -36,7 +40,7 @@ class Staging:
     """What was switched off, and what could not be."""
 
     places: Mapping[str, int]
-    """Of each gate that is off, by its name as in STANDARDS.md, in how many places it is met."""
+    """Of each gate that is off, by its name in the pages of the standards, in how many places it is met."""
     left: tuple[str, ...]
     """What stays red: for people."""
 
@@ -44,10 +48,12 @@ class Staging:
 class _Gates:
     """The gates of a workspace, run one after the other, each until nothing new is found."""
 
-    def __init__(self, root: Path, bench: str, target: Path) -> None:
+    def __init__(self, root: Path, target: Path) -> None:
         self.root = root
-        self.bench = bench
-        self.environment = {"CARGO_TARGET_DIR": str(target), **os.environ, "CARGO_TERM_COLOR": "never"}
+        # No recipe installs the release that the crate has just been adopted by: this program runs its checks.
+        own = {"CARGO_TARGET_DIR": str(target), "FAST_RUST": find_program("fast-rust") or sys.argv[0]}
+        given = {name: value for name, value in os.environ.items() if value or name != "FAST_RUST"}
+        self.environment = {**own, **given, "PATH": search_path(), "CARGO_TERM_COLOR": "never"}
         self.places: Counter[str] = Counter()
         self.left: list[str] = []
 
@@ -129,13 +135,6 @@ class _Gates:
             broken = broken or _last(done.stderr)
         return Counter(code for code, *_ in places), broken
 
-    def rules(self) -> None:
-        command = ["ast-grep", "scan", "--rule", RULES, "--min-severity", "error", "--error=unused-suppression"]
-        done = self.run(*command, "--json=stream")
-        found = Counter(f"ast-grep::{_json(line)['ruleId']}" for line in done.stdout.splitlines() if line[:1] == "{")
-        known = {"ast-grep::unused-suppression", *staged(self.root)}
-        self._note({rule: count for rule, count in found.items() if rule not in known})
-
     def dependencies(self) -> None:
         done = self.run("cargo", "deny", "--format", "json", "--workspace", "--all-features", *_DENY)
         found: Counter[tuple[str, str]] = Counter()
@@ -175,15 +174,15 @@ class _Gates:
         if done.returncode:
             self.left.append(f"cargo shear: {_last(done.stdout + done.stderr)}")
 
-    def standards(self) -> None:
-        done = self.run("cargo", "test", "--package", self.bench, "--test", "standards")
-        parts = re.split(r"(?m)^---- (\w+) stdout ----$", done.stdout)[1:]
-        found = {name: len(re.findall(r"(?m)^- ", text)) for name, text in zip(parts[::2], parts[1::2], strict=True)}
-        if done.returncode and not found:
-            self.left.append(f"bench/tests/standards.rs: {_last(done.stderr)}")
-        self._note({f"standards::{name}": max(count, 1) for name, count in found.items()})
-
-    def _note(self, found: Mapping[str, int]) -> None:
+    def rules(self) -> None:
+        """Switch off each rule of ast-grep and each check of files that finds something."""
+        try:
+            findings = find_all(self.root, advice=False)
+        except FastRustError as error:
+            self.left.append(f"fast-rust check: {error}")
+            return
+        # A suppression that suppresses nothing is no gate of the code.
+        found = Counter(one.gate for one in findings if one.gate != f"ast-grep::{UNUSED}")
         if found:
             self.places.update(found)
             self.edit("Cargo.toml", partial(_stage_others, found=found), "workspace.metadata.staged")
@@ -192,19 +191,18 @@ class _Gates:
 _DENY = ("check", "bans", "licenses", "sources")
 
 
-def stage(root: Path, bench: str, justfile: str, target: Path) -> Staging:
+def stage(root: Path, justfile: str, target: Path) -> Staging:
     """Run all gates of a workspace, and switch off what they find; then ask the recipes whether all is green.
 
     It is built into the target folder, if the environment names no other.
     """
-    gates = _Gates(root, bench, target)
+    gates = _Gates(root, target)
     gates.format()
     gates.lints("cargo", "clippy", "--workspace", "--all-targets", "--all-features")
     gates.lints("cargo", "doc", "--workspace", "--all-features", "--no-deps")
-    gates.rules()
     gates.dependencies()
     gates.unused()
-    gates.standards()
+    gates.rules()
     if (root / justfile).is_file():
         for recipe in ("lint", "test", "doc", "audit"):
             done = gates.run("just", "--justfile", justfile, "--working-directory", ".", recipe)
@@ -227,7 +225,9 @@ def _last(text: str) -> str:
 
 
 def _end(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.strip().splitlines()[-12:])
+    # The launcher warns of the variable that we set.
+    lines = [line for line in text.strip().splitlines() if not line.startswith("warning: FAST_RUST is set")]
+    return "\n".join(f"    {line}" for line in lines[-12:])
 
 
 def _staged(count: int, what: str = "place") -> str:
@@ -323,7 +323,7 @@ def _refused(fields: Mapping[str, Any]) -> Iterator[str]:
 
 
 def staged(root: Path) -> dict[str, int]:
-    """What is staged in a workspace, by the names of gates as in STANDARDS.md, with the places when it was."""
+    """Return what is staged in a workspace: by the names of gates in the standards, the places when it was staged."""
     found: Counter[str] = Counter()
     for name in FILES:
         header = ""

@@ -6,7 +6,8 @@ from string import Template
 import tomlkit
 
 from fast_rust.hot.changes import Changes
-from fast_rust.hot.crate import BENCH_MANIFEST, LIBRARY, HotPathError, open_crate, parse_toml
+from fast_rust.hot.crate import BENCH_MANIFEST, LIBRARY, Crate, HotPathError, open_crate, parse_toml
+from fast_rust.hot.membership import has_shared_lints, with_bench_as_member
 from fast_rust.hot.names import check_name
 from fast_rust.hot.rust import with_module
 
@@ -44,7 +45,8 @@ def add(folder: Path, name: str) -> Changes:
     if (crate.folder / "src" / name).exists():
         raise HotPathError(_taken(f"src/{name}"))
     changes.write(LIBRARY, with_module(crate.text(LIBRARY), name))
-    changes.write(BENCH_MANIFEST, with_benches(crate.text(BENCH_MANIFEST), crate.package, name))
+    changes.write(BENCH_MANIFEST, _bench_manifest(crate, name))
+    with_bench_as_member(changes)
     if not changes.written:
         raise HotPathError(_taken(f"src/{name}.rs"))
     return changes
@@ -53,14 +55,27 @@ def add(folder: Path, name: str) -> Changes:
 def _taken(path: str) -> str:
     return (
         f"{path} exists already; choose another name. To declare existing code hot, write a section `# Hot path` into"
-        " its documentation; `just test` reports what else it needs"
+        " its documentation; `just rules` reports what else it needs"
     )
 
 
 def needed_in_manifest(package: str, name: str) -> tomlkit.TOMLDocument:
     """Return what a hot path needs in the manifest of the bench package."""
+    return tomlkit.parse(_skeleton_of_manifest(package, name))
+
+
+def _skeleton_of_manifest(package: str, name: str) -> str:
     text = (SKELETONS / "manifest.txt").read_text(encoding="utf-8")
-    return tomlkit.parse(Template(text).substitute(package=package, name=name))
+    return Template(text).substitute(package=package, name=name)
+
+
+def _bench_manifest(crate: Crate, name: str) -> str:
+    """Return the manifest of the bench package with a hot path; it may be the first one."""
+    if crate.has_bench:
+        return with_benches(crate.text(BENCH_MANIFEST), crate.package, name)
+    text = _skeleton_of_manifest(crate.package, name)
+    # Cargo refuses to inherit from a table that is not there.
+    return text if has_shared_lints(crate) else text.replace("[lints]\nworkspace = true\n\n", "")
 
 
 def with_benches(manifest: str, package: str, name: str) -> str:

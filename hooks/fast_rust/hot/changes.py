@@ -54,9 +54,14 @@ class Changes:
         """
         folder = self.crate.folder
         touched = {name for name in (*self.written, *self.deleted) if self.crate.path(name).exists()}
-        prefix = git.prefix_of(folder)
-        hidden = {path.removeprefix(prefix) for path in git.unwatched(folder, touched)}
-        _require_none(sorted((touched & hidden) | (touched - git.entries(folder).keys())))
+        above = {name for name in touched if name.startswith("../")}
+        lost = _unrestorable(folder, touched - above)
+        for name in above:
+            # The manifest of a workspace that the crate is a member of; `require_committed` is about the crate alone.
+            path = self.crate.path(name).resolve()
+            is_lost = git.status(path.parent, path.name) or _unrestorable(path.parent, {path.name})
+            lost += [name] if is_lost else []
+        _require_none(sorted(lost))
 
     def apply(self) -> None:
         """Write and delete the files; where that fails, restore all of them.
@@ -131,6 +136,12 @@ def require_committed(folder: Path) -> None:
     Raises HotPathError with the files that are not.
     """
     _require_none([path for _, path in git.status(folder) if not PART.search(path)])
+
+
+def _unrestorable(folder: Path, names: set[str]) -> list[str]:
+    prefix = git.prefix_of(folder)
+    hidden = {path.removeprefix(prefix) for path in git.unwatched(folder, names)} if names else set()
+    return sorted((names & hidden) | (names - git.entries(folder).keys()))
 
 
 def _require_none(lost: list[str]) -> None:

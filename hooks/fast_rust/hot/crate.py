@@ -13,7 +13,10 @@ from fast_rust.files import as_git_has_it
 
 MANIFEST = "Cargo.toml"
 LIBRARY = "src/lib.rs"
+BENCH = "bench"
 BENCH_MANIFEST = "bench/Cargo.toml"
+# The library of the bench package, which the sample has.
+CORPUS = "bench/src/lib.rs"
 FOLDERS_OF_CODE = ("src", "tests", "examples", "benches", "bench")
 
 
@@ -23,7 +26,7 @@ class HotPathError(FastRustError):
 
 @dataclass(frozen=True)
 class Crate:
-    """A crate with a library and a bench package."""
+    """A crate with a library; it has a bench package if it has a hot path."""
 
     folder: Path
 
@@ -61,8 +64,12 @@ class Crate:
 
     @cached_property
     def bench_library(self) -> str:
-        """The name in code of the bench package's library, which the sample has."""
-        return _library_of(self.table(BENCH_MANIFEST), BENCH_MANIFEST)
+        """The name in code of the bench package's library, which the sample has; empty without a bench package."""
+        return _library_of(self.table(BENCH_MANIFEST), BENCH_MANIFEST) if self.has_bench else ""
+
+    @property
+    def has_bench(self) -> bool:
+        return self.path(BENCH_MANIFEST).is_file()
 
     def sources(self) -> Iterator[str]:
         """The Rust files of the crate and its bench package."""
@@ -80,7 +87,7 @@ class Crate:
 def open_crate(folder: Path) -> Crate:
     """Return the crate in a folder. Raises HotPathError where it is not one of this template."""
     crate = Crate(folder.resolve())
-    for needed in (MANIFEST, LIBRARY, BENCH_MANIFEST):
+    for needed in (MANIFEST, LIBRARY):
         if not crate.path(needed).is_file():
             message = f"{needed} does not exist in {crate.folder}; run the command in the folder of a crate made from"
             raise HotPathError(f"{message} copier-fast-rust")

@@ -9,6 +9,7 @@ from fast_rust.hot import manifest
 from fast_rust.hot.add import bench_names, files_of, needed_in_manifest
 from fast_rust.hot.changes import Changes
 from fast_rust.hot.crate import BENCH_MANIFEST, LIBRARY, Crate, HotPathError, open_crate, parse_toml
+from fast_rust.hot.membership import without_empty_bench
 from fast_rust.hot.rust import code_of, uses_crate, uses_of, without_module
 from fast_rust.hot.sample import SAMPLE, remove_sample
 
@@ -29,9 +30,11 @@ def remove(folder: Path, name: str) -> Changes:
     for path in [*files.values(), *crate.files_below(f"src/{name}")]:
         changes.delete(path)
     changes.write(LIBRARY, without_module(crate.text(LIBRARY), name))
-    needed = needed_in_manifest(crate.package, name).unwrap()
-    text = manifest.without_benches(crate.text(BENCH_MANIFEST), bench_names(name))
-    changes.write(BENCH_MANIFEST, without_unused(changes, text, manifest.dependencies(needed)))
+    if crate.has_bench:
+        needed = needed_in_manifest(crate.package, name).unwrap()
+        text = manifest.without_benches(crate.text(BENCH_MANIFEST), bench_names(name))
+        changes.write(BENCH_MANIFEST, without_unused(changes, text, manifest.dependencies(needed)))
+        without_empty_bench(changes)
     if uses := list(module_uses(changes, {crate.library, "crate", "self", "super"}, name)):
         raise HotPathError(f"`{name}` is still used; remove these uses first:\n  " + "\n  ".join(uses))
     return changes

@@ -15,16 +15,16 @@ from fast_rust.answers import Answers, answers_file
 from fast_rust.files import as_git_has_it
 from fast_rust.hot import manifest
 from fast_rust.hot.changes import Changes
-from fast_rust.hot.crate import BENCH_MANIFEST, MANIFEST, Crate, HotPathError, parse_toml
+from fast_rust.hot.crate import BENCH_MANIFEST, CORPUS, MANIFEST, Crate, HotPathError, parse_toml
 from fast_rust.hot.declared import uses_of_removed
 from fast_rust.hot.importing import with_imports
+from fast_rust.hot.membership import without_empty_bench
 from fast_rust.hot.rust import code_of, imports, uses_crate, uses_of
 from fast_rust.hot.weave import Woven, weave
 from fast_rust.rendering import render
 
 SAMPLE = "aggregate"
 NAMED = re.compile(r"aggregat", re.IGNORECASE)
-CORPUS = "bench/src/lib.rs"
 OWN_FILES = re.compile(rf"src/{SAMPLE}(\.rs|/.*)|bench/(benches|tests)/{SAMPLE}(_\w+)?\.rs")
 VERSION = re.compile(r"\d+(\.\d+)*")
 
@@ -71,7 +71,10 @@ def remove_sample(crate: Crate, answers: Answers) -> Changes:
     _keep_the_corpus(removal)
     _check_uses(removal)
     _edit_manifest(removal, MANIFEST, "")
-    _edit_manifest(removal, BENCH_MANIFEST, "bench/")
+    if crate.has_bench:
+        _edit_manifest(removal, BENCH_MANIFEST, "bench/")
+        if without_empty_bench(removal.changes):
+            _check_dropped_lines(removal, BENCH_MANIFEST, "")
     if removal.conflicts:
         places = "\n  ".join(f"{path}:{line}: {reason}" for path, line, reason in sorted(removal.conflicts))
         message = "the sample cannot be removed, since your own lines are in the way; nothing was changed. Edit these"
@@ -87,7 +90,7 @@ def _texts(files: Mapping[str, bytes]) -> dict[str, str]:
 
 def _delete_files(removal: Removal) -> None:
     crate = removal.crate
-    for name in sorted(removal.before.keys() - removal.after.keys()):
+    for name in sorted(removal.before.keys() - removal.after.keys() - {BENCH_MANIFEST}):
         if not crate.path(name).is_file():
             continue
         removal.changes.delete(name)
@@ -125,8 +128,11 @@ def _weave(removal: Removal, name: str) -> None:
 
 
 def _record_the_answer(removal: Removal, name: str) -> None:
-    text = removal.crate.text(name)
-    removal.changes.write(name, re.sub(r"(?m)^sample:.*$", "sample: false", text))
+    """Write the answer, and those to questions that only a crate without the sample has."""
+    text = re.sub(r"(?m)^sample:.*$", "sample: false", removal.crate.text(name))
+    known = {line.partition(":")[0] for line in (removal.before[name] + text).splitlines()}
+    new = [line for line in removal.after[name].splitlines() if line.partition(":")[0] not in known]
+    removal.changes.write(name, text + "".join(f"{line}\n" for line in new))
 
 
 def _keep_the_corpus(removal: Removal) -> None:
@@ -176,9 +182,9 @@ def _own_lines(removal: Removal, name: str) -> dict[int, str]:
 
 def _edit_manifest(removal: Removal, name: str, below: str) -> None:
     crate = removal.crate
-    text = crate.text(name)
-    table, before, after = (parse_toml(each, name) for each in (text, removal.before[name], removal.after[name]))
-    comments = set(removal.before[name].splitlines()) - set(removal.after[name].splitlines())
+    text, first, last = crate.text(name), removal.before[name], _after(removal, name)
+    table, before, after = (parse_toml(each, name) for each in (text, first, last))
+    comments = set(first.splitlines()) - set(last.splitlines())
     code = removal.code(below)
     present = manifest.dependencies(table)
     doomed: list[manifest.Path] = []
@@ -202,6 +208,15 @@ def _edit_manifest(removal: Removal, name: str, below: str) -> None:
     _check_comments(removal, name, comments)
     text = _with_include(removal, name, text)
     removal.changes.write(name, text)
+
+
+def _after(removal: Removal, name: str) -> str:
+    """Return a manifest as it would be without the sample; of a bench package that is gone then, its head."""
+    if name in removal.after:
+        return removal.after[name]
+    table = parse_toml(removal.before[name], name)
+    text = manifest.without_benches(removal.before[name], _bench_names(table))
+    return manifest.without(text, [("lib",), *manifest.dependencies(table)])
 
 
 def _bench_names(table: dict[str, list[dict[str, str]]]) -> set[str]:
@@ -245,7 +260,8 @@ def _lines_of(text: str, path: manifest.Path) -> tuple[int, str] | None:
 def _with_include(removal: Removal, name: str, text: str) -> str:
     """Return a manifest whose package leaves out folders that went with the sample."""
     old, new = (
-        (_lines_of(each, ("package", "include")) or (0, ""))[1] for each in (removal.before[name], removal.after[name])
+        (_lines_of(each, ("package", "include")) or (0, ""))[1]
+        for each in (removal.before[name], _after(removal, name))
     )
     has_examples = any(path not in removal.changes.deleted for path in removal.crate.files_below("examples"))
     if old == new or has_examples:

@@ -1,0 +1,15 @@
+"""Finds the programs that are installed with this tool."""
+
+import os
+import shutil
+import sysconfig
+
+
+def search_path() -> str:
+    """Return PATH with the programs of our own environment first."""
+    return os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program: the one that was installed with this tool, else one that is on PATH."""
+    return shutil.which(name, path=search_path())
