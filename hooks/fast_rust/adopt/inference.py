@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fast_rust.checks.workspace import metadata
+from fast_rust.checks.cargo import metadata
 from fast_rust.errors import FastRustError
 
 SERVERS = ("axum", "actix-web", "hyper", "poem", "rocket", "salvo", "tonic", "warp")

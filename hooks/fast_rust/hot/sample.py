@@ -128,11 +128,8 @@ def _weave(removal: Removal, name: str) -> None:
 
 
 def _record_the_answer(removal: Removal, name: str) -> None:
-    """Write the answer, and those to questions that only a crate without the sample has."""
-    text = re.sub(r"(?m)^sample:.*$", "sample: false", removal.crate.text(name))
-    known = {line.partition(":")[0] for line in (removal.before[name] + text).splitlines()}
-    new = [line for line in removal.after[name].splitlines() if line.partition(":")[0] not in known]
-    removal.changes.write(name, text + "".join(f"{line}\n" for line in new))
+    text = removal.crate.text(name)
+    removal.changes.write(name, re.sub(r"(?m)^sample:.*$", "sample: false", text))
 
 
 def _keep_the_corpus(removal: Removal) -> None:
