@@ -3,9 +3,7 @@
 import json
 import os
 import re
-import shutil
 import subprocess
-import sysconfig
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -14,6 +12,7 @@ from typing import Any
 
 from fast_rust.checks.findings import Finding, Severity
 from fast_rust.errors import FastRustError, reason_of
+from fast_rust.programs import find_program
 from fast_rust.standards.folder import standards_folder
 
 OWN = "lints/own"
@@ -69,8 +68,7 @@ def _findings(root: Path, process: subprocess.Popen[bytes]) -> list[Finding]:
 
 def find_ast_grep() -> str:
     """Return the path of ast-grep: the one that was installed with this tool, else one that is on PATH."""
-    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
-    if program := shutil.which("ast-grep", path=path):
+    if program := find_program("ast-grep"):
         return program
     message = "ast-grep, which runs the rules, is not installed; run `pip install ast-grep-cli`, or `just setup`"
     raise RulesError(f"{message} in the crate")

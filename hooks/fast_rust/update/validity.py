@@ -3,15 +3,13 @@
 import json
 import re
 import subprocess
-import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
-from pathlib import Path, PurePath
-from shutil import which
+from pathlib import PurePath
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
@@ -20,6 +18,7 @@ import yaml
 from fast_rust.drift.keys import name_of
 from fast_rust.git import no_git_env
 from fast_rust.owned import Key
+from fast_rust.programs import find_program
 
 
 @dataclass(frozen=True)
@@ -205,8 +204,7 @@ def _json(text: str) -> list[Problem]:
 
 def _justfile(text: str) -> list[Problem]:
     """Let `just` read a justfile without files next to it; where it is not installed, nothing can be said."""
-    beside = Path(sys.executable).with_name("just")
-    program = str(beside) if beside.is_file() else which("just")
+    program = find_program("just")
     if program is None:
         return []
     # The files that it imports are not here.
