@@ -23,7 +23,7 @@ CONFIG = f"--config={RULES / 'sgconfig.yml'}"
 # Each is compared with the first of its group.
 GROUPS: Sequence[Mapping[str, tuple[Path, Sequence[str]]]] = (
     {
-        "ast-grep scan, with the same rules": (CRATE, ("ast-grep", "scan", CONFIG, "--error")),
+        "ast-grep scan, with the same rules": (CRATE, ("ast-grep", "scan", CONFIG, "--min-severity=error")),
         "fast-rust check": (CRATE, ("fast-rust", "check")),
         "just fast-rust check": (CRATE, ("just", "fast-rust", "check")),
     },
