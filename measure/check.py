@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from workbench import CHECKOUT, SCRATCH
+from workbench import SCRATCH, crate_of
 
 ROUNDS = 20
 FOLDER = SCRATCH / "check"
@@ -49,12 +49,8 @@ def make_crates() -> None:
     """Make the crates, and let them build and install what they need."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    # A release is the last commit that has its version.
-    changed = ("git", "log", "--format=%H", '-Sversion = "0.8.0"', "--", "pyproject.toml")
-    newer = subprocess.run(changed, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout.split()[-1]
-    for crate, reference in ((CRATE, "HEAD"), (OLDER, f"{newer}^")):
-        options = ["--quiet", "--defaults", f"--vcs-ref={reference}", "--data=crate_name=totals-service"]
-        run(CHECKOUT, "copier", "copy", *options, "--data=kind=service", CHECKOUT, crate)
+    for crate, release in ((CRATE, "HEAD"), (OLDER, "0.7.0")):
+        crate_of(release, crate, kind="service")
         run(crate, "just", "lint")
     run(CRATE, "fast-rust", "rules", "--export", RULES)
 

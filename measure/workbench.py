@@ -130,3 +130,18 @@ def write_page(name: str, target: str, text: str) -> None:
     note = f"*Written by `make {target}` on {time.strftime('%Y-%m-%d')}: {machine()}. Do not edit.*"
     title, _, rest = text.strip().partition("\n")
     (DOCUMENTS / name).write_text(f"{title}\n\n{note}\n{rest}\n", encoding="utf-8")
+
+
+def crate_of(release: str, folder: Path, *, kind: str) -> Path:
+    """Make a crate of the last commit (`HEAD`), or of a past release, and return its folder."""
+    reference = release
+    if release != "HEAD":
+        # A release is the last commit that has its version.
+        search = ("git", "log", "--format=%H", f'-Gversion = "{release}"', "--", "pyproject.toml")
+        found = subprocess.run(search, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout.split()
+        # The first commit that the search prints replaced the version.
+        reference = f"{found[0]}^"
+    copier = Path(sys.executable).with_name("copier")
+    options = ["--quiet", "--defaults", f"--vcs-ref={reference}", f"--data=crate_name={folder.name}"]
+    subprocess.run([copier, "copy", *options, f"--data=kind={kind}", CHECKOUT, folder], check=True)
+    return folder
