@@ -127,7 +127,7 @@ difference was seen. *Memory* is the most that was resident in a run.
 ## What to choose
 
 - **LTO**: `fat` for what ships, where it is built seldom; `thin` where its build is what people wait for; `off` for
-  trying things, which is `just quick`.
+  trying things, by `cargo build --profile quick`.
 - **Codegen units**: 1 for what ships. More of them let cores share the work, so they pay while you edit, and on many
   cores.
 - **Panic**: `abort` for a program, which ends anyway. `unwind` for a service: the price of its landing pads buys that
