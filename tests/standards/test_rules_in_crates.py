@@ -183,3 +183,18 @@ def test_ast_grep_fails(crate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "find_ast_grep", lambda: str(program))
     with pytest.raises(RulesError, match="ended with exit code 1: no more files; fix that"):
         run_rules(crate, off=(), advice=False)
+
+
+DOCUMENTED = "{doc}{ignore}{attribute}pub fn f() -> Result<(), String> {{\n    Ok(())\n}}\n"
+IGNORE = "// ast-grep-ignore: err-string-result -- a proof\n"
+
+
+@pytest.mark.parametrize("doc", ["", "/// Says no.\n", "/// Says\n/// no.\n", "/** Says no. */\n", "#[inline]\n"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_a_suppression_counts_on_the_line_above_whatever_is_above_it(crate: Path, doc: str, ends: str) -> None:
+    """Ast-grep itself overlooks it below `///`."""
+    assert gates(crate, DOCUMENTED.format(doc=doc, ignore="", attribute="").replace("\n", ends)) != []
+    assert gates(crate, DOCUMENTED.format(doc=doc, ignore=IGNORE, attribute="").replace("\n", ends)) == []
+    other = IGNORE.replace("err-string-result", "own-clone-in-loop")
+    found = gates(crate, DOCUMENTED.format(doc=doc, ignore=other, attribute="").replace("\n", ends))
+    assert [gate.partition(" ")[2] for gate in found] == ["ast-grep::unused-suppression", "ast-grep::err-string-result"]

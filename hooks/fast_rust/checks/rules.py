@@ -4,7 +4,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
@@ -63,7 +63,27 @@ def _findings(root: Path, process: subprocess.Popen[bytes]) -> list[Finding]:
     # Exit code 1 says that there are errors, or that something else went wrong.
     if process.returncode != int(any(record["severity"] == "error" for record in records)):
         raise _failure(root, stderr.decode("utf-8", "replace"), process.returncode)
-    return sorted(_finding(root, record) for record in records)
+    return sorted(_finding(root, record) for record in _without_suppressed(records))
+
+
+def _without_suppressed(records: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the records that no comment suppresses: ast-grep overlooks one that is below a documentation comment."""
+    unused = {_line_of(record): record["text"] for record in records if record["ruleId"] == UNUSED}
+    used = set()
+    kept = []
+    for record in records:
+        file, line = _line_of(record)
+        text = unused.get((file, line - 1), "")
+        named = text.partition("ast-grep-ignore:")[2].partition(" -- ")[0]
+        if record["ruleId"] in re.findall(r"[\w-]+", named) and record["ruleId"] != WITHOUT_EXCEPTION:
+            used.add((file, line - 1))
+        else:
+            kept.append(record)
+    yield from (record for record in kept if record["ruleId"] != UNUSED or _line_of(record) not in used)
+
+
+def _line_of(record: Mapping[str, Any]) -> tuple[str, int]:
+    return record["file"], record["range"]["start"]["line"]
 
 
 def find_ast_grep() -> str:
