@@ -182,12 +182,13 @@ def test_an_index_is_asked_only_where_it_is_named(crate: Crate) -> None:
     uv = Path(crate.environment["PATH"]) / "uv"
     uv.write_text('#!/bin/sh\necho "$UV_DEFAULT_INDEX $*"; exit 1\n')
     uv.chmod(0o755)
-    tool = f"tool install --quiet --compile-bytecode fast-rust @ git+https://github.com/org/template@{VERSION}"
-    assert crate.just("fast-rust", "--version").stdout == f" {tool}\n"
+    tool = f"fast-rust @ git+https://github.com/org/template@{VERSION}"
+    called = crate.just("fast-rust", "--version").stdout.splitlines()
+    assert called == [f" tool install -q {option} {tool}" for option in ("--compile-bytecode", "--force")]
     manifest.write_text(f"[workspace.metadata.fast-rust] # ours\r\nsource = 'https://wheels.example/simple'\r\n{text}")
     done = crate.just("fast-rust", "--version")
-    tool = f"tool install --quiet --compile-bytecode fast-rust=={VERSION}"
-    assert done.stdout == f"https://wheels.example/simple {tool}\n"
+    first = f"https://wheels.example/simple tool install -q --compile-bytecode fast-rust=={VERSION}"
+    assert done.stdout.splitlines()[0] == first
 
 
 def test_a_machine_without_an_installer_is_told_which(template: Template, make_crate: Callable[..., Crate]) -> None:
@@ -195,19 +196,20 @@ def test_a_machine_without_an_installer_is_told_which(template: Template, make_c
     crate.pin(str(template.repository), "v0.0.1")
     done = crate.just("setup")
     assert done.returncode == 2
-    assert "error: neither uv nor pipx is on PATH; install one: https://" in done.stderr
+    assert "pipx: not found" in done.stderr
+    assert "it needs uv (https://docs.astral.sh/uv) or pipx, " in done.stderr
 
 
 @pytest.mark.parametrize(
     ("source", "release", "message"),
     [
-        ("{}", "v9.9.9", "error: fast-rust could not be installed from file://{}@v9.9.9, as said above; check"),
-        ("/no/such/template", "v0.0.1", "error: fast-rust could not be installed from file:///no/such/template@v0.0.1"),
-        ("../template", "v0.0.1", "error: fast-rust could not be installed from ../template@v0.0.1"),
-        ("$(touch planted)", "v0.0.1", "error: fast-rust could not be installed from $(touch%20planted)@v0.0.1"),
-        ("'; touch planted; '", "v0.0.1", "error: fast-rust could not be installed from ;%20touch%20planted;"),
-        ("{}", "$(touch planted)", "error: fast-rust could not be installed from file://{}@$(touch%20planted)"),
-        ("{}", "`touch planted`-1-gabc", "error: fast-rust could not be installed from file://{}@abc"),
+        ("{}", "v9.9.9", "error: fast-rust was not installed from file://{}@v9.9.9, see above; it needs uv"),
+        ("/no/such/template", "v0.0.1", "error: fast-rust was not installed from file:///no/such/template@v0.0.1"),
+        ("../template", "v0.0.1", "error: fast-rust was not installed from ../template@v0.0.1"),
+        ("$(touch planted)", "v0.0.1", "error: fast-rust was not installed from $(touch%20planted)@v0.0.1"),
+        ("'; touch planted; '", "v0.0.1", "error: fast-rust was not installed from ;%20touch%20planted;"),
+        ("{}", "$(touch planted)", "error: fast-rust was not installed from file://{}@$(touch%20planted)"),
+        ("{}", "`touch planted`-1-gabc", "error: fast-rust was not installed from file://{}@abc"),
     ],
 )
 def test_a_pin_that_leads_nowhere_is_an_error(
@@ -261,11 +263,33 @@ def test_a_justfile_of_elsewhere_runs_the_release_that_is_pinned_beside_it(
     assert f"error: cargo cannot read the workspace in {crate.folder}" in done.stderr
 
 
-def test_a_program_that_was_deleted_is_installed_again(template: Template, crate: Crate) -> None:
+@pytest.mark.parametrize("damaged", ["program", "link", "environment", "python"])
+def test_an_installation_that_is_damaged_is_repaired(template: Template, crate: Crate, damaged: str) -> None:
+    """By a cache cleaner, or by the removal of the Python that it was made with."""
     crate.pin(str(template.repository), "v0.0.1")
     assert crate.just("fast-rust", "--version").returncode == 0
-    (Path(crate.just("--evaluate", "bin").stdout) / "fast-rust").unlink()
+    tool, programs = (Path(crate.just("--evaluate", name).stdout) for name in ("tool", "bin"))
+    match damaged:
+        case "program":
+            (programs / "fast-rust").unlink()
+        case "link":
+            (tool / "bin" / "fast-rust").unlink()
+        case "environment":
+            shutil.rmtree(tool / "fast-rust")
+        case _:
+            (programs / "python").unlink()
+            (programs / "python").symlink_to("/no/such/python")
     assert crate.just("fast-rust", "--version").stdout == f"{VERSION}\n"
+
+
+def test_uv_may_be_in_a_folder_with_a_space(
+    template: Template, make_crate: Callable[..., Crate], tmp_path: Path
+) -> None:
+    crate = make_crate("uv")
+    crate.pin(str(template.repository), "v0.0.1")
+    spaced = tmp_path / "pro grams"
+    Path(crate.environment["PATH"]).rename(spaced)
+    assert crate.just("fast-rust", "--version", PATH=str(spaced)).stdout == f"{VERSION}\n"
 
 
 @pytest.mark.parametrize("answers", [None, "kind: lib\n", "_commit: v0.0.1\n", "_src_path: gh:org/template\n", ""])
@@ -276,7 +300,8 @@ def test_without_a_pin_the_other_recipes_work(crate: Crate, answers: str | None)
         path.write_text(answers)
     done = crate.just("setup")
     assert done.returncode == 2
-    assert "error: .copier-answers.yml has no _src_path or no _commit; restore it from git" in done.stderr
+    assert "error: fast-rust was not installed from " in done.stderr
+    assert "_src_path and _commit of .copier-answers.yml" in done.stderr
     assert crate.just("--evaluate", "bin").returncode == 0
     assert crate.just("--dry-run", "dist").returncode == 0
 
@@ -356,7 +381,7 @@ def test_the_tool_of_the_target_makes_the_update(committed: Crate) -> None:
 def test_an_update_whose_tool_cannot_be_installed_changes_nothing(committed: Crate) -> None:
     done = committed.just("fast-rust", "update", "--to", "v0.0.3")
     assert done.returncode == 2
-    assert "error: fast-rust could not be installed from file://" in done.stderr
+    assert "error: fast-rust was not installed from file://" in done.stderr
     assert "error: the tool of release v0.0.3, which makes the update, could not be installed" in done.stderr
     assert git(committed.folder, "status", "--porcelain") == ""
 
