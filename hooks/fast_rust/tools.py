@@ -63,7 +63,8 @@ def _from_wheel(name: str, wheel: str) -> Tool:
         known = version(wheel)
     except PackageNotFoundError:
         known = ""
-    if known and shutil.which(name, path=str(_programs())):
+    if known and (program := shutil.which(name, path=str(_programs()))):
+        _offer(Path(program))
         return Tool(name, known)
     if shutil.which(name):
         return Tool(name, "from PATH; no wheel for this platform")
@@ -106,6 +107,8 @@ def _runner(wanted: str) -> Tool:
     """Build the runner of gungraun, which has to be of the library's version, unless it is there."""
     name = f"gungraun-runner{'.exe' if os.name == 'nt' else ''}"
     if _version_of("gungraun-runner") == wanted:
+        if own := shutil.which(name, path=str(_programs())):
+            _offer(Path(own))
         return Tool("gungraun-runner", wanted)
     folder = cache_folder() / f"gungraun-runner-{wanted}"
     if not folder.exists():
@@ -119,6 +122,7 @@ def _runner(wanted: str) -> Tool:
     link = _programs() / name
     link.unlink(missing_ok=True)
     shutil.copy2(folder / "bin" / name, link)
+    _offer(link)
     return Tool("gungraun-runner", wanted)
 
 
@@ -131,5 +135,20 @@ def _version_of(program: str) -> str:
 
 
 def _programs() -> Path:
-    """Return the folder of programs of our environment, which the justfile puts first on PATH."""
+    """Return the folder of programs of our environment."""
     return Path(sys.executable).parent
+
+
+def _offer(program: Path) -> None:
+    """Link a program into the folder that the justfile puts first on PATH; our own Python is not there."""
+    # Elsewhere, as with FAST_RUST, the environment is not the recipe's.
+    if not os.environ.get("FAST_RUST_LAUNCHER") or os.environ.get("FAST_RUST"):
+        return
+    folder = Path(sys.prefix).parent / "programs"
+    folder.mkdir(exist_ok=True)
+    link = folder / program.name
+    link.unlink(missing_ok=True)
+    if os.name == "nt":
+        shutil.copy2(program, link)
+    else:
+        link.symlink_to(program)

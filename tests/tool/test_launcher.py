@@ -315,15 +315,21 @@ def test_a_program_of_ones_own_replaces_it_with_a_warning(crate: Crate, tmp_path
     assert done.stderr == f"warning: FAST_RUST is set, so {own} runs instead of the pinned release\n"
 
 
-def test_its_programs_come_first_for_all_recipes(template: Template, crate: Crate) -> None:
-    """So nobody installs ast-grep or nextest, or has another version of them."""
+def test_set_up_puts_the_programs_of_the_recipes_first(template: Template, crate: Crate) -> None:
+    """So nobody installs ast-grep or nextest, or has another version of them; no Python comes with them."""
     crate.pin(str(template.repository), "v0.0.1")
-    assert crate.just("fast-rust", "--version").returncode == 0
-    folder = Path(crate.just("--evaluate", "bin").stdout)
-    tools = {"just", "ast-grep", "cargo-nextest", "cargo-deny", "cargo-shear"}
-    assert tools <= {path.name for path in folder.iterdir()}
-    (crate.folder / "local.just").write_text("which:\n    @command -v ast-grep\n")
-    assert crate.just("which").stdout == f"{folder / 'ast-grep'}\n"
+    assert crate.just("setup").returncode == 0
+    folder = Path(crate.just("--evaluate", "tool").stdout) / "programs"
+    assert {path.name for path in folder.iterdir()} == {
+        "just",
+        "ast-grep",
+        "cargo-nextest",
+        "cargo-deny",
+        "cargo-shear",
+    }
+    (crate.folder / "local.just").write_text("which:\n    @command -v ast-grep\n    @ast-grep --version\n")
+    assert crate.just("which").stdout.splitlines()[0] == str(folder / "ast-grep")
+    assert crate.just("setup").returncode == 0
 
 
 def test_the_installed_tool_has_its_rules(template: Template, crate: Crate) -> None:
