@@ -26,6 +26,10 @@ ENTRY = '\n[[bench]]\nname = "aggregate_instructions"\n'
 GUTTED = "#!/bin/sh\necho fine\n"
 
 
+# The tool of the tests is there already.
+NOT_RUN = ("just setup", "pipx install")
+
+
 @dataclass(frozen=True)
 class History:
     """A crate whose first commit is the branch `main`, which is checked out."""
@@ -66,28 +70,31 @@ class History:
             self.workshop.try_to(self.crate, *asked, name, XDG_CACHE_HOME=str(cache)) for name in ("tool", "bin")
         )
         if programs.returncode == 0:
-            place = Path(programs.stdout) / "fast-rust"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(program, encoding="utf-8")
-            place.chmod(0o755)
-            (Path(tool.stdout) / "ready").touch()
+            # What the recipe looks for before it runs the tool.
+            for place in (Path(tool.stdout) / "bin" / "fast-rust", Path(programs.stdout) / "python"):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text(program, encoding="utf-8")
+                place.chmod(0o755)
 
     def _run_workflow(self, body: str, labels: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         workflow = yaml.safe_load((CHECKOUT / "template/.github/workflows/perf.yml").read_text(encoding="utf-8"))
         [job] = workflow["jobs"].values()
         values = {
-            "github.event.pull_request.base.sha": git(self.repository, "rev-parse", "main").strip(),
             "github.event.pull_request.body": body,
             "github.event_name != 'pull_request'": "false",
             "github.sha": git(self.repository, "rev-parse", "change").strip(),
             "toJSON(github.event.pull_request.labels.*.name)": labels,
         }
         given = {name: values[text[3:-2].strip()] if text else "" for name, text in job["env"].items()}
-        lines = [step["run"] for step in job["steps"] if "run" in step and step["run"] != "just setup"]
+        lines = [step["run"] for step in job["steps"] if "run" in step and not step["run"].startswith(NOT_RUN)]
+        file = self.workshop.folder / "github-env"
+        file.write_text("", encoding="utf-8")
         for line in lines:
             command = f"{line} --no-times" if line == "just perf" else line
             shell = ("bash", "--noprofile", "--norc", "-e", "-c", command)
-            done = self.workshop.try_to(self.crate, *shell, **{**QUICK_BENCHES, **given, **environment})
+            exported = dict(each.split("=", 1) for each in file.read_text(encoding="utf-8").splitlines())
+            known = {**QUICK_BENCHES, **given, **exported, **environment, "GITHUB_ENV": str(file)}
+            done = self.workshop.try_to(self.crate, *shell, **known)
             if done.returncode:
                 break
         return done
