@@ -70,7 +70,9 @@ def with_values(text: str, one: dict[str, str]) -> list[str]:
 
 WORKFLOWS = CHECKOUT / "template" / ".github" / "workflows"
 STEPS = list(run_steps(WORKFLOWS / "ci.yml"))
-RECIPES = {word for step in STEPS if step.expanded.startswith("just ") for word in step.expanded.split()[1:]}
+WORDS = {word for step in STEPS if step.expanded.startswith("just ") for word in step.expanded.split()[1:]}
+# `advisories` is an argument of `audit`.
+RECIPES = {word for word in WORDS if not word.startswith("-")} - {"advisories"}
 
 
 @pytest.mark.parametrize("kind", ["lib", "cli", "service"])
@@ -114,7 +116,7 @@ def test_prepare_of_the_crate_runs_first(workshop: Workshop) -> None:
     crate = workshop.crate("prepared", kind="lib", sample=False)
     assert workshop.run(crate, "just", "prepared") == ""
     (crate / "local.just").write_text("prepare:\n    @echo prepared\n")
-    assert workshop.run(crate, "just", "prepared", "format") == "prepared\n"
+    assert workshop.run(crate, "just", "prepared", "format").startswith("prepared\n")
     assert workshop.run(crate, "just", "setup").startswith("prepared\n")
     (crate / "local.just").write_text("prepare:\n    @exit 3\n")
     assert workshop.try_to(crate, "just", "prepared").returncode != 0
@@ -148,7 +150,7 @@ def test_dist_ships_a_program_with_its_checksum(workshop: Workshop) -> None:
     assert workshop.run(shipped, f"bin/{crate.name}", "--version").startswith(f"{crate.name} 0.1.0")
     library = workshop.ready("lib")
     workshop.run(library, "cargo", "generate-lockfile")
-    assert "no packages found with binaries" in workshop.try_to(library, "just", "dist").stdout
+    assert "there is nothing to install" in workshop.try_to(library, "just", "dist").stdout
 
 
 def test_flame_says_which_tool_it_misses(workshop: Workshop, tmp_path: Path) -> None:
@@ -166,7 +168,7 @@ def test_check_runs_what_ci_runs(workshop: Workshop) -> None:
     crate = workshop.ready("lib")
     shown = {name: workshop.run(crate, "just", "--show", name).rstrip().rpartition(":")[2].split() for name in PARTS}
     run = {part for name in shown["check"] for part in shown.get(name, [name])}
-    assert run == RECIPES - {"prepared", "setup", "advice", "advisories", "msrv", "test-default"}
+    assert run == RECIPES - {"prepared", "setup", "advice", "msrv"}
 
 
 @pytest.mark.parametrize("kind", ["lib", "cli"])

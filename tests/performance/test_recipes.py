@@ -144,6 +144,5 @@ def test_flame_records_where_time_goes(workshop: Workshop) -> None:
     crate = workshop.crate("recorded", kind="lib")
     # Long enough to be met by many samples.
     (crate / "work.py").write_text("print(sum(range(30_000_000)))\n")
-    printed = workshop.run(crate, "just", "flame", "python3", "work.py")
+    workshop.run(crate, "just", "flame", "python3", "work.py")
     assert (crate / "target" / "perf.data").stat().st_size > 0
-    assert re.search(r"Samples: [1-9]", printed)

@@ -46,7 +46,10 @@ def steps(*lines: str) -> Edit:
 
 def lint_step(text: str) -> Edit:
     """Write another step in place of that which lints."""
-    return replace("      - run: just lint\n", "".join(f"      {line}\n" for line in text.splitlines()))
+    return replace(
+        "      - run: just prepared test\n        env: { NEXTEST_PROFILE: ci }\n",
+        "".join(f"      {line}\n" for line in text.splitlines()),
+    )
 
 
 def as_list(text: str) -> str:
@@ -108,8 +111,14 @@ FOUND: list[tuple[str, str, str, Edit, str]] = [
     ("an action behind more blanks", "lib", SHIP, steps("-   uses: actions/checkout@v4"), CI),
     ("an action in quotes", "lib", SHIP, steps('- uses: "actions/checkout@v4"'), CI),
     ("a workflow that is not YAML", "lib", SHIP, write("jobs: [\n"), CI),
-    ("a step that never runs", "lib", OUR_CI, lint_step("- run: just lint\n  if: ${{ false }}"), CI),
-    ("a step that may fail", "lib", OUR_CI, lint_step("- run: just lint\n  continue-on-error: ${{ true }}"), CI),
+    ("a step that never runs", "lib", OUR_CI, lint_step("- run: just prepared test\n  if: ${{ false }}"), CI),
+    (
+        "a step that may fail",
+        "lib",
+        OUR_CI,
+        lint_step("- run: just prepared test\n  continue-on-error: ${{ true }}"),
+        CI,
+    ),
     ("the older name of the toolchain file", "lib", "rust-toolchain", write("stable\n"), "toolchain_is_pinned"),
     (
         "the hidden clippy.toml",
@@ -165,8 +174,8 @@ PASSES: list[tuple[str, str, str, Edit, str]] = [
     ("an image pinned by its digest", "lib", SHIP, steps(f"- uses: docker://alpine@sha256:{'a' * 64}"), CI),
     ("an action of the repository", "lib", SHIP, steps("- uses: ./.github/actions/own"), CI),
     ("the words in a step", "lib", SHIP, steps("- run: |", "    echo 'it uses: nothing'"), CI),
-    ("a step that may not fail", "lib", OUR_CI, lint_step("- run: just lint\n  continue-on-error: false"), CI),
-    ("a step in quotes", "lib", OUR_CI, lint_step('- run: "just lint"'), CI),
+    ("a step that may not fail", "lib", OUR_CI, lint_step("- run: just prepared test\n  continue-on-error: false"), CI),
+    ("a step in quotes", "lib", OUR_CI, lint_step('- run: "just prepared test"'), CI),
     (
         "a lint as an inline table",
         "lib",

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from updates.acts import ACTS, Act
 from updates.releases import Releases, past_releases
 
@@ -85,7 +86,9 @@ class Journey:
     def leaves(self, path: str) -> bool:
         """Whether the newer release drops a file, which Copier then leaves where it is."""
         # Without a hot path of the template's, the comment is what cargo finds in the package.
-        return owners(path) == ["dropped"] or (path == REPLACED and path not in self.new)
+        answers = yaml.safe_load(self.after[ANSWERS_FILE])
+        is_needed = not (answers["thin"] or answers["sample"] or answers["kind"] == "service")
+        return owners(path) == ["dropped"] or (path == REPLACED and not is_needed)
 
     def expected(self, path: str) -> bytes | None:
         """A file of the template's as it has to be after the update; none in a conflict, and empty where it is not."""

@@ -68,7 +68,7 @@ def test_no_line_is_lost_under_a_hostile_configuration(
     old = read_tree(repository)
     data = CHANGED_ANSWERS if scenario.act is answers_changed else {}
     asked = releases.questions(newest_release())
-    known = {name: answer for name, answer in {**answers, **data}.items() if name in asked}
+    known = {name: answer for name, answer in {**answers, "thin": False, **data}.items() if name in asked}
     new = read_tree(releases.rendering(newest_release(), known))
     act = scenario.act(Given(repository, tuple(new.keys() - old.keys())))
     crate = next(act)

@@ -1,7 +1,6 @@
 """A merge that git finds clean is a conflict where no program could read the result, or would read half of it."""
 
 import json
-import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,8 +159,7 @@ def test_no_file_is_read_that_merges_to_one_of_its_sides(monkeypatch: pytest.Mon
 
 
 def test_without_just_nothing_is_claimed_of_a_justfile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("fast_rust.programs.search_path", lambda: str(tmp_path))
     assert problem_of("justfile", b"", b"", (RECIPE * 2).encode()) == ""
 
 
@@ -242,12 +240,12 @@ BOTH = {
         "Cargo.toml.jinja",
     ),
     "a bench": Both(
-        "bench/Cargo.toml",
+        "Cargo.toml",
         '\n[[bench]]\nname = "parse"\nharness = false\n',
-        "publish = false\n",
+        'resolver = "3"\n',
         '\n[[bench]]\nname = "parse"\n',
         "two entries `parse` in `bench`",
-        "bench/Cargo.toml.jinja",
+        "Cargo.toml.jinja",
     ),
     "a profile of nextest": Both(
         ".config/nextest.toml",

@@ -132,7 +132,8 @@ def _recipes_called(found: list[tuple[str, str, int]]) -> Iterator[str]:
     """Yield the words after `just`, and those of a matrix whose recipes a step runs."""
     commands = [line.split() for key, value, _ in found if key == "run" for line in value.splitlines()]
     for command in commands:
-        if command[:1] == ["just"]:
+        # A line such as `just --show perf` runs no recipe.
+        if command[:1] == ["just"] and not "".join(command[1:2]).startswith("-"):
             yield from command[1:]
     if any(command[:1] == ["just"] and "$RECIPES" in command for command in commands):
         for key, value, _ in found:
