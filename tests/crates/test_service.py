@@ -304,8 +304,8 @@ def test_slow_body(quiet: Start) -> None:
     assert (answer.status, answer.error["code"]) == (408, "too_slow")
 
 
-def test_client_that_takes_no_response_is_dropped(quiet: Start) -> None:
-    service = quiet("--idle-time", "300ms", "--drain-grace", "0s")
+def test_client_that_takes_no_response_is_dropped(start: Start) -> None:
+    service = start("--idle-time", "300ms", "--drain-grace", "0s")
     body = b"".join(b"%0*d;1\n" % (1500, key) for key in range(10_000))
     with socket.socket() as stream:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -314,6 +314,7 @@ def test_client_that_takes_no_response_is_dropped(quiet: Start) -> None:
         service.event(message="request", status=200)
         service.terminate()
         assert service.exit_code() == 0
+        service.event(message="response aborted")
 
 
 def test_sheds_beyond_the_concurrency_limit(quiet: Start) -> None:
@@ -338,22 +339,28 @@ def test_sheds_beyond_the_concurrency_limit(quiet: Start) -> None:
 
 def test_sheds_beyond_the_bytes_in_flight(quiet: Start) -> None:
     service = quiet("--body-limit", "1KiB", "--in-flight-limit", "1KiB")
-    with service.held(1024):
+    with service.held(1024) as held:
+        held.sendall(b"a;1\n" * 254)
         service.wait_in_flight(1)
-        for body in (b"a;1\n", iter([b"a;1\n"])):
+
+        def is_refused(body: bytes | Iterator[bytes]) -> bool:
             answer = service.request("POST", "/aggregate", body)
-            assert (answer.status, answer.error["code"]) == (503, "memory_busy")
-            assert answer.headers["retry-after"] == "1"
+            return (
+                answer.status == 503 and answer.error["code"] == "memory_busy" and bool(answer.headers["retry-after"])
+            )
+
+        _eventually(lambda: is_refused(b"b;10\n"))
+        assert is_refused(iter([b"b;10\n"]))
     service.wait_in_flight(0)
     assert service.request("POST", "/aggregate", b"a;1\n").status == 200
 
 
-def test_connections_are_bounded(quiet: Start) -> None:
-    service = quiet("--connections", "2", "--concurrency", "1")
-    first, second = service.connect(), service.connect()
-    for connection in (first, second):
-        connection.request("GET", "/healthz")
-        Answer.read(connection.getresponse())
+def test_connections_are_bounded(start: Start) -> None:
+    service = start("--connections", "2", "--concurrency", "1")
+    # Neither is idle: the service reads what the second one may still send after its early response.
+    first = service.held()
+    service.wait_in_flight(1)
+    assert Answer.on(service.held()).status == 503
     with service.stream() as third:
         third.sendall(b"GET /healthz HTTP/1.1\r\nhost: t\r\n\r\n")
         third.settimeout(0.2)

@@ -176,3 +176,20 @@ def test_the_configuration_of_cargo_takes_in_the_crates_own(
     shutil.copytree(releases.rendering(releases.tags[-1], answers), crate)
     (crate / ".cargo" / "local.toml").write_text('[alias]\nours = "version"\n', encoding="utf-8")
     assert workshop.run(crate, "cargo", "ours").startswith("cargo ")
+
+
+def test_a_service_of_the_last_release_compiles_with_the_new_middleware(
+    workshop: Workshop, releases: Releases, tmp_path: Path
+) -> None:
+    """An update replaces src/plumbing under starters that it leaves as they are."""
+    crate = tmp_path / NAMES["service"]
+    answers: dict[str, str | bool] = {"crate_name": crate.name, "kind": "service", "sample": True}
+    shutil.copytree(releases.rendering(releases.tags[-2], answers), crate)
+    commit(crate)
+    starters = [crate / path for path in ("src/main.rs", "src/routes.rs", "src/config.rs", "tests/http.rs")]
+    before = [starter.read_bytes() for starter in starters]
+    done = copier_in_process("update", "--quiet", "--defaults", str(crate))
+    assert done.exit_code == 0, done.stderr
+    assert [starter.read_bytes() for starter in starters] == before
+    assert (crate / "src" / "plumbing" / "connections.rs").exists()
+    assert "test result: ok" in workshop.run(crate, "cargo", "test", "--test", "http")

@@ -3,7 +3,7 @@
 use super::{Rejection, with_fallbacks};
 use axum::Router;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Upper bounds of the duration buckets, in seconds.
@@ -34,8 +34,58 @@ struct RouteLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ShedLabels {
+struct ReasonLabels {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabels {
+    endpoint: &'static str,
+}
+
+/// The connections of this process, counted together: no layer of a router sees a connection.
+pub(super) static CONNECTIONS: LazyLock<ConnectionMetrics> =
+    LazyLock::new(ConnectionMetrics::default);
+
+/// The counters of connections.
+#[derive(Debug, Default)]
+pub(super) struct ConnectionMetrics {
+    open: Family<EndpointLabels, Gauge>,
+    errors: Family<ReasonLabels, Counter>,
+    aborted: Counter,
+}
+
+impl ConnectionMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "http_connections_open",
+            "Open connections",
+            self.open.clone(),
+        );
+        registry.register(
+            "http_connection_errors",
+            "Requests refused before they reach a route",
+            self.errors.clone(),
+        );
+        registry.register(
+            "http_responses_aborted",
+            "Responses that were not sent to their end",
+            self.aborted.clone(),
+        );
+    }
+
+    pub(super) fn count_open(&self, endpoint: &'static str, count: usize) {
+        let open = self.open.get_or_create(&EndpointLabels { endpoint });
+        open.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn record_error(&self, reason: &'static str) {
+        self.errors.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(super) fn record_aborted(&self) {
+        self.aborted.inc();
+    }
 }
 
 /// The counters of one service.
@@ -46,9 +96,9 @@ pub struct Metrics {
     durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
     /// What the families hold, found without making the labels again for each request.
     routes: RwLock<HashMap<String, Arc<RouteMetrics>>>,
-    shed: Family<ShedLabels, Counter>,
+    shed: Family<ReasonLabels, Counter>,
     bytes_in: Counter,
-    /// Requests that are being handled.
+    /// Requests that are being handled, or whose response is being sent.
     pub in_flight: Gauge,
     /// Handlers that panicked.
     pub panics: Counter,
@@ -99,7 +149,7 @@ impl Metrics {
         );
         registry.register(
             "http_requests_in_flight",
-            "Requests being handled",
+            "Requests being handled or answered",
             in_flight.clone(),
         );
         registry.register(
@@ -113,6 +163,7 @@ impl Metrics {
             bytes_in.clone(),
         );
         registry.register("http_panics", "Handlers that panicked", panics.clone());
+        CONNECTIONS.register(registry);
     }
 
     /// Counts a finished request; `route` and `method` must come from a bounded set.
@@ -171,7 +222,7 @@ impl Metrics {
 
     /// Counts a request that is refused because of load.
     pub fn record_shed(&self, reason: &'static str) {
-        self.shed.get_or_create(&ShedLabels { reason }).inc();
+        self.shed.get_or_create(&ReasonLabels { reason }).inc();
     }
 }
 
@@ -184,9 +235,13 @@ impl RouteMetrics {
     }
 }
 
-/// The admin router: `GET /metrics`.
+/// The admin router: `GET /metrics`, and `GET /healthz`, which works when the public endpoint has no
+/// connection left.
 pub fn router(metrics: Arc<Metrics>) -> Router {
-    with_fallbacks(Router::new().route("/metrics", get(page))).with_state(metrics)
+    let router = Router::new()
+        .route("/metrics", get(page))
+        .route("/healthz", get(|| async { StatusCode::OK }));
+    with_fallbacks(router).with_state(metrics)
 }
 
 async fn page(State(metrics): State<Arc<Metrics>>) -> Response {

@@ -1,6 +1,7 @@
 //! What any HTTP service needs and none is known by: it holds no name of this one and nothing
 //! of what it does, so that it can be replaced as a whole.
 
+mod connections;
 pub mod limits;
 pub mod metrics;
 pub mod server;
@@ -35,9 +36,12 @@ pub enum Rejection {
     /// The client paused for too long within the body.
     #[error("the body stood still for too long")]
     BodyIdle,
-    /// The request took too long as a whole.
+    /// The client took too long to send the request.
     #[error("the request took too long")]
     TooSlow,
+    /// The service took too long to respond to a request that has arrived.
+    #[error("the service took too long to respond; try again")]
+    Late,
     /// Enough requests run already.
     #[error("too many requests are running; try again")]
     Busy,
@@ -61,6 +65,7 @@ impl Rejection {
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::BodyIdle => (StatusCode::REQUEST_TIMEOUT, "body_idle"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
+            Self::Late => (StatusCode::SERVICE_UNAVAILABLE, "too_slow"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::MemoryBusy => (StatusCode::SERVICE_UNAVAILABLE, "memory_busy"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),

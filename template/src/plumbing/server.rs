@@ -3,26 +3,30 @@
 //! `axum::serve` would be shorter, but it bounds nothing and closes busy keep-alive connections
 //! under their clients when it stops.
 
+use super::connections::{Connection, Connections};
+use super::metrics::CONNECTIONS;
 use super::shutdown::{Lifecycle, Signals};
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
@@ -34,13 +38,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const LAST_CALL: Duration = Duration::from_millis(50);
 /// How long a new connection may take to send its first request when the service closes.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
+/// Size of the send buffer of a connection; Linux doubles it.
+///
+/// A third of the buffer must drain before a write makes progress. The default of the system grows
+/// to megabytes, for which a slow but steady client needs longer than the write time.
+const SEND_BUFFER: u32 = 128 * 1024;
+/// Connections that wait in the system's queue, as the standard library has it at the most.
+const BACKLOG: u32 = 1024;
 /// What hyper parses without an allocation for each request.
 const HEADERS_ON_STACK: usize = 100;
 
 /// What one connection may take, and how many there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// Connections open at once; more wait in the system's queue.
+    /// Connections open at once; another one waits until an idle one is closed.
     pub connections: u32,
     /// Header lines of one request.
     pub header_count: usize,
@@ -111,10 +122,24 @@ pub struct BodyUnread;
 ///
 /// # Errors
 /// The address and what the system answered.
+#[expect(clippy::unused_async, reason = "callers of earlier releases await it")]
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|reason| StartError::Bind { address, reason })
+    listen(address).map_err(|reason| StartError::Bind { address, reason })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A restart need not wait for connections of the last process; Windows never does.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    // Accepted sockets inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves `public` and `admin` until a signal comes, and drains `public` then.
@@ -133,7 +158,7 @@ pub async fn run(
     tracing::info!(%address, %admin_address, "listening");
     let server = Server::start(public, lifecycle.clone());
     // Its own lifecycle, which never ends: the metrics of the drain are worth reading too.
-    let _admin = Server::start(admin, Lifecycle::default());
+    let _admin = Server::start_as("admin", admin, Lifecycle::default());
 
     let signal = signals.next().await;
     lifecycle.drain();
@@ -174,14 +199,17 @@ struct Shared {
     limits: ConnectionLimits,
     http: http1::Builder,
     lifecycle: Lifecycle,
-    /// Each connection holds one, so that those in use tell how many are open.
-    slots: Arc<Semaphore>,
+    connections: Connections,
 }
 
 impl Server {
     /// Starts to accept.
     #[must_use]
     pub fn start(endpoint: Endpoint, lifecycle: Lifecycle) -> Self {
+        Self::start_as("public", endpoint, lifecycle)
+    }
+
+    fn start_as(name: &'static str, endpoint: Endpoint, lifecycle: Lifecycle) -> Self {
         let Endpoint {
             listener,
             app,
@@ -194,13 +222,13 @@ impl Server {
         if limits.header_count != HEADERS_ON_STACK {
             http.max_headers(limits.header_count);
         }
-        let slots = Arc::new(Semaphore::new(limits.connections as usize));
+        let connections = Connections::new(name, limits.connections);
         let shared = Arc::new(Shared {
             app,
             limits,
             http,
             lifecycle,
-            slots,
+            connections,
         });
         let accepting = tokio::spawn(shared.clone().accept_all(listener));
         Self { shared, accepting }
@@ -212,27 +240,29 @@ impl Server {
     /// How many connections are still open.
     pub async fn finish(self, cap: Duration) -> Result<(), usize> {
         let Self { shared, accepting } = self;
-        let all = shared.limits.connections;
         // This takes no longer than the last call.
         let _ = accepting.await;
-        let ended = timeout(cap, shared.slots.acquire_many(all)).await.is_ok();
-        if ended {
-            Ok(())
-        } else {
-            Err(all as usize - shared.slots.available_permits())
-        }
+        shared.connections.finish(cap).await
     }
 }
 
-/// A connection, whom it is with, and the place that it holds until it ends.
-type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+/// A stream, its peer, and its place among the connections.
+type Accepted = (TcpStream, SocketAddr, Connection);
+
+/// A listener, and the connection that was taken from it but has no slot yet.
+struct Queue {
+    listener: TcpListener,
+    next: Option<(TcpStream, SocketAddr)>,
+}
 
 impl Shared {
     async fn accept_all(self: Arc<Self>, listener: TcpListener) {
+        let next = None;
+        let mut queue = Queue { listener, next };
         loop {
             tokio::select! {
                 () = self.lifecycle.closing() => break,
-                accepted = self.accept(&listener) => if let Some(accepted) = accepted {
+                accepted = self.accept(&mut queue) => if let Some(accepted) = accepted {
                     tokio::spawn(self.clone().serve(accepted));
                 },
             }
@@ -243,95 +273,171 @@ impl Shared {
         let mut held = Vec::new();
         let take_in = async {
             loop {
-                held.extend(self.accept(&listener).await);
+                held.extend(self.accept(&mut queue).await);
             }
         };
         let _: Result<(), _> = timeout(LAST_CALL, take_in).await;
-        drop(listener);
+        drop(queue);
         for accepted in held {
             tokio::spawn(self.clone().serve(accepted));
         }
     }
 
-    /// The next connection once there is a slot for it, or nothing after a failure.
-    async fn accept(&self, listener: &TcpListener) -> Option<Accepted> {
-        let slot = self.slots.clone().acquire_owned().await.ok()?;
-        match listener.accept().await {
-            Ok((stream, peer)) => Some((stream, peer, slot)),
-            // The client left while it was in the queue.
-            Err(error) if is_of_connection(&error) => None,
-            Err(error) => {
-                // Out of files or memory: the listener stays ready, so going on would spin.
-                tracing::warn!(%error, "cannot accept");
-                sleep(ACCEPT_PAUSE).await;
-                None
-            }
+    /// Returns the next connection once there is a slot for it, or nothing after a failure.
+    ///
+    /// A caller that stops waiting loses no connection: `queue` keeps it.
+    async fn accept(&self, queue: &mut Queue) -> Option<Accepted> {
+        if queue.next.is_none() {
+            queue.next = Some(take(&queue.listener).await?);
         }
+        // Only now, so that an idle connection is closed only if another one waits.
+        let slot = self.connections.slot().await?;
+        let (stream, peer) = queue.next.take()?;
+        Some((stream, peer, self.connections.open(slot)))
     }
 
-    async fn serve(self: Arc<Self>, (stream, peer, _slot): Accepted) {
+    async fn serve(self: Arc<Self>, (stream, peer, open): Accepted) {
         // A refusal costs latency, not correctness.
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.write_time));
-        let (served, unread) = (AtomicBool::new(false), AtomicBool::new(false));
+        let sent = Sent::default();
         let service = service_fn(|request: Request<Incoming>| {
-            served.store(true, Ordering::Relaxed);
+            open.begin_request();
+            sent.responding.store(false, Ordering::Relaxed);
             let answer = self.app.clone().call(request);
             Box::pin(async {
                 let mut response = answer.await?;
-                self.close_if_needed(&mut response, &unread);
+                open.end_request();
+                self.close_if_needed(&mut response, &sent);
                 Ok::<_, Infallible>(response)
             })
         });
         let mut connection = self
             .http
             .serve_connection(TokioIo::new(Box::pin(stream)), service);
-        let result = {
-            let mut close = pin!(self.close_time(&served));
-            let mut closing = false;
-            poll_fn(|context| {
-                // First the connection: a request that has arrived is still answered.
-                let result = connection.poll_without_shutdown(context);
-                if result.is_ready() || closing || close.as_mut().poll(context).is_pending() {
-                    return result;
-                }
-                closing = true;
-                Pin::new(&mut connection).graceful_shutdown();
-                connection.poll_without_shutdown(context)
-            })
-            .await
-        };
-        let mut stream = connection.into_parts().io.into_inner();
+        let result = self.drive(&mut connection, &open).await;
+        let parts = connection.into_parts();
+        let mut stream = parts.io.into_inner();
         let _ = stream.shutdown().await;
-        match result {
-            Err(error) if error.is_parse() => linger(&mut stream, &self.limits).await,
-            Err(error) => tracing::debug!(%error, %peer, "connection failed"),
-            Ok(()) if unread.into_inner() => linger(&mut stream, &self.limits).await,
-            Ok(()) => {}
+        let lingers = match result {
+            Ok(()) => sent.unread.into_inner(),
+            Err(error) => {
+                let has_head = !parts.read_buf.is_empty();
+                report(&error, peer, has_head, sent.responding.into_inner());
+                error.is_parse()
+            }
+        };
+        if lingers {
+            linger(&mut stream, &self.limits).await;
         }
+    }
+
+    /// Serves requests until the connection ends or has to.
+    async fn drive(
+        &self,
+        connection: &mut http1::Connection<
+            Io,
+            impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Unpin> + Unpin,
+        >,
+        open: &Connection,
+    ) -> hyper::Result<()> {
+        let mut close = pin!(self.close_time(open));
+        let mut closing = false;
+        poll_fn(|context| {
+            // First the connection: a request that has arrived is still answered.
+            let result = connection.poll_without_shutdown(context);
+            if result.is_ready() || closing || close.as_mut().poll(context).is_pending() {
+                return result;
+            }
+            if open.is_spare() && !open.has_served() {
+                // hyper would wait for the end of a head that has begun.
+                return Poll::Ready(Ok(()));
+            }
+            closing = true;
+            Pin::new(&mut *connection).graceful_shutdown();
+            connection.poll_without_shutdown(context)
+        })
+        .await
     }
 
     /// Announces the end of the connection where this response must be its last.
-    fn close_if_needed(&self, response: &mut Response, unread: &AtomicBool) {
-        if response.extensions().get::<BodyUnread>().is_some() {
-            unread.store(true, Ordering::Relaxed);
-        } else if !self.lifecycle.is_draining() {
-            return;
+    fn close_if_needed(&self, response: &mut Response, sent: &Sent) {
+        let unread = response.extensions().get::<BodyUnread>().is_some();
+        sent.unread.store(unread, Ordering::Relaxed);
+        // A client that has not sent its request to the end may leave.
+        sent.responding.store(!unread, Ordering::Relaxed);
+        if unread || self.lifecycle.is_draining() {
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 
     /// Waits until a connection must end after its current request.
-    async fn close_time(&self, served: &AtomicBool) {
-        self.lifecycle.closing().await;
+    async fn close_time(&self, open: &Connection) {
+        tokio::select! {
+            () = open.spare() => return,
+            () = self.lifecycle.closing() => {}
+        }
         // hyper closes a connection at once that has not received anything; on one accepted
         // just now the first request may still be on its way.
-        if !served.load(Ordering::Relaxed) {
+        if !open.has_served() {
             sleep(FIRST_REQUEST).await;
         }
+    }
+}
+
+/// The next connection, or nothing after a failure.
+async fn take(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    match listener.accept().await {
+        Ok(accepted) => Some(accepted),
+        // The client left while it was in the queue.
+        Err(error) if is_of_connection(&error) => None,
+        Err(error) => {
+            // Out of files or memory: the listener stays ready, so going on would spin.
+            tracing::warn!(%error, "cannot accept");
+            sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// What hyper reads from and writes to.
+type Io = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
+
+/// What is known of the last response of a connection.
+#[derive(Debug, Default)]
+struct Sent {
+    /// It does not wait for the end of its request's body.
+    unread: AtomicBool,
+    /// The client waits for its end.
+    responding: AtomicBool,
+}
+
+/// Records a connection that failed.
+fn report(error: &hyper::Error, peer: SocketAddr, has_head: bool, responding: bool) {
+    let cause = error.source().map(tracing::field::display);
+    if let Some(reason) = refusal(error, has_head) {
+        CONNECTIONS.record_error(reason);
+        tracing::info!(%error, cause, %peer, reason, "request refused");
+    } else if responding && !error.is_timeout() {
+        CONNECTIONS.record_aborted();
+        tracing::warn!(%error, cause, %peer, "response aborted");
+    } else {
+        tracing::debug!(%error, cause, %peer, "connection failed");
+    }
+}
+
+/// Returns why hyper refused a request, if it did.
+fn refusal(error: &hyper::Error, has_head: bool) -> Option<&'static str> {
+    match error {
+        _ if error.is_parse_too_large() => Some("head_too_large"),
+        _ if error.is_parse_version_h2() => Some("http2"),
+        _ if error.is_parse() => Some("malformed"),
+        // Without a part of a head the connection was idle.
+        _ if error.is_timeout() && has_head => Some("head_too_slow"),
+        _ => None,
     }
 }
 

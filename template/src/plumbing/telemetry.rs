@@ -271,7 +271,8 @@ struct Record {
     route: Option<MatchedPath>,
     method: &'static str,
     started: Instant,
-    progress: Arc<Progress>,
+    /// Of the body, unless it is empty.
+    progress: Option<Arc<Progress>>,
     status: u16,
 }
 
@@ -281,16 +282,25 @@ impl Record {
         // At the level of errors, so that an error has its request at every filter.
         let span = tracing::error_span!("request", request_id = id.to_str().ok(), trace_id);
         metrics.in_flight.inc();
+        let progress = (!request.body().is_end_stream()).then(Arc::<Progress>::default);
+        let request = match &progress {
+            Some(progress) => request.map(|body| {
+                Body::new(Watched {
+                    inner: body,
+                    progress: progress.clone(),
+                })
+            }),
+            None => request,
+        };
         let record = Self {
             metrics,
             span,
             route: request.extensions().get().cloned(),
             method: method_label(request.method()),
             started: Instant::now(),
-            progress: Arc::default(),
+            progress,
             status: CLIENT_LEFT,
         };
-        let request = request.map(|body| Watched::watch(body, &record.progress));
         (record, request)
     }
 
@@ -309,7 +319,8 @@ impl Record {
         })?;
         self.status = response.status().as_u16();
         response.headers_mut().insert(REQUEST_ID, id);
-        if !self.progress.ended.load(Ordering::Relaxed) {
+        let progress = self.progress.as_ref();
+        if progress.is_some_and(|progress| !progress.ended.load(Ordering::Relaxed)) {
             response.extensions_mut().insert(BodyUnread);
         }
         Ok(response)
@@ -321,7 +332,8 @@ impl Drop for Record {
         let (method, status, time) = (self.method, self.status, self.started.elapsed());
         // The matched route, never the path: strangers choose paths, and each label costs memory.
         let route = self.route.as_ref().map_or("unmatched", MatchedPath::as_str);
-        let bytes = self.progress.bytes.load(Ordering::Relaxed);
+        let progress = self.progress.as_ref();
+        let bytes = progress.map_or(0, |progress| progress.bytes.load(Ordering::Relaxed));
         self.metrics.in_flight.dec();
         self.metrics.record(route, method, status, time, bytes);
         let latency = time.as_secs_f64();
@@ -354,18 +366,6 @@ struct Progress {
 struct Watched {
     inner: Body,
     progress: Arc<Progress>,
-}
-
-impl Watched {
-    fn watch(inner: Body, progress: &Arc<Progress>) -> Body {
-        let ended = inner.is_end_stream();
-        progress.ended.store(ended, Ordering::Relaxed);
-        if ended {
-            return inner;
-        }
-        let progress = progress.clone();
-        Body::new(Self { inner, progress })
-    }
 }
 
 impl HttpBody for Watched {

@@ -1,0 +1,472 @@
+"""Attacks the limits of the service; for each there is a service without the defence, on which it succeeds.
+
+The services are copies of the crate with routes of many shapes. The undefended one lacks the lines of DEFENCES.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from crates.test_service import MIB, PATIENCE, Answer, Service, _eventually
+from crates.workshop import QUICK_RELEASE, Workshop
+
+ROUTES = """
+/// Routes of many shapes.
+mod probe {
+    use super::App;
+    use axum::body::{Body, Bytes};
+    use axum::extract::Path;
+    use axum::routing::{get, post};
+    use axum::{Json, Router};
+    use futures_util::{Stream, stream};
+    use std::io;
+    use std::time::Duration;
+    use tokio::time::sleep;
+
+    const FRAME: Bytes = Bytes::from_static(&[b'x'; 64 * 1024]);
+
+    pub(super) fn routes() -> Router<App> {
+        Router::new()
+            .route("/bytes", post(|body: Bytes| async move { body.len().to_string() }))
+            .route("/text", post(|body: String| async move { body.len().to_string() }))
+            .route("/json", post(|Json(body): Json<serde_json::Value>| async move { body.to_string() }))
+            .route("/sleep/{millis}", get(nap).post(nap))
+            .route("/whole/{length}", get(|Path(length): Path<usize>| async move { vec![b'x'; length] }))
+            .route("/frames/{count}", get(|Path(count)| async move { Body::from_stream(frames(count)) }))
+            .route("/broken", get(|| async { Body::from_stream(broken()) }))
+    }
+
+    async fn nap(Path(millis): Path<u64>, body: Bytes) -> String {
+        sleep(Duration::from_millis(millis)).await;
+        body.len().to_string()
+    }
+
+    fn frames(count: usize) -> impl Stream<Item = io::Result<Bytes>> {
+        stream::iter((0..count).map(|_| Ok(FRAME)))
+    }
+
+    fn broken() -> impl Stream<Item = io::Result<Bytes>> {
+        stream::iter([Ok(FRAME), Err(io::Error::other("on purpose"))])
+    }
+}
+"""
+
+LIMITS, SERVER, CONNECTIONS = "limits.rs", "server.rs", "connections.rs"
+SLOW = 'tracing::warn!("handler exceeded the request time");\n        Rejection::Late\n'
+# What the undefended service has in place of a line of src/plumbing.
+DEFENCES = [
+    (LIMITS, "        self.hold(response)\n", "        let _ = Self::hold;\n        response\n"),
+    (LIMITS, "DefaultBodyLimit::disable().apply(&mut request);\n", "let _ = &mut request;\n"),
+    (LIMITS, "if status.is_client_error() ||", "if false && status.is_client_error() ||"),
+    (LIMITS, "self.check_length(body.size_hint().lower())?;", "let declared = body.size_hint().lower();"),
+    (
+        LIMITS,
+        "entry.upload = Some(",
+        "self.0.free_bytes.fetch_sub(declared, Ordering::Relaxed);\n         entry.upload = Some(",
+    ),
+    (LIMITS, SLOW, "Rejection::TooSlow\n"),
+    (SERVER, "socket.set_send_buffer_size(SEND_BUFFER)?;\n", "let _ = SEND_BUFFER;\n"),
+    (SERVER, "CONNECTIONS.record_error(reason);\n", "\n"),
+    (SERVER, "CONNECTIONS.record_aborted();\n", "\n"),
+    (CONNECTIONS, "self.close_longest_idle();\n", "let _ = Self::close_longest_idle;\n"),
+]
+
+WHOLE = 6_000_000
+"""Length of a response that no buffer between the service and its client takes in."""
+
+
+@pytest.fixture(scope="session")
+def defended_binary(workshop: Workshop) -> Path:
+    return workshop.release_binary(_probed(workshop, "defended-service"), **QUICK_RELEASE)
+
+
+@pytest.fixture(scope="session")
+def undefended_binary(workshop: Workshop) -> Path:
+    crate = _probed(workshop, "undefended-service")
+    for name, line, instead in DEFENCES:
+        _replace(crate / "src" / "plumbing" / name, line, instead)
+    return workshop.release_binary(crate, **QUICK_RELEASE)
+
+
+def _probed(workshop: Workshop, name: str) -> Path:
+    crate = workshop.crate(name, kind="service")
+    routes = crate / "src" / "routes.rs"
+    _replace(routes, "post(aggregate))", "post(aggregate)).merge(probe::routes())")
+    routes.write_text(routes.read_text(encoding="utf-8") + ROUTES, encoding="utf-8")
+    return crate
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{old!r} in {path}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+Start = Callable[..., Service]
+
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
+    """Services that end with the test."""
+    running: list[Service] = []
+
+    def start(*flags: str, is_defended: bool = True) -> Service:
+        binary: Path = request.getfixturevalue("defended_binary" if is_defended else "undefended_binary")
+        running.append(Service(binary, flags))
+        return running[-1]
+
+    yield start
+    for service in running:
+        service.close()
+
+
+both = pytest.mark.parametrize("is_defended", [True, False], ids=["defended", "undefended"])
+
+
+class Reader:
+    """A client that reads a response when it is told to."""
+
+    def __init__(self, service: Service, path: str) -> None:
+        self.stream = socket.socket()
+        self.stream.settimeout(PATIENCE)
+        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+        self.stream.connect(service.address)
+        self.stream.sendall(f"GET {path} HTTP/1.1\r\nhost: test\r\n\r\n".encode())
+        self.peer = "{}:{}".format(*self.stream.getsockname())
+        self.head = b""
+        while not self.head.endswith(b"\r\n\r\n") and (byte := self.stream.recv(1)):
+            self.head += byte
+        self.status = int(self.head[9:12] or 0)
+
+    def read(self, rest: int, *, pause: float = 0.0, piece: int = 1 << 16) -> int:
+        """Read until the end of the response has come or `rest` bytes, and return how many have come."""
+        got = 0
+        while got < rest and (data := self.stream.recv(piece)):
+            got += len(data)
+            time.sleep(pause)
+        return got
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+@pytest.fixture
+def read(request: pytest.FixtureRequest) -> Callable[[Service, str], Reader]:
+    def read(service: Service, path: str) -> Reader:
+        reader = Reader(service, path)
+        request.addfinalizer(reader.close)
+        return reader
+
+    return read
+
+
+Read = Callable[[Service, str], Reader]
+
+
+# B1: responses that are held
+
+
+@both
+def test_responses_count_against_the_bytes_until_they_are_sent(start: Start, read: Read, *, is_defended: bool) -> None:
+    service = start("--body-limit", "1MiB", "--in-flight-limit", "16MiB", is_defended=is_defended)
+    readers = [read(service, f"/whole/{WHOLE}") for _ in range(8)]
+    # Two of them fit into 16 MiB.
+    assert sorted(reader.status for reader in readers) == ([200] * 2 + [503] * 6 if is_defended else [200] * 8)
+    if not is_defended:
+        return
+    service.wait_in_flight(2)
+    assert 'http_requests_shed_total{reason="memory"} 6\n' in service.metrics()
+    refused = service.request("GET", f"/whole/{WHOLE}")
+    assert (refused.error["code"], refused.headers["retry-after"]) == ("memory_busy", "1")
+    assert service.request("GET", "/whole/1000").status == 200
+    for reader in readers:
+        reader.close()
+    service.wait_in_flight(0)
+    assert len(service.request("GET", f"/whole/{WHOLE}").body) == WHOLE
+
+
+def test_a_limit_beyond_all_responses_refuses_none(start: Start, read: Read) -> None:
+    service = start("--in-flight-limit", "1GiB")
+    assert {read(service, f"/whole/{WHOLE}").status for _ in range(8)} == {200}
+    service.wait_in_flight(8)
+
+
+@both
+def test_responses_count_against_the_concurrency_until_they_are_sent(
+    start: Start, read: Read, *, is_defended: bool
+) -> None:
+    service = start("--concurrency", "2", is_defended=is_defended)
+    readers = [read(service, f"/whole/{WHOLE}") for _ in range(2)]
+    answer = service.request("GET", "/whole/1")
+    assert answer.status == (503 if is_defended else 200)
+    if is_defended:
+        assert answer.error["code"] == "busy"
+    assert service.request("GET", "/healthz").status == 200
+    assert {reader.read(WHOLE) for reader in readers} == {WHOLE}
+    service.wait_in_flight(0)
+    assert service.request("GET", "/whole/1").status == 200
+
+
+@both
+def test_frames_count_from_their_production_until_they_are_sent(start: Start, read: Read, *, is_defended: bool) -> None:
+    service = start("--body-limit", "64KiB", "--in-flight-limit", "1MiB", is_defended=is_defended)
+    count = 160
+    # More than the limit in sum, but not at once.
+    assert len(service.request("GET", f"/frames/{count}").body) == count * 65_536
+    # Each holds up to the write buffer of hyper, 400 KiB, less what the system takes.
+    readers = [read(service, f"/frames/{count}") for _ in range(16)]
+    if is_defended:
+        _eventually(lambda: 'http_requests_shed_total{reason="memory"}' in service.metrics())
+        cut = service.event(message="response aborted")
+        assert cut["peer"] in {reader.peer for reader in readers}
+    else:
+        time.sleep(0.3)
+        assert "http_requests_shed_total{" not in service.metrics()
+
+
+# M1: slow readers, and responses that end early
+
+
+@both
+def test_a_slow_but_steady_reader_gets_all_of_a_response(start: Start, read: Read, *, is_defended: bool) -> None:
+    service = start("--idle-time", "1s", is_defended=is_defended)
+    reader = read(service, f"/whole/{WHOLE}")
+    # A third of what the system would buffer takes longer than a second.
+    got = reader.read(WHOLE, pause=0.02, piece=8 * 1024)
+    assert (got == WHOLE) == is_defended
+
+
+@both
+def test_aborted_responses_are_recorded(start: Start, read: Read, *, is_defended: bool) -> None:
+    service = start("--idle-time", "300ms", is_defended=is_defended)
+    stuck = read(service, f"/whole/{WHOLE}")
+    assert service.event(message="response aborted", peer=stuck.peer)["level"] == "WARN"
+    left = read(service, f"/whole/{WHOLE}")
+    # A reset.
+    left.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    left.close()
+    service.event(message="response aborted", peer=left.peer)
+    broken = read(service, "/broken")
+    assert broken.read(1 << 20) < 1 << 20
+    event = service.event(message="response aborted", peer=broken.peer)
+    assert "on purpose" in event["cause"]
+    assert service.request("GET", "/whole/1").status == 200
+    assert f"http_responses_aborted_total {3 if is_defended else 0}\n" in service.metrics()
+
+
+# M3: bodies that are declared but not sent
+
+
+def _post(path: str, length: int | None = None) -> bytes:
+    framing = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
+    return f"POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n{framing}\r\n\r\n".encode()
+
+
+@both
+def test_only_received_bytes_are_reserved(start: Start, *, is_defended: bool) -> None:
+    service = start("--body-limit", "1KiB", "--in-flight-limit", "4KiB", is_defended=is_defended)
+    for _ in range(3):
+        service.stream().sendall(_post("/bytes", 1024) + b"1234")
+    service.wait_in_flight(3)
+    answer = service.request("POST", "/bytes", b"x" * 1000)
+    # The undefended service has no status for a limit that an extractor meets.
+    assert answer.status == (200 if is_defended else 400)
+    if not is_defended:
+        assert b"hold too many bytes" in answer.body
+        return
+    # What has come is reserved.
+    for _ in range(4):
+        service.stream().sendall(_post("/bytes", 1024) + b"x" * 1000)
+    service.wait_in_flight(7)
+    _eventually(lambda: service.request("POST", "/bytes", b"x" * 1000).status == 503)
+
+
+# M4: the extractors of axum
+
+EXTRACTORS = ("/bytes", "/text", "/json")
+SMALL = ("--body-limit", "1KiB", "--in-flight-limit", "4KiB")
+
+
+@both
+@pytest.mark.parametrize("path", EXTRACTORS)
+def test_extractors_take_bodies_up_to_the_limit(start: Start, path: str, *, is_defended: bool) -> None:
+    service = start("--body-limit", "16MiB", is_defended=is_defended)
+    body = json.dumps("x" * 3 * MIB).encode()
+    answer = service.request("POST", path, body, content_type="application/json")
+    assert answer.status == (200 if is_defended else 413)
+
+
+@both
+@pytest.mark.parametrize("path", EXTRACTORS)
+def test_extractors_give_the_status_of_a_limit(start: Start, path: str, *, is_defended: bool) -> None:
+    service = start(*SMALL, "--idle-time", "300ms", is_defended=is_defended)
+
+    def answer(sent: bytes) -> tuple[int, str]:
+        stream = service.stream()
+        stream.sendall(_post(path) + sent)
+        found = Answer.on(stream)
+        if found.headers["content-type"] != "application/json":
+            return found.status, "text"
+        assert (found.headers["retry-after"] is not None) == (found.status == 503)
+        return found.status, found.error["code"]
+
+    large, begun, malformed = b"7d0\r\n%b\r\n0\r\n\r\n" % (b"1" * 2000), b"4\r\n1234\r\n", b"4\r\n1234\r\nno\r\n"
+    found = [answer(large), answer(begun), answer(malformed)]
+    if is_defended:
+        assert found == [(413, "body_too_large"), (408, "body_idle"), (400, "broken_body")]
+    else:
+        assert found == [(400, "text")] * 3
+
+
+@both
+def test_extractors_give_503_while_the_memory_is_full(start: Start, *, is_defended: bool) -> None:
+    service = start("--body-limit", "1KiB", "--in-flight-limit", "1KiB", is_defended=is_defended)
+    service.stream().sendall(_post("/bytes") + b"3e8\r\n%b\r\n" % (b"x" * 1000))
+    service.wait_in_flight(1)
+
+    def answer() -> Answer:
+        return service.request("POST", "/bytes", iter([b"x" * 100]))
+
+    _eventually(lambda: answer().status == (503 if is_defended else 400))
+    if is_defended:
+        assert (answer().error["code"], answer().headers["retry-after"]) == ("memory_busy", "1")
+
+
+# M7: slow handlers and slow clients
+
+
+@both
+def test_a_slow_handler_is_the_fault_of_the_service(start: Start, *, is_defended: bool) -> None:
+    service = start("--request-time", "300ms", "--idle-time", "300ms", is_defended=is_defended)
+    for answer in (service.request("GET", "/sleep/60000"), service.request("POST", "/sleep/60000", b"x" * 100)):
+        assert (answer.status, answer.error["code"]) == (503 if is_defended else 408, "too_slow")
+    if not is_defended:
+        return
+    assert service.event(message="handler exceeded the request time")["span"]["request_id"]
+    stream = service.stream()
+    stream.sendall(_post("/sleep/60000", 100) + b"x" * 50)
+    answer = Answer.on(stream)
+    assert (answer.status, answer.headers["connection"]) == (408, "close")
+
+
+# M2: connections that do nothing
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n"
+
+
+@both
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", HEALTH, HEALTH + b"GET / HT"], ids=["none", "part", "one", "more"])
+def test_idle_connections_make_room(start: Start, sent: bytes, *, is_defended: bool) -> None:
+    service = start("--connections", "4", "--concurrency", "2", is_defended=is_defended)
+    idle = []
+    for _ in range(4):
+        stream = service.stream()
+        idle.append(stream)
+        time.sleep(0.02)
+        stream.sendall(sent)
+        if sent.startswith(HEALTH):
+            assert Answer.on(stream).status == 200
+    with socket.create_connection(service.address, timeout=PATIENCE if is_defended else 2) as other:
+        other.sendall(HEALTH)
+        if not is_defended:
+            with pytest.raises(TimeoutError):
+                other.recv(1)
+            return
+        assert Answer.on(other).status == 200
+        # The one that was idle the longest.
+        assert idle[0].recv(1) == b""
+        assert 'http_connections_open{endpoint="public"} 4\n' in service.metrics()
+        assert service.event(message="all connections in use; closing idle ones")["connections"] == 4
+        assert service.request("GET", "/healthz").status == 200
+    full = [event for event in service.events if event["message"].startswith("all connections in use")]
+    assert len(full) == 1, "one line a minute"
+
+
+def test_a_busy_connection_makes_no_room(start: Start, read: Read) -> None:
+    service = start("--connections", "3", "--concurrency", "2")
+    uploading = service.stream()
+    uploading.sendall(_post("/bytes", 8) + b"1234")
+    service.wait_in_flight(1)
+    downloading = read(service, f"/whole/{WHOLE}")
+    idle = service.stream()
+    for _ in range(3):
+        assert service.request("GET", "/healthz").status == 200
+    assert idle.recv(1) == b""
+    uploading.sendall(b"5678")
+    assert Answer.on(uploading).body == b"8"
+    assert downloading.read(WHOLE) == WHOLE
+
+
+def test_the_admin_address_answers_health_checks(start: Start) -> None:
+    service = start("--connections", "2", "--concurrency", "1")
+    _idle = [service.stream() for _ in range(3)]
+    connection = HTTPConnection(*service.admin_address, timeout=PATIENCE)
+    connection.request("GET", "/healthz")
+    assert Answer.read(connection.getresponse()).status == 200
+    connection.close()
+
+
+# M8: what hyper refuses
+
+REFUSED = {
+    "malformed": b"GET\r\n\r\n",
+    "head_too_large": b"GET / HTTP/1.1\r\nhost: test\r\nx: %b\r\n\r\n" % (b"x" * 8000),
+    "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "head_too_slow": b"GET / HT",
+}
+
+
+@both
+def test_refused_requests_are_counted_and_logged(start: Start, *, is_defended: bool) -> None:
+    service = start("--header-limit", "4KiB", "--header-time", "300ms", "--header-count", "10", is_defended=is_defended)
+    idle, many = service.stream(), service.stream()
+    many.sendall(b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 20 + b"\r\n")
+    for reason, sent in REFUSED.items():
+        stream = service.stream()
+        stream.sendall(sent)
+        peer = "{}:{}".format(*stream.getsockname())
+        event = service.event(message="request refused", reason=reason, peer=peer)
+        assert event["level"] == "INFO"
+    assert idle.recv(1) == b"", "an idle connection ends without a record"
+    counts = {"malformed": 1, "head_too_large": 2, "http2": 1, "head_too_slow": 1}
+    for reason, count in counts.items():
+        line = f'http_connection_errors_total{{reason="{reason}"}} {count}\n'
+        assert (line in service.metrics()) == is_defended
+    assert sum(event["message"] == "request refused" for event in service.events) == sum(counts.values())
+
+
+# All at once
+
+
+def test_no_byte_and_no_slot_is_lost(start: Start) -> None:
+    """What requests of all kinds have taken is given back, whatever way they end."""
+    service = start("--body-limit", "1MiB", "--in-flight-limit", "2MiB", "--concurrency", "4", "--idle-time", "300ms")
+
+    def attack() -> None:
+        for _ in range(10):
+            for path in ("/whole/2000000", "/frames/40", "/broken"):
+                reader = Reader(service, path)
+                reader.close()
+            stream = service.stream()
+            stream.sendall(_post("/bytes", 1000) + b"x" * 500)
+            stream.close()
+            service.request("POST", "/bytes", b"x" * MIB)
+
+    attackers = [threading.Thread(target=attack) for _ in range(4)]
+    for attacker in attackers:
+        attacker.start()
+    for attacker in attackers:
+        attacker.join()
+    service.wait_in_flight(0)
+    # All of the limit is free again, and no more.
+    assert service.request("GET", f"/whole/{2 * MIB}").status == 200
+    service.wait_in_flight(0)
+    assert service.request("GET", f"/whole/{2 * MIB + 1}").status == 503
