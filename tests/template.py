@@ -16,6 +16,16 @@ from filelock import FileLock
 
 from variants import CHECKOUT, Answers
 
+# That of a workspace that the template did not make, which the crate `log-totals` has joined.
+WORKSPACE_OF_ANOTHER = """\
+[workspace]
+members = ["log-totals", "log-totals/bench"]
+resolver = "3"
+
+[workspace.lints.clippy]
+all = "warn"
+"""
+
 
 @dataclass(frozen=True)
 class Outcome:

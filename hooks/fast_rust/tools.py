@@ -12,7 +12,7 @@ from pathlib import Path
 from fast_rust.cache import cache_folder, created_atomically
 from fast_rust.checks.cargo import metadata
 from fast_rust.errors import FastRustError
-from fast_rust.programs import find_program
+from fast_rust.programs import find_program, launcher
 
 # By the program's name, the wheel that it comes in.
 WHEELS = {
@@ -106,10 +106,14 @@ def gungraun_version(crate: Path) -> str:
 def _runner(wanted: str) -> Tool:
     """Build the runner of gungraun, which has to be of the library's version, unless it is there."""
     name = f"gungraun-runner{'.exe' if os.name == 'nt' else ''}"
-    if _version_of("gungraun-runner") == wanted:
-        if own := shutil.which(name, path=str(_programs())):
-            _offer(Path(own))
-        return Tool("gungraun-runner", wanted)
+    if _version_of("gungraun-runner") != wanted:
+        _install_runner(wanted, name)
+    if own := shutil.which(name, path=str(_programs())):
+        _offer(Path(own))
+    return Tool("gungraun-runner", wanted)
+
+
+def _install_runner(wanted: str, name: str) -> None:
     folder = cache_folder() / f"gungraun-runner-{wanted}"
     if not folder.exists():
         print(f"Building gungraun-runner {wanted}, once; this takes a minute.", file=sys.stderr)
@@ -119,11 +123,9 @@ def _runner(wanted: str) -> Tool:
             done = subprocess.run(command, cwd=folder.parent, check=False)
             if done.returncode:
                 raise FastRustError(f"gungraun-runner {wanted} was not built: `{' '.join(command)}` failed, see above")
-    link = _programs() / name
-    link.unlink(missing_ok=True)
-    shutil.copy2(folder / "bin" / name, link)
-    _offer(link)
-    return Tool("gungraun-runner", wanted)
+    copy = _programs() / name
+    copy.unlink(missing_ok=True)
+    shutil.copy2(folder / "bin" / name, copy)
 
 
 def _version_of(program: str) -> str:
@@ -141,8 +143,8 @@ def _programs() -> Path:
 
 def _offer(program: Path) -> None:
     """Link a program into the folder that the justfile puts first on PATH; our own Python is not there."""
-    # Elsewhere, as with FAST_RUST, the environment is not the recipe's.
-    if not os.environ.get("FAST_RUST_LAUNCHER") or os.environ.get("FAST_RUST"):
+    # Elsewhere the environment is not the recipe's.
+    if not launcher():
         return
     folder = Path(sys.prefix).parent / "programs"
     folder.mkdir(exist_ok=True)

@@ -12,19 +12,12 @@ from fast_rust.checks.everything import check_files
 from fast_rust.checks.findings import Severity
 from fast_rust.checks.leftovers import BEGINNINGS, TESTS
 from fast_rust.main import application
-from template import Template, git
+from template import WORKSPACE_OF_ANOTHER, Template, git
 
 GATE = "standards::nothing_is_left_of_older_releases"
 STUB = (Path(__file__).parents[2] / "template" / TESTS).read_text(encoding="utf-8")
 OTHER_TEST = "bench/tests/ours.rs"
-WORKSPACE = """\
-[workspace]
-members = ["log-totals", "log-totals/bench"]
-resolver = "3"
-
-[workspace.lints.clippy]
-all = "warn"
-
+PROFILES = """
 [profile.bench]
 lto = "thin"
 codegen-units = 1
@@ -109,7 +102,7 @@ def test_tests_of_an_older_release_that_are_alone_go_with_their_package(template
 
 def test_a_member_of_another_workspace_is_looked_into(template: Template, tmp_path: Path) -> None:
     crate = made(template, tmp_path, {TESTS: STUB}, kind="lib", place="member")
-    (tmp_path / "Cargo.toml").write_text(WORKSPACE, encoding="utf-8")
+    (tmp_path / "Cargo.toml").write_text(WORKSPACE_OF_ANOTHER + PROFILES, encoding="utf-8")
     (tmp_path / "STANDARDS.md").write_text(BEGINNINGS["STANDARDS.md"][0], encoding="utf-8")
     [(path, action)] = left(tmp_path).items()
     assert path == f"log-totals/{TESTS}"
@@ -119,7 +112,7 @@ def test_a_member_of_another_workspace_is_looked_into(template: Template, tmp_pa
 
 def test_it_is_shown_without_advice_and_does_not_fail(template: Template, tmp_path: Path) -> None:
     crate = made(template, tmp_path, {"sgconfig.yml": BEGINNINGS["sgconfig.yml"][0]}, place="member", kind="lib")
-    (tmp_path / "Cargo.toml").write_text(WORKSPACE, encoding="utf-8")
+    (tmp_path / "Cargo.toml").write_text(WORKSPACE_OF_ANOTHER + PROFILES, encoding="utf-8")
     done = CliRunner().invoke(application, ["check", "--output-format", "concise", str(tmp_path)])
     assert crate.exists()
     message = "No file is left of an older release of the template: log-totals/sgconfig.yml has no use now"

@@ -19,6 +19,7 @@ from updates.campaign import (
     executables,
     make,
     normal,
+    rendering_of_today,
     resolve,
     scenarios,
     unmerged,
@@ -57,10 +58,7 @@ def test_an_update_loses_no_line_and_stops_only_where_it_must(
     repository, answers = made
     old = read_tree(repository)
     data = CHANGED_ANSWERS if scenario.act is answers_changed else {}
-    asked = releases.questions(newest_release())
-    # Crates of older releases have the package bench/ with or without a hot path, and its tests.
-    known = {name: answer for name, answer in {**answers, "thin": False, **data}.items() if name in asked}
-    new = read_tree(releases.rendering(newest_release(), known))
+    new = rendering_of_today(releases, {**answers, **data})
     act = scenario.act(Given(repository, tuple(new.keys() - old.keys())))
     crate = next(act)
     commit(repository)

@@ -24,7 +24,7 @@ from fast_rust.update.apply import apply
 from fast_rust.update.merge import Fate
 from fast_rust.update.plan import Plan, plan
 from ownership import owners, template_paths
-from template import Template, copier_in_process, copy_in_process, git, read_tree, release
+from template import WORKSPACE_OF_ANOTHER, Template, copier_in_process, copy_in_process, git, read_tree, release
 from variants import CHECKOUT, Answers, domain
 
 STUB = "bench/tests/standards.rs"
@@ -33,14 +33,6 @@ FORMS = [("repository", False), ("repository", True), ("member", False), ("membe
 WAYS = ("copier", "fast-rust")
 COMMENT = (CHECKOUT / "template" / STUB).read_bytes()
 PLAIN: dict[str, str | bool] = {"crate_name": "log-totals", "kind": "lib", "sample": False}
-WORKSPACE = """\
-[workspace]
-members = ["log-totals", "log-totals/bench"]
-resolver = "3"
-
-[workspace.lints.clippy]
-all = "warn"
-"""
 
 
 @dataclass(frozen=True)
@@ -117,7 +109,7 @@ def make(releases: Releases, tag: str, answers: Answers, folder: Path) -> Path:
         for name in ("lib.rs", "main.rs"):
             (crate / "src" / name).write_text("fn main() {}\n", encoding="utf-8")
     if answers["place"] == "member":
-        (folder / "Cargo.toml").write_text(WORKSPACE, encoding="utf-8")
+        (folder / "Cargo.toml").write_text(WORKSPACE_OF_ANOTHER, encoding="utf-8")
     root = folder if answers["place"] == "member" else crate
     git(root, "init", "--quiet")
     commit(root)

@@ -21,6 +21,7 @@ from updates.campaign import (
     lines,
     make,
     normal,
+    rendering_of_today,
     resolve,
     scenarios,
     unmerged,
@@ -80,16 +81,14 @@ def test_no_line_is_lost_under_a_hostile_configuration(
     repository, answers = make(scenario, releases, tmp_path)
     old = read_tree(repository)
     data = CHANGED_ANSWERS if scenario.act is answers_changed else {}
-    asked = releases.questions(newest_release())
-    known = {name: answer for name, answer in {**answers, "thin": False, **data}.items() if name in asked}
-    new = read_tree(releases.rendering(newest_release(), known))
+    new = rendering_of_today(releases, {**answers, **data})
     act = scenario.act(Given(repository, tuple(new.keys() - old.keys())))
     crate = next(act)
     commit(repository)
     if scenario.act is sample_replaced:
         # The answers say now that there is none, so both releases are rendered without it.
-        without = [(scenario.tag, answers), (newest_release(), known)]
-        old, new = (read_tree(releases.rendering(tag, {**given, "sample": False})) for tag, given in without)
+        old = read_tree(releases.rendering(scenario.tag, {**answers, "sample": False}))
+        new = rendering_of_today(releases, {**answers, **data, "sample": False})
     own, modes = read_tree(crate), executables(crate)
     before = (git(repository, "rev-parse", "HEAD"), git(repository, "for-each-ref"))
 

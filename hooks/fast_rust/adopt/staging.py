@@ -181,7 +181,7 @@ class _Gates:
         except FastRustError as error:
             self.left.append(f"fast-rust check: {error}")
             return
-        # A suppression that suppresses nothing is no gate of the code.
+        # An unused suppression is not a gate of the code.
         found = Counter(one.gate for one in findings if one.gate != f"ast-grep::{UNUSED}")
         if found:
             self.places.update(found)

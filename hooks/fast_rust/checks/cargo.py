@@ -19,7 +19,7 @@ def running_metadata(folder: Path) -> Iterator[Callable[[], Metadata]]:
     Raises WorkspaceError where cargo cannot read the workspace.
     """
     if not folder.is_dir():
-        raise WorkspaceError(f"there is no folder {folder}")
+        raise WorkspaceError(f"the folder {folder} does not exist")
     command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"]
     try:
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

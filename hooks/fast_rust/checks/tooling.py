@@ -130,15 +130,15 @@ def ci_runs_every_gate(workspace: Workspace) -> Iterator[Violation]:
 
 def _recipes_called(found: list[tuple[str, str, int]]) -> Iterator[str]:
     """Yield the words after `just`, and those of a matrix whose recipes a step runs."""
-    commands = [line.split() for key, value, _ in found if key == "run" for line in value.splitlines()]
-    for command in commands:
-        # A line such as `just --show perf` runs no recipe.
-        if command[:1] == ["just"] and not "".join(command[1:2]).startswith("-"):
-            yield from command[1:]
-    if any(command[:1] == ["just"] and "$RECIPES" in command for command in commands):
-        for key, value, _ in found:
-            if key == "recipes":
-                yield from value.split()
+    runs_matrix = False
+    for command in (line.split() for key, value, _ in found if key == "run" for line in value.splitlines()):
+        match command:
+            # A line such as `just --show perf` runs no recipe.
+            case ["just", first, *rest] if not first.startswith("-"):
+                yield from (first, *rest)
+                runs_matrix |= "$RECIPES" in command
+    if runs_matrix:
+        yield from (name for key, value, _ in found if key == "recipes" for name in value.split())
 
 
 def _violations_of(path: str, found: list[tuple[str, str, int]] | None, *, is_ours: bool) -> Iterator[Violation]:

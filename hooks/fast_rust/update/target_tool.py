@@ -9,11 +9,10 @@ from pathlib import Path
 from fast_rust import git
 from fast_rust.answers import require_answers
 from fast_rust.git import Config
+from fast_rust.programs import launcher
 from fast_rust.releases import Order, Repository, TemplateError, open_repository
 from fast_rust.update.plan import UpdateError
 
-# The justfile whose recipe started this tool; another program that FAST_RUST names is the user's choice.
-LAUNCHER, OVERRIDE = "FAST_RUST_LAUNCHER", "FAST_RUST"
 # The release whose tool was started by another tool, and so starts no third.
 HANDED_OVER = "FAST_RUST_HANDED_OVER"
 
@@ -24,8 +23,8 @@ def hand_over(crate: Path, to: str | None) -> int | None:
     The crate's recipe installs that tool, so that the recipe finds it after the update.
     Raises FastRustError where the release is not available, and where its tool cannot be installed.
     """
-    launcher = os.environ.get(LAUNCHER)
-    if not launcher or os.environ.get(OVERRIDE) or os.environ.get(HANDED_OVER):
+    justfile = launcher()
+    if not justfile or os.environ.get(HANDED_OVER):
         return None
     answers = require_answers(crate)
     repository = open_repository(answers.source, needed=answers.release, refresh=True)
@@ -41,7 +40,7 @@ def hand_over(crate: Path, to: str | None) -> int | None:
     # As Copier records it.
     release = repository.described(target)
     pin = ["--set", "source", answers.source, "--set", "release", release]
-    just = ["just", f"--justfile={launcher}", "--working-directory=.", *pin, "fast-rust"]
+    just = ["just", f"--justfile={justfile}", "--working-directory=.", *pin, "fast-rust"]
     environment = {**os.environ, HANDED_OVER: release}
     installed = subprocess.run([*just, "--version"], env=environment, check=False, stdout=subprocess.DEVNULL)
     if installed.returncode:
