@@ -8,6 +8,8 @@ import yaml
 from variants import CHECKOUT
 
 ANSWERS_TEMPLATE = "{{ _copier_conf.answers_file }}"
+SERVER_SOURCES = "{{ server_sources }}"
+SERVER_ROOT = "{{ 'lib' if server_crate else 'mod' }}"
 
 
 @cache
@@ -35,7 +37,15 @@ def holds(entry: str, path: str) -> bool:
 
 
 def template_paths() -> list[str]:
-    """The files of template/, by the path that they have in a crate."""
+    """The files of template/, by each path that they have in some crate."""
     template = CHECKOUT / "template"
     paths = (path.relative_to(template).as_posix() for path in template.rglob("*") if path.is_file())
-    return sorted(path.removesuffix(".jinja") for path in paths)
+    return sorted({form.removesuffix(".jinja") for path in paths for form in forms(path)})
+
+
+def forms(path: str) -> list[str]:
+    """The paths of a file in a service with the package server/, and in an older one."""
+    if not path.startswith(SERVER_SOURCES):
+        return [path]
+    name = path.removeprefix(SERVER_SOURCES)
+    return ["server/src" + name.replace(SERVER_ROOT, "lib"), "src/plumbing" + name.replace(SERVER_ROOT, "mod")]

@@ -61,7 +61,7 @@ mod probe {
 
 LIMITS, SERVER, CONNECTIONS = "limits.rs", "server.rs", "connections.rs"
 SLOW = 'tracing::warn!("handler exceeded the request time");\n        Rejection::Late\n'
-# What the undefended service has in place of a line of src/plumbing.
+# What the undefended service has in place of a line of server/src.
 DEFENCES = [
     (LIMITS, "        self.hold(response)\n", "        let _ = Self::hold;\n        response\n"),
     (LIMITS, "DefaultBodyLimit::disable().apply(&mut request);\n", "let _ = &mut request;\n"),
@@ -92,7 +92,7 @@ def defended_binary(workshop: Workshop) -> Path:
 def undefended_binary(workshop: Workshop) -> Path:
     crate = _probed(workshop, "undefended-service")
     for name, line, instead in DEFENCES:
-        _replace(crate / "src" / "plumbing" / name, line, instead)
+        _replace(crate / "server" / "src" / name, line, instead)
     return workshop.release_binary(crate, **QUICK_RELEASE)
 
 

@@ -12,12 +12,12 @@ from fast_rust.perf.counting import read_counts
 # since a build takes a minute: the bench without the layer of one grows by the other alone.
 FAULTS = {
     "limits": (
-        "src/plumbing/telemetry.rs",
+        "server/src/telemetry.rs",
         "            let id = request_id(request.headers());\n",
         "            std::hint::black_box(request.headers().clone());\n",
     ),
     "record": (
-        "src/plumbing/limits.rs",
+        "server/src/limits.rs",
         "        let Ok(running) = self.0.running.clone().try_acquire_owned() else {\n",
         '        std::hint::black_box((0..3).map(|_| format!("{:?}", request.uri())).count());\n',
     ),

@@ -20,7 +20,9 @@ MOST_FILES = {"lib": 29, "cli": 34, "service": 37}
 MOST_SCAFFOLDING = {"lib": 500, "cli": 520, "service": 530}
 ASKED_FOR = {".cargo/config.toml", ".dockerignore", ".github/workflows/publish.yml", "CHANGELOG.md", "Containerfile"}
 # The product, what measures it, and what is written once; all else is scaffolding.
-PRODUCT = re.compile(r"(src|tests|examples|bench)/|build\.rs|README\.md|CHANGELOG\.md|LICENSE-|\.copier-answers\.yml")
+PRODUCT = re.compile(
+    r"(src|tests|examples|bench|server)/|build\.rs|README\.md|CHANGELOG\.md|LICENSE-|\.copier-answers\.yml"
+)
 
 
 @pytest.fixture
@@ -159,7 +161,7 @@ def test_a_folder_is_never_empty(template: Template, variant: Variant) -> None:
 
 def test_a_crate_has_few_files(tree: dict[str, bytes], variant: Variant) -> None:
     """Those that somebody asked for, and the middleware of a service, are not counted."""
-    files = {path for path in tree.keys() - ASKED_FOR if not path.startswith("src/plumbing/")}
+    files = {path for path in tree.keys() - ASKED_FOR if not path.startswith("server/")}
     assert len(files) <= MOST_FILES[str(variant.answers["kind"])], sorted(files)
 
 
@@ -181,6 +183,7 @@ def test_no_script_or_rule_of_the_template_is_in_a_crate(tree: dict[str, bytes])
 def test_exactly_the_answers_that_apply_are_recorded(tree: dict[str, bytes], variant: Variant) -> None:
     recorded = yaml.safe_load(tree[ANSWERS_FILE])
     assert recorded.pop("thin") is True
+    assert recorded.pop("server_crate", None) is (True if variant.answers["kind"] == "service" else None)
     assert {name: answer for name, answer in recorded.items() if not name.startswith("_")} == variant.answers
 
 

@@ -40,6 +40,7 @@ const CLIENT_LEFT: u16 = 499;
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[non_exhaustive]
 pub enum LogFormat {
     /// For people.
     Pretty,
@@ -80,6 +81,12 @@ pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, Init
     Ok(guard)
 }
 
+/// Whether `text` is a filter that [`init`] accepts.
+#[must_use]
+pub fn is_filter(text: &str) -> bool {
+    EnvFilter::try_new(text).is_ok()
+}
+
 /// Sends events to any writer, for benches: what [`init`] writes, without its thread.
 ///
 /// # Errors
@@ -103,7 +110,7 @@ where
 /// An event as one object a line, with its span as an object in that.
 ///
 /// The library's own format parses the text of the span again for each event, which takes longer
-/// than all else that the plumbing does for a request.
+/// than all else that the server does for a request.
 struct Json;
 
 impl<S, N> FormatEvent<S, N> for Json

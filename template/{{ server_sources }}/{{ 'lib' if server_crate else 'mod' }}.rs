@@ -1,5 +1,8 @@
-//! What any HTTP service needs and none is known by: it holds no name of this one and nothing
-//! of what it does, so that it can be replaced as a whole.
+//! An HTTP/1 server for axum routers: bounded connections and requests, a graceful shutdown, metrics
+//! and a JSON log.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod connections;
 pub mod limits;
@@ -8,13 +11,19 @@ pub mod server;
 pub mod shutdown;
 pub mod telemetry;
 
+pub use self::limits::{Gate, RequestLimits};
+pub use self::metrics::Metrics;
+pub use self::server::{ConnectionLimits, Drain, Endpoint, Outcome, Server, StartError, bind, run};
+pub use self::shutdown::Lifecycle;
+pub use prometheus_client;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde_json::json;
 use std::error::Error;
 
-/// Why the plumbing refuses a request.
+/// Why the server refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {

@@ -30,6 +30,7 @@ const SMALL_FRAME: usize = 1024;
 
 /// What one request may take, and all that run at once.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct RequestLimits {
     /// How many run at once; more are refused, never queued.
     pub concurrency: u32,
@@ -41,6 +42,18 @@ pub struct RequestLimits {
     pub idle_time: Duration,
     /// How long a request may take as a whole.
     pub total_time: Duration,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self {
+            concurrency: 256,
+            body_bytes: 16 << 20,
+            in_flight_bytes: 128 << 20,
+            idle_time: Duration::from_secs(10),
+            total_time: Duration::from_secs(60),
+        }
+    }
 }
 
 /// Decides which requests run; clones share the counts.

@@ -166,6 +166,11 @@ impl Metrics {
         CONNECTIONS.register(registry);
     }
 
+    /// Where a service registers metrics of its own, before it shares the counters.
+    pub fn registry_mut(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
     /// Counts a finished request; `route` and `method` must come from a bounded set.
     pub fn record(
         &self,

@@ -50,6 +50,7 @@ const HEADERS_ON_STACK: usize = 100;
 
 /// What one connection may take, and how many there may be.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct ConnectionLimits {
     /// Connections open at once; another one waits until an idle one is closed.
     pub connections: u32,
@@ -67,13 +68,37 @@ pub struct ConnectionLimits {
     pub linger_time: Duration,
 }
 
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            header_count: HEADERS_ON_STACK,
+            header_bytes: 32 << 10,
+            header_time: Duration::from_secs(75),
+            write_time: Duration::from_secs(10),
+            linger_bytes: 16 << 20,
+            linger_time: Duration::from_secs(5),
+        }
+    }
+}
+
 /// How long the parts of the end may take.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Drain {
     /// For clients to go elsewhere, while they are still served.
     pub grace: Duration,
     /// For open connections to finish after that.
     pub cap: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(2),
+            cap: Duration::from_secs(25),
+        }
+    }
 }
 
 /// A listener and what it serves.
@@ -89,6 +114,7 @@ pub struct Endpoint {
 
 /// How the service ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// Every connection was finished.
     Drained,
@@ -100,6 +126,7 @@ pub enum Outcome {
 
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// The address is taken, not ours or not allowed.
     #[error("cannot listen on {address}: {reason}")]
@@ -122,7 +149,7 @@ pub struct BodyUnread;
 ///
 /// # Errors
 /// The address and what the system answered.
-#[expect(clippy::unused_async, reason = "callers of earlier releases await it")]
+#[allow(clippy::unused_async, reason = "callers of earlier releases await it")]
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     listen(address).map_err(|reason| StartError::Bind { address, reason })
 }
