@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": ("standards", "explain"),
     "fleet": ("fleet", "application"),
     "hot": ("hot", "application"),
+    "migrate": ("migrate", "application"),
     "perf": ("perf", "command"),
     "pgo": ("pgo", "command"),
     "rules": ("rules", "command"),

@@ -1,0 +1,39 @@
+"""`fast-rust migrate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fast_rust.migrate.server import plan_migration
+from fast_rust.update import journal
+from fast_rust.update.apply import apply
+
+application = typer.Typer(help="Change a crate's own code as a release needs it.", no_args_is_help=True)
+CrateFolder = Annotated[Path, typer.Argument(help="The folder of the service.", file_okay=False, exists=True)]
+
+
+@application.callback()
+def _commands() -> None:
+    """Change a crate's own code as a release needs it."""
+
+
+@application.command()
+def server(crate: CrateFolder = Path()) -> None:
+    """Move the server of a service from the module src/plumbing into the package server/.
+
+    The change is tried in a copy of the crate first, and made only if the copy passes its tests; commit it on its own.
+
+    Exit codes: 0 moved, or moved before; 2 nothing was changed.
+    """
+    with journal.only_update(crate):
+        planned = plan_migration(crate)
+        if planned is None:
+            typer.echo("The server is the package server/ already.")
+            return
+        for path, change in planned.changes.items():
+            typer.echo(f"  {change.fate:8}  {path}")
+        lock = apply(planned)
+    if lock:
+        typer.echo(f"Cargo.lock: {lock}")
+    typer.echo("The tests pass. Review with `git diff`, and commit; `fast-rust update --abort` undoes it.")

@@ -1,0 +1,151 @@
+"""Moves the server of a service from the module src/plumbing into the package server/."""
+
+import os
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fast_rust import git
+from fast_rust.answers import require_answers
+from fast_rust.checks.rules import find_ast_grep
+from fast_rust.errors import FastRustError
+from fast_rust.files import remove_file, replace_file
+from fast_rust.migrate.manifests import depend_on_package
+from fast_rust.update.merge import Change, Fate
+from fast_rust.update.plan import Plan, plan
+
+ANSWER, MODULE, PACKAGE = "server_crate", "src/plumbing", "server"
+MANIFESTS = ("Cargo.toml", "bench/Cargo.toml")
+# Outside its package, a struct that a release may extend has no literal, and an enum has no last variant.
+LITERALS = """
+id: ID
+language: rust
+rule:
+  pattern: $TYPE { $$$FIELDS }
+  kind: struct_expression
+  WHERE
+constraints: { TYPE: { regex: "(^|::)(RequestLimits|ConnectionLimits|Drain)$" } }
+rewriters:
+  - id: value
+    rule:
+      kind: field_initializer
+      all: [{ has: { field: field, pattern: $NAME } }, { has: { field: value, pattern: $VALUE } }]
+    fix: set.$NAME = $VALUE;
+  - { id: name, rule: { kind: shorthand_field_initializer, pattern: $NAME }, fix: set.$NAME = $NAME; }
+  - { id: comment, rule: { kind: line_comment, pattern: $TEXT }, fix: $TEXT }
+transform: { LINES: { rewrite: { rewriters: [value, name, comment], source: $$$FIELDS, joinBy: "\\n" } } }
+fix: FIX
+"""
+STATEMENTS = r"let mut set = $TYPE::default();\n$LINES\nset"
+# A literal that is all that a function has needs no block of its own.
+ALONE = "all: [{ inside: { kind: block, inside: { kind: function_item } } }, { nthChild: 1 },"
+ALONE += " { nthChild: { position: 1, reverse: true } }]"
+LAST_VARIANTS = re.compile(r"\bOk\(\s*[\w:]*\bOutcome::Cut\s*\|\s*[\w:]*\bOutcome::Interrupted\s*\)")
+TEST = ("cargo", "test", "--workspace", "--all-features")
+
+
+class MigrationError(FastRustError):
+    """Why the server was not moved, and what to do."""
+
+
+def plan_migration(crate: Path) -> Plan | None:
+    """Plan the move; None where it is made already.
+
+    Raises FastRustError where it cannot be made: edited sources, or a crate that does not pass its tests afterwards.
+    """
+    choices = require_answers(crate).choices
+    if choices["kind"] != "service" or choices.get("adopted"):
+        raise MigrationError("the crate has no server of the template; only services made from it have one")
+    if choices.get(ANSWER):
+        return None
+    planned = plan(crate, data={ANSWER: "true"} if ANSWER in choices else {})
+    if not isinstance(planned, Plan) or planned.target != planned.answers.release:
+        raise MigrationError("the crate is not of the newest release; run `fast-rust update`, and commit that first")
+    if edited := [path for path, change in planned.changes.items() if _is_kept(path, change)]:
+        raise MigrationError(
+            f"{edited[0]} has changes of yours, and the migration would delete it; move them to files of your own"
+        )
+    with TemporaryDirectory(prefix="fast-rust-") as folder, git.scratch_clone(git.top_of(crate), Path(folder)) as clone:
+        trial = clone / git.prefix_of(crate)
+        before = _rust_files(trial)
+        is_formatted = _succeeds(trial, "cargo", "fmt", "--all", "--check")
+        manifests = {name: (trial / name).read_text(encoding="utf-8") for name in MANIFESTS if (trial / name).is_file()}
+        for path, change in planned.changes.items():
+            if path not in MANIFESTS:
+                _write(trial / path, change)
+        _rewrite(trial, str(planned.answers.choices["crate_name"]))
+        depend_on_package(trial, manifests, PACKAGE)
+        if is_formatted:
+            _succeeds(trial, "cargo", "fmt", "--all")
+        _require_tests(crate, trial)
+        return replace(planned, changes=_all_changes(planned, trial, before, manifests), starters={})
+
+
+def _is_kept(path: str, change: Change) -> bool:
+    return path.startswith(f"{MODULE}/") and change.fate is not Fate.DELETED
+
+
+def _rust_files(crate: Path) -> dict[str, bytes]:
+    names = git.names(crate, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    files = [name for name in names if name.endswith(".rs") and (crate / name).is_file()]
+    return {name: (crate / name).read_bytes() for name in files}
+
+
+def _write(file: Path, change: Change) -> None:
+    if change.fate is Fate.DELETED:
+        remove_file(file)
+    else:
+        replace_file(file, change.content, is_executable=change.is_executable)
+
+
+# --- The crate's own code ---
+
+
+def _rewrite(trial: Path, crate_name: str) -> None:
+    """Replace the paths of the module by those of the package, and what does not compile outside it."""
+    own = re.escape(crate_name.replace("-", "_"))
+    module = re.compile(rf"(?<![\w:])(?:crate|(?:::)?{own})::plumbing\b")
+    names = [name for name in _rust_files(trial) if not name.startswith(f"{PACKAGE}/")]
+    for name in names:
+        file = trial / name
+        text = file.read_bytes().decode("utf-8")
+        changed = LAST_VARIANTS.sub("Ok(_)", module.sub("::server", text))
+        if name == "src/lib.rs":
+            changed = re.sub(r"(?m)^pub mod plumbing;\r?\n", "", changed)
+        if changed != text:
+            file.write_bytes(changed.encode())
+    for where, fix in ((ALONE, f'"{STATEMENTS}"'), ("", f'"{{\\n{STATEMENTS}\\n}}"')):
+        rule = LITERALS.replace("ID", "server-limits").replace("WHERE", where).replace("FIX", fix)
+        command = [find_ast_grep(), "scan", f"--inline-rules={rule}", "--update-all", *names]
+        done = subprocess.run(command, cwd=trial, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise MigrationError(f"ast-grep could not rewrite the code: {done.stderr.strip()}")
+
+
+# --- The trial ---
+
+
+def _succeeds(folder: Path, *command: str) -> bool:
+    return subprocess.run(command, cwd=folder, check=False, capture_output=True).returncode == 0
+
+
+def _require_tests(crate: Path, trial: Path) -> None:
+    """Check that the crate passes its tests, in its own target folder, so that dependencies are not built again."""
+    environment = {"CARGO_TARGET_DIR": str(crate.resolve() / "target"), **os.environ}
+    done = subprocess.run(TEST, cwd=trial, check=False, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
+        first = next((at for at, line in enumerate(lines) if line.startswith(("error", "---- "))), 0)
+        shown = "\n".join(lines[first : first + 12])
+        raise MigrationError(f"the crate would not pass `{' '.join(TEST)}`, so nothing was changed:\n{shown}")
+
+
+def _all_changes(planned: Plan, trial: Path, before: dict[str, bytes], manifests: dict[str, str]) -> dict[str, Change]:
+    """Return the changes of the release with those of the crate's own files."""
+    after = {name: content for name, content in _rust_files(trial).items() if before.get(name, content) != content}
+    after |= {name: (trial / name).read_bytes() for name in manifests}
+    known: dict[str, Any] = {name: Change(Fate.CHANGED, content) for name, content in after.items()}
+    return dict(sorted({**planned.changes, **known}.items()))

@@ -1,0 +1,187 @@
+"""The package server/ of a service: what a release may add to it, and how an older service gets it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from crates.workshop import Workshop, commit
+from updates.releases import Releases
+
+from template import copier_in_process, git, read_tree
+
+# A field or a variant that a release may add, next to one that is there.
+ADDITIONS = {
+    "limits.rs": {
+        "    pub total_time: Duration,\n": "    /// New.\n    pub next: u32,\n",
+        "            total_time: Duration::from_secs(60),\n": "            next: 1,\n",
+    },
+    "server.rs": {
+        "    pub linger_time: Duration,\n": "    /// New.\n    pub next: u32,\n",
+        "            linger_time: Duration::from_secs(5),\n": "            next: 1,\n",
+        "    pub cap: Duration,\n": "    /// New.\n    pub next: u32,\n",
+        "            cap: Duration::from_secs(25),\n": "            next: 1,\n",
+        "    /// A second signal came.\n    Interrupted,\n": "    /// New.\n    Next,\n",
+        "    System(#[from] io::Error),\n": '    /// New.\n    #[error("new")]\n    Next,\n',
+    },
+    "telemetry.rs": {"    /// For machines: one object a line.\n    Json,\n": "    /// New.\n    Next,\n"},
+}
+LITERALS = """
+/// A literal.
+pub fn literal() -> server::Drain {
+    server::Drain { grace: std::time::Duration::ZERO, cap: std::time::Duration::ZERO }
+}
+/// A match without a last arm.
+pub fn name(outcome: server::Outcome) -> u8 {
+    match outcome {
+        server::Outcome::Drained => 0,
+        server::Outcome::Cut => 1,
+        server::Outcome::Interrupted => 2,
+    }
+}
+"""
+DEFAULTS = """#![allow(missing_docs)]
+#[test]
+fn the_defaults_of_the_flags_are_those_of_the_package() {
+    let config = demo_defaults::config::Config::from_arguments(["service"]).unwrap();
+    let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
+    assert_eq!(text(&config.request_limits()), text(&server::RequestLimits::default()));
+    assert_eq!(text(&config.connection_limits()), text(&server::ConnectionLimits::default()));
+    assert_eq!(text(&config.drain()), text(&server::Drain::default()));
+}
+"""
+# What a user has added to an old service: a path of the module, a dependency of its own use, and a test.
+OWN_CODE = """
+/// A rejection.
+pub fn refusal() -> crate::plumbing::Rejection {
+    let _ = fastrand::u8(..);
+    crate::plumbing::Rejection::NotFound
+}
+
+/// Limits with a local of the same name.
+pub fn limits(concurrency: u32) -> crate::plumbing::limits::RequestLimits {
+    let second = std::time::Duration::from_secs(1);
+    let made = crate::plumbing::limits::RequestLimits {
+        concurrency, // as given
+        body_bytes: 1,
+        in_flight_bytes: 1,
+        idle_time: second,
+        total_time: second,
+    };
+    made
+}
+"""
+OWN_TEST = """#![allow(missing_docs)]
+#[test]
+fn limits_are_as_given() {
+    let limits = old_service::routes::limits(7);
+    assert_eq!((limits.concurrency, limits.body_bytes), (7, 1));
+}
+"""
+
+
+def test_a_release_may_add_fields_and_variants(workshop: Workshop) -> None:
+    """The starters compile with them, and what would not compile then does not compile now."""
+    crate = workshop.crate("next-release", kind="service")
+    starters = (crate / "src" / "lib.rs").read_text(encoding="utf-8")
+    (crate / "src" / "lib.rs").write_text(starters + LITERALS, encoding="utf-8")
+    refused = workshop.try_to(crate, "cargo", "check", "--all-targets")
+    assert refused.returncode != 0
+    assert "E0639" in refused.stdout
+    assert "E0004" in refused.stdout
+    (crate / "src" / "lib.rs").write_text(starters, encoding="utf-8")
+    for name, lines in ADDITIONS.items():
+        file = crate / "server" / "src" / name
+        text = file.read_text(encoding="utf-8")
+        for line, addition in lines.items():
+            assert text.count(line) == 1, line
+            text = text.replace(line, line + addition)
+        file.write_text(text.replace("LogFormat::Json =>", "LogFormat::Next | LogFormat::Json =>"))
+    workshop.run(crate, "cargo", "check", "--all-targets")
+
+
+def test_flags_and_package_have_the_same_defaults(workshop: Workshop) -> None:
+    crate = workshop.crate("demo-defaults", kind="service")
+    (crate / "tests" / "defaults.rs").write_text(DEFAULTS, encoding="utf-8")
+    workshop.run(crate, "cargo", "test", "--test", "defaults")
+
+
+@pytest.fixture
+def old_service(releases: Releases, tmp_path: Path) -> Path:
+    """A service of the last release without the package, with code of its user, updated to the newest release."""
+    crate = tmp_path / "old-service"
+    answers: dict[str, str | bool] = {"crate_name": crate.name, "kind": "service", "sample": False}
+    shutil.copytree(releases.rendering(releases.tags[-2], answers), crate)
+    routes = crate / "src" / "routes.rs"
+    routes.write_text(routes.read_text(encoding="utf-8") + OWN_CODE, encoding="utf-8")
+    (crate / "tests" / "own.rs").write_text(OWN_TEST, encoding="utf-8")
+    commit(crate)
+    assert copier_in_process("update", "--quiet", "--defaults", str(crate)).exit_code == 0
+    git(crate, "add", "--all")
+    git(crate, "commit", "--quiet", "--message", "Update the template")
+    return crate
+
+
+def test_an_older_service_moves_to_the_package(workshop: Workshop, old_service: Path) -> None:
+    """Its tests pass, what its user wrote is there, and the move can be undone."""
+    before = read_tree(old_service)
+    printed = workshop.run(old_service, "fast-rust", "migrate", "server")
+    assert "The tests pass." in printed
+    after = read_tree(old_service)
+    assert [path for path in after if path.startswith("src/plumbing/")] == []
+    assert "server/src/lib.rs" in after
+    routes = after["src/routes.rs"].decode()
+    assert "pub fn refusal() -> ::server::Rejection {\n    let _ = fastrand::u8(..);\n" in routes
+    assert "set.concurrency = concurrency;" in routes
+    assert "// as given" in routes
+    code = "".join(text.decode() for path, text in after.items() if path.endswith(".rs"))
+    assert "::plumbing" not in code
+    assert "mod plumbing" not in code
+    # Used by the user's code, and by tests alone.
+    manifest = after["Cargo.toml"].decode()
+    dependencies = manifest.partition("\n[dependencies]\n")[2].partition("\n[")[0]
+    assert "fastrand = " in dependencies
+    assert "tower = " not in dependencies
+    assert "server_crate: true\n" in after[".copier-answers.yml"].decode()
+    workshop.run(old_service, "cargo", "clippy", "--workspace", "--all-targets", "--", "--deny", "warnings")
+    workshop.run(old_service, "cargo", "shear", "--deny-warnings")
+    workshop.run(old_service, "fast-rust", "update", "--abort")
+    assert read_tree(old_service) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "reason"),
+    [
+        ("src/plumbing/limits.rs", "// Ours.\n", "src/plumbing/limits.rs has changes of yours"),
+        ("tests/own.rs", "#[test]\nfn red() {\n    panic!();\n}\n", "the crate would not pass `cargo test"),
+    ],
+    ids=["edited", "red"],
+)
+def test_a_service_that_would_be_broken_is_left_as_it_is(
+    workshop: Workshop, old_service: Path, path: str, line: str, reason: str
+) -> None:
+    file = old_service / path
+    file.write_text(file.read_text(encoding="utf-8") + line, encoding="utf-8")
+    commit(old_service)
+    before = read_tree(old_service)
+    done = workshop.try_to(old_service, "fast-rust", "migrate", "server")
+    assert done.returncode == 2, done.stdout
+    assert reason in done.stdout
+    assert read_tree(old_service) == before
+    assert git(old_service, "status", "--porcelain") == ""
+
+
+def test_only_a_service_of_the_newest_release_is_moved(workshop: Workshop, releases: Releases, tmp_path: Path) -> None:
+    """With the command to run first; and one that has the package needs nothing."""
+    crate = tmp_path / "old-service"
+    answers: dict[str, str | bool] = {"crate_name": crate.name, "kind": "service", "sample": False}
+    shutil.copytree(releases.rendering(releases.tags[-2], answers), crate)
+    commit(crate)
+    done = workshop.try_to(crate, "fast-rust", "migrate", "server")
+    assert done.returncode == 2
+    assert "run `fast-rust update`, and commit that first" in done.stdout
+    moved = tmp_path / "moved" / "new-service"
+    shutil.copytree(releases.rendering(releases.tags[-1], {**answers, "crate_name": "new-service"}), moved)
+    commit(moved)
+    assert "already" in workshop.run(moved, "fast-rust", "migrate", "server")
+    library = workshop.try_to(workshop.ready("lib"), "fast-rust", "migrate", "server")
+    assert "the crate has no server of the template" in library.stdout
