@@ -125,7 +125,7 @@ compare: check-machine .venv/.installed ## Compare the sample with its peers on 
 	.venv/bin/python measure/compare.py
 
 .PHONY: compare-service
-compare-service: setup ## Measure the service by layer and beside axum alone, into docs/compare-service.md; needs wrk
+compare-service: setup ## Measure the service by layer and beside other stacks, into docs/compare-service.md; needs wrk
 	.venv/bin/python measure/service.py
 
 .PHONY: compare-generator

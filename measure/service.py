@@ -1,4 +1,4 @@
-"""Write docs/compare-service.md: what a request costs in the service, by layer and beside axum alone.
+"""Write docs/compare-service.md: what a request costs in the service, by layer and beside other stacks.
 
 Needs Linux with two cores; valgrind and gungraun-runner for the layers, wrk and taskset for requests a second.
 """
@@ -30,48 +30,49 @@ SERVER_CORE, CLIENT_CORE = "0", "1"
 SCRIPTS = {"/plain": "", "/length": 'wrk.method = "POST"\nwrk.body = string.rep("x", 65536)\n'}
 TITLES = {"/plain": "two bytes answered", "/length": "64 KiB received"}
 LEVELS = ("warn", "info")
-# What we want to keep of the requests a second that axum alone answers.
-AIMS = {"/plain": 85, "/length": 95}
+# Built and started the same way: axum alone, and axum behind the middleware that people use.
+OTHERS = ("twin", "usual")
 
 
-# --- The two servers ---
+# --- The servers ---
 
 
 @dataclass(frozen=True)
 class Servers:
-    """A crate with both servers, and the commands that start them at a level of the log."""
+    """A crate with all servers, and the commands that start them at a level of the log."""
 
     crate: Path
-    ours: Path
-    twin: Path
+    programs: Path
 
     def command(self, server: str, level: str) -> list[str]:
         pinned = ["taskset", "--cpu-list", SERVER_CORE]
-        if server == "twin":
-            return [*pinned, str(self.twin), level]
+        if server in OTHERS:
+            return [*pinned, str(self.programs / server), level]
         addresses = ["--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0"]
         # The first line of the log has the address, so that one is always written.
-        filters = f"{level},{NAME.replace('-', '_')}::plumbing::server=info"
-        return [*pinned, str(self.ours), *addresses, "--log-format", "json", "--log-filter", filters]
+        filters = f"{level},{NAME.replace('-', '_')}_server::server=info"
+        return [*pinned, str(self.programs / NAME), *addresses, "--log-format", "json", "--log-filter", filters]
 
 
 def make_servers(folder: Path) -> Servers:
-    """Build a service with two routes more, and the twin as a member of its workspace, so that both are built alike."""
+    """Build a service with two routes more, and the others as members of its workspace, so that all are built alike."""
     crate = make_crate(folder, NAME, kind="service")
-    shutil.copytree(SOURCES / "twin", crate / "twin")
-    for source in (crate / "src", crate / "twin" / "src"):
-        shutil.copy(SOURCES / "handlers.rs", source)
+    for other in OTHERS:
+        shutil.copytree(SOURCES / other, crate / other)
+    for member in (crate, *(crate / other for other in OTHERS)):
+        shutil.copy(SOURCES / "handlers.rs", member / "src")
     insert(crate / "src" / "lib.rs", "pub mod error;\n", "pub mod handlers;\n")
     routes = '.route("/plain", get(crate::handlers::plain)).route("/length", post(crate::handlers::length))'
     insert(crate / "src" / "routes.rs", '.route("/aggregate", post(aggregate))', routes)
     manifest = crate / "Cargo.toml"
     document = tomlkit.parse(manifest.read_text(encoding="utf-8"))
-    document["workspace"]["members"].append("twin")
+    document["workspace"]["members"].extend(OTHERS)
     manifest.write_text(tomlkit.dumps(document), encoding="utf-8")
-    packages = ["--package", NAME, "--package", "twin"]
-    subprocess.run(["cargo", "build", "--quiet", "--release", *packages], cwd=crate, check=True)
+    # One after the other, since features that one package asks for would be built into all.
+    for package in (NAME, *OTHERS):
+        subprocess.run(["cargo", "build", "--quiet", "--release", "--package", package], cwd=crate, check=True)
     built = Path(os.environ.get("CARGO_TARGET_DIR", crate / "target")) / "release"
-    return Servers(crate, built / NAME, built / "twin")
+    return Servers(crate, built)
 
 
 def insert(path: Path, anchor: str, added: str) -> None:
@@ -157,8 +158,8 @@ def load(server: Server, path: str, seconds: int) -> Round:
 
 
 def compare(servers: Servers, path: str, level: str, rounds: int, seconds: int) -> dict[str, list[Round]]:
-    """Rounds of both servers in turn; who begins changes, too."""
-    seen: dict[str, list[Round]] = {"ours": [], "twin": []}
+    """Rounds of the servers in turn; who begins changes, too."""
+    seen: dict[str, list[Round]] = {server: [] for server in ("ours", *OTHERS)}
     for number in range(rounds):
         for server in sorted(seen, reverse=bool(number % 2)):
             with running(servers.command(server, level)) as one:
@@ -167,16 +168,20 @@ def compare(servers: Servers, path: str, level: str, rounds: int, seconds: int) 
 
 
 def rate_row(path: str, level: str, seen: Mapping[str, Sequence[Round]]) -> list[str]:
-    """The ratio of each pair of rounds, and the medians of both sides."""
-    ratios = [100 * ours.rate / twin.rate for ours, twin in zip(seen["ours"], seen["twin"], strict=True)]
-    figures = [("rate", ",.0f"), ("cpu", ".1f"), ("p50", ".2f"), ("p99", ".2f")]
+    """The ratios of the pairs of rounds to each other server, and the medians of all sides."""
+    figures = [("rate", ",.0f"), ("cpu", ".1f"), ("p99", ".2f")]
     sides = [
         format(median([getattr(one, name) for one in seen[server]]), form)
         for name, form in figures
-        for server in ("ours", "twin")
+        for server in ("ours", *OTHERS)
     ]
-    spread = f"{min(ratios):.0f} to {max(ratios):.0f}"
-    return [TITLES[path], f"`{level}`", f"{median(ratios):.0f} %", spread, f"{AIMS[path]} %", *sides]
+    return [TITLES[path], f"`{level}`", *(ratio(seen["ours"], seen[other]) for other in OTHERS), *sides]
+
+
+def ratio(ours: Sequence[Round], others: Sequence[Round]) -> str:
+    """The median of the ratios of rounds side by side, with the least and the greatest."""
+    ratios = sorted(one.rate / other.rate for one, other in zip(ours, others, strict=True))
+    return f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
 # --- Instructions ---
@@ -244,21 +249,26 @@ was measured and a tenth.
 
 {layers}
 
-## Beside axum alone
+## Beside other stacks
 
-Requests a second that the service answers, of those that a [twin](../measure/service/twin/src/main.rs) answers: the
-same handlers on the same axum, the same profile, the log at the same level, and no layers. At `warn` neither writes a
-line for a request; at `info`, which is the default, the service does, and the twin has none to write. Server and wrk
-have a core each, with {connections} connections over loopback; {rounds} rounds of {seconds} s in turn. What is kept is
-the median of the rounds, with the least and the greatest. CPU is microseconds of the server's core a request; p50 and
-p99 are milliseconds.
+Requests a second, side by side in one run: the service, the same handlers on [axum
+alone](../measure/service/twin/src/main.rs), and the same handlers behind [the usual
+middleware](../measure/service/usual/src/main.rs): tower-http's trace, request id, timeout, body limit and
+catch-panic, tower's load-shed and concurrency limit, axum-prometheus, and tracing's JSON log from a thread of its
+own. All have one profile, and the log at one level. At `info`, which is the default, the service and the usual stack
+write a line for each request, and axum alone writes none. Server and wrk have a core each, with {connections}
+connections over loopback; {rounds} rounds of {seconds} s in turn. A ratio is the median of the rounds, with the least
+and the greatest. CPU is microseconds of the server's core a request; p99 is milliseconds.
 
 {rates}
 
-What the twin leaves out: limits on concurrency, on bodies, headers and time, refusals under load, request ids, metrics,
-a log of requests, an answer where a handler panics, and a drain that loses no request.
+Beyond the usual stack, the service bounds bytes in flight, headers, idle and slow clients and responses that are not
+read, names the route and not the path in metrics, and drains without losing a request.
 """
-HEADS = ["request", "log", "kept", "spread", "aim", "rate", "twin", "CPU", "twin", "p50", "twin", "p99", "twin"]
+HEADS = [
+    *("request", "log", "to axum", "to the usual", "rate", "axum", "usual"),
+    *("CPU", "axum", "usual", "p99", "axum", "usual"),
+]
 LAYER_HEADS = ["layer", "instructions", "blocks", "instructions, 64 KiB", "blocks, 64 KiB"]
 
 

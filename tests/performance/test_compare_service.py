@@ -30,7 +30,7 @@ def test_a_round_with_failed_requests_is_refused() -> None:
         service.read_wrk(WRK + "  Non-2xx or 3xx responses: 3\n", cpu=1)
 
 
-def test_both_servers_answer_every_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_servers_answer_every_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On both routes, at both levels of the log, for a second each."""
     if missing := [tool for tool in ("wrk", "taskset") if not shutil.which(tool)]:
         pytest.skip(f"NOT TESTED: measure/service.py needs {' and '.join(missing)} (Debian: apt-get install wrk)")
