@@ -52,28 +52,29 @@ fn the_defaults_of_the_flags_are_those_of_the_package() {
 # What a user has added to an old service: a path of the module, a dependency of its own use, and a test.
 OWN_CODE = """
 /// A rejection.
+#[must_use]
 pub fn refusal() -> crate::plumbing::Rejection {
     let _ = fastrand::u8(..);
     crate::plumbing::Rejection::NotFound
 }
 
 /// Limits with a local of the same name.
-pub fn limits(concurrency: u32) -> crate::plumbing::limits::RequestLimits {
+#[must_use]
+pub fn limits(concurrency: u32) -> Option<crate::plumbing::limits::RequestLimits> {
     let second = std::time::Duration::from_secs(1);
-    let made = crate::plumbing::limits::RequestLimits {
+    Some(crate::plumbing::limits::RequestLimits {
         concurrency, // as given
         body_bytes: 1,
         in_flight_bytes: 1,
         idle_time: second,
         total_time: second,
-    };
-    made
+    })
 }
 """
 OWN_TEST = """#![allow(missing_docs)]
 #[test]
 fn limits_are_as_given() {
-    let limits = old_service::routes::limits(7);
+    let limits = old_service::routes::limits(7).expect("there are some");
     assert_eq!((limits.concurrency, limits.body_bytes), (7, 1));
 }
 """
