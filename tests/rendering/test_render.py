@@ -18,7 +18,14 @@ from variants import CHECKOUT, Variant, is_asked, pairwise_cover, questions
 
 MOST_FILES = {"lib": 29, "cli": 34, "service": 38}
 MOST_SCAFFOLDING = {"lib": 500, "cli": 520, "service": 530}
-ASKED_FOR = {".cargo/config.toml", ".dockerignore", ".github/workflows/publish.yml", "CHANGELOG.md", "Containerfile"}
+ASKED_FOR = {
+    ".cargo/config.toml",
+    ".dockerignore",
+    ".github/workflows/image.yml",
+    ".github/workflows/publish.yml",
+    "CHANGELOG.md",
+    "Containerfile",
+}
 # The product, what measures it, and what is written once; all else is scaffolding.
 PRODUCT = re.compile(
     r"(src|tests|examples|bench|server)/|build\.rs|README\.md|CHANGELOG\.md|LICENSE-|\.copier-answers\.yml"
