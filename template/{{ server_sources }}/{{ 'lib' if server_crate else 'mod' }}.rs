@@ -5,12 +5,14 @@
 #![warn(missing_docs)]
 
 mod connections;
+mod health;
 pub mod limits;
 pub mod metrics;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
 
+pub use self::health::check_health;
 pub use self::limits::{Gate, RequestLimits};
 pub use self::metrics::Metrics;
 pub use self::server::{ConnectionLimits, Drain, Endpoint, Outcome, Server, StartError, bind, run};

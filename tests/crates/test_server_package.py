@@ -39,7 +39,7 @@ pub fn name(outcome: server::Outcome) -> u8 {
     }
 }
 """
-DEFAULTS = """#![allow(missing_docs)]
+DEFAULTS = """
 #[test]
 fn the_defaults_of_the_flags_are_those_of_the_package() {
     let config = demo_defaults::config::Config::from_arguments(["service"]).unwrap();
@@ -71,7 +71,8 @@ pub fn limits(concurrency: u32) -> Option<crate::plumbing::limits::RequestLimits
     })
 }
 """
-OWN_TEST = """#![allow(missing_docs)]
+OWN_TEST = """//! Ours.
+
 #[test]
 fn limits_are_as_given() {
     let limits = old_service::routes::limits(7).expect("there are some");
