@@ -21,10 +21,15 @@ QUICK_BENCHES = {
     "CARGO_PROFILE_BENCH_CODEGEN_UNITS": "4",
     "CARGO_PROFILE_BENCH_DEBUG": "0",
 }
-# Tests whose claim is not about speed do without optimisation.
-UNOPTIMISED_BENCHES = {**QUICK_BENCHES, "CARGO_PROFILE_BENCH_OPT_LEVEL": "0"}
 # Programs whose tests are about what they do are linked without the optimisation that takes most of a build.
 QUICK_RELEASE = {name.replace("BENCH", "RELEASE"): value for name, value in QUICK_BENCHES.items()}
+# What no bench that counts instructions runs, and few link: what criterion and dhat need, and what reads a command line
+# or writes to a terminal.
+NOT_COUNTED = (
+    "anes ciborium ciborium-io ciborium-ll criterion criterion-plot half itertools num-traits regex regex-automata"
+    " regex-syntax tinytemplate walkdir zerocopy addr2line backtrace dhat gimli miniz_oxide object rustc-demangle"
+    " clap clap_builder clap_complete clap_mangen console csv csv-core indicatif"
+)
 NAMES = {"lib": "totals", "cli": "totals-cli", "service": "totals-service"}
 
 
@@ -113,8 +118,20 @@ def commit(crate: Path) -> None:
 
 def make_workshop(template: Template, folder: Path) -> Workshop:
     """Everything is built into one folder, so that dependencies are built once."""
+    do_without_optimisation(folder.parent)
     target = Path(os.environ.get("FAST_RUST_TARGET", CHECKOUT / "build" / "target"))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CARGO_BUILD", "RUSTFLAGS"))}
     # What these crates pin is this checkout, which no git repository has.
     own = {"CARGO_TARGET_DIR": str(target), "FAST_RUST": str(Path(sys.executable).with_name("fast-rust"))}
     return Workshop(template, folder, {**inherited, **QUICK_BUILDS, **own})
+
+
+def do_without_optimisation(folder: Path) -> None:
+    """Build what benches do not count as quickly as it can be, in all crates below a folder.
+
+    Cargo reads the settings of all folders above a crate. Variables cannot name a package.
+    """
+    settings = folder / ".cargo" / "config.toml"
+    settings.parent.mkdir(exist_ok=True)
+    packages = "".join(f"{name} = {{ opt-level = 0, debug = 0 }}\n" for name in NOT_COUNTED.split())
+    settings.write_text(f"[profile.bench.package]\n{packages}", encoding="utf-8")
