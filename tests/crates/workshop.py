@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,15 @@ NOT_COUNTED = (
     " regex-syntax tinytemplate walkdir zerocopy addr2line backtrace dhat gimli miniz_oxide object rustc-demangle"
     " clap clap_builder clap_complete clap_mangen console csv csv-core indicatif"
 )
+# With the examples, since their dependencies are those of the tests: the features of what is built are the same.
+BUILD = ("cargo", "build", "--workspace", "--bins", "--examples")
+# A build script runs on this machine, so it is compiled as usual.
+OWN_CODE_ONLY = """#!/bin/sh
+case "$CARGO_PRIMARY_PACKAGE $*" in
+    " "* | *"--crate-name build_script"*) exec "$@" ;;
+    *) exec "$@" $OWN_FLAGS ;;
+esac
+"""
 NAMES = {"lib": "totals", "cli": "totals-cli", "service": "totals-service"}
 
 
@@ -94,6 +105,13 @@ class Workshop:
             check=False,
         )
 
+    def debug_binary(self, crate: Path, **environment: str) -> Path:
+        """Build a crate with the dependencies that its own tests have, and return a copy of the program."""
+        self.run(crate, *BUILD, **environment)
+        built = Path(self.environment["CARGO_TARGET_DIR"]) / "debug" / crate.name
+        # Another crate of this name would replace it.
+        return Path(shutil.copy2(built, Path(tempfile.mkdtemp(dir=self.folder.parent)) / crate.name))
+
     def release_binary(self, crate: Path, **environment: str) -> Path:
         """Build a crate as it ships but for the environment, and return the program."""
         self.run(crate, "cargo", "build", "--release", **environment)
@@ -107,6 +125,18 @@ class Workshop:
 def program_name(variant: Variant) -> str:
     """Return the name of the crate of a variant."""
     return str(variant).replace("_", "-")
+
+
+def flags_of_own_code(workshop: Workshop, crate: Path) -> dict[str, str]:
+    """Environment in which a crate's own flags are given to its own code alone: else each level builds all others'."""
+    configuration = crate / ".cargo" / "config.toml"
+    if not configuration.exists():
+        return {}
+    [target] = tomllib.loads(configuration.read_text(encoding="utf-8"))["target"].values()
+    wrapper = workshop.folder / "own-code-only"
+    wrapper.write_text(OWN_CODE_ONLY, encoding="utf-8")
+    wrapper.chmod(0o755)
+    return {"RUSTFLAGS": "", "RUSTC_WRAPPER": str(wrapper), "OWN_FLAGS": " ".join(target["rustflags"])}
 
 
 def commit(crate: Path) -> None:
