@@ -8,10 +8,10 @@ PYTHON ?= python3
 PYTEST := .venv/bin/pytest $(EXHAUSTIVE)
 # Rendering takes one core for each process.
 PROCESSES ?= 2
-# Cargo locks the folder of a profile while it builds, so tests with debug builds and tests with optimised ones, which
-# have one process each, hardly wait for each other. Programs of one name are built in one process alone.
-DEBUG := $(addprefix tests/crates/test_,adopted.py names.py variants.py) tests/standards
-OPTIMISED := $(filter-out $(DEBUG),$(wildcard tests/crates/test_*.py)) tests/performance
+# Cargo locks the folder of a profile while it builds, so two processes that build, mostly by different profiles, hardly
+# wait for each other: the second begins with benches. Programs of one name are built in one process alone.
+BUILDING_1 := $(addprefix tests/crates/test_,adopted.py names.py variants.py) tests/standards tests/performance/test_attacks.py
+BUILDING_2 := $(filter-out $(BUILDING_1),$(wildcard tests/performance/test_*.py tests/crates/test_*.py))
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/copier-fast-rust
 RUNNER_VERSION := $(shell sed -n 's/^gungraun: *//p' versions.yml)
@@ -34,7 +34,7 @@ setup: check-machine .venv/.installed runner packages ## Install what the tests 
 
 .PHONY: test
 test: expect lint ## Check the code, and run all tests but the exhaustive ones
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target PROCESSES=1 test-debug test-optimised test-not-building
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target PROCESSES=1 test-building-1 test-building-2 test-not-building
 
 # 45 minutes were measured with an empty target folder, beside other work; `make test-times` says where they go.
 .PHONY: expect
@@ -50,7 +50,7 @@ test-all: ## Run `make test`, then `make test-exhaustive`
 .PHONY: test-exhaustive
 test-exhaustive: ## Build and run every variant, and run all combinations that `make test` leaves out
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target PROCESSES=1 EXHAUSTIVE=--exhaustive \
-		test-debug test-optimised test-not-building
+		test-building-1 test-building-2 test-not-building
 
 .PHONY: test-variant
 test-variant: setup ## Render, build and run one variant: `make test-variant VARIANT=cli-member-jemalloc`
@@ -99,13 +99,13 @@ test-performance: setup ## Run the tests of what is held about speed
 test-not-building: check-machine .venv/.installed
 	nice -n 5 $(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py tests/updates tests/fleet tests/tool
 
-.PHONY: test-debug
-test-debug: setup
-	$(PYTEST) $(DEBUG)
+.PHONY: test-building-1
+test-building-1: setup
+	$(PYTEST) $(BUILDING_1)
 
-.PHONY: test-optimised
-test-optimised: setup
-	$(PYTEST) $(OPTIMISED)
+.PHONY: test-building-2
+test-building-2: setup
+	$(PYTEST) $(BUILDING_2)
 
 .PHONY: demo
 demo: check-machine .venv/.installed ## Make a service, build it, use it, watch it and stop it

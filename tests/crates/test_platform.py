@@ -5,13 +5,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from crates.workshop import QUICK_RELEASE, Workshop
+from crates.workshop import Workshop, flags_of_own_code
 
 
 @pytest.fixture(scope="module")
 def program(workshop: Workshop) -> Path:
-    """Built for processors with AVX2."""
-    return workshop.release_binary(workshop.crate("modern", kind="cli", cpu_level="x86-64-v3"), **QUICK_RELEASE)
+    """Its own code is built for processors with AVX2, and joined with what other tests have built as it ships."""
+    crate = workshop.crate("modern", kind="cli", cpu_level="x86-64-v3")
+    return workshop.release_binary(crate, **flags_of_own_code(workshop, crate))
 
 
 def run_on(processor: str, program: Path) -> subprocess.CompletedProcess[str]:

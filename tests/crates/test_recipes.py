@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from crates.workshop import QUICK_BENCHES, UNOPTIMISED_BENCHES, Workshop, commit
+from crates.workshop import QUICK_BENCHES, Workshop, commit
 
 from variants import CHECKOUT
 
@@ -135,7 +135,7 @@ def test_fmt_mends_what_lint_refuses(workshop: Workshop) -> None:
 def test_bench_takes_arguments(workshop: Workshop) -> None:
     """Of cargo, and behind `--` of criterion, which here runs each bench once."""
     crate = workshop.ready("lib")
-    printed = workshop.run(crate, "just", "bench", "--bench", "aggregate", "--", "--test", **UNOPTIMISED_BENCHES)
+    printed = workshop.run(crate, "just", "bench", "--bench", "aggregate", "--", "--test", **QUICK_BENCHES)
     assert "Testing aggregate/read_by_2_threads/200000\nSuccess" in printed
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from crates.test_service import MIB, PATIENCE, Answer, Service, _eventually
-from crates.workshop import QUICK_RELEASE, Workshop
+from crates.workshop import Workshop
 
 ROUTES = """
 /// Routes of many shapes.
@@ -85,7 +85,7 @@ WHOLE = 6_000_000
 
 @pytest.fixture(scope="session")
 def defended_binary(workshop: Workshop) -> Path:
-    return workshop.release_binary(_probed(workshop, "defended-service"), **QUICK_RELEASE)
+    return workshop.debug_binary(_probed(workshop, "defended-service"))
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +93,7 @@ def undefended_binary(workshop: Workshop) -> Path:
     crate = _probed(workshop, "undefended-service")
     for name, line, instead in DEFENCES:
         _replace(crate / "server" / "src" / name, line, instead)
-    return workshop.release_binary(crate, **QUICK_RELEASE)
+    return workshop.debug_binary(crate)
 
 
 def _probed(workshop: Workshop, name: str) -> Path:

@@ -4,7 +4,6 @@ The usual run takes variants in which any two answers meet. With --exhaustive th
 as they ship.
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from crates.test_service import Service
-from crates.workshop import QUICK_RELEASE, Workshop, program_name
+from crates.workshop import BUILD, QUICK_RELEASE, Workshop, flags_of_own_code, program_name
 
 from exhaustive import cases
 from template import Template, read_tree
@@ -22,14 +21,6 @@ from variants import Variant, all_combinations, cover
 COMPILED = ("kind", "place", "sample", "allocator", "cpu_level", "panic")
 CHECKED = COMPILED[:-1]
 CHECKS = ("just lint", "just test", "just doc", "just audit", "cargo test --workspace --benches")
-BUILD = ("cargo", "build", "--workspace", "--bins", "--examples")
-# A build script runs on this machine, so it is compiled as usual.
-OWN_CODE_ONLY = """#!/bin/sh
-case "$CARGO_PRIMARY_PACKAGE $*" in
-    " "* | *"--crate-name build_script"*) exec "$@" ;;
-    *) exec "$@" $OWN_FLAGS ;;
-esac
-"""
 
 
 def only(variant: Variant, questions: tuple[str, ...]) -> Variant:
@@ -129,18 +120,6 @@ def its_command(variant: Variant) -> Iterator[None]:
     except BaseException as error:
         error.add_note(f"This variant alone: make test-variant VARIANT={variant}")
         raise
-
-
-def flags_of_own_code(workshop: Workshop, crate: Path) -> dict[str, str]:
-    """Environment in which a crate's own flags are given to its own code alone: else each level builds all others'."""
-    configuration = crate / ".cargo" / "config.toml"
-    if not configuration.exists():
-        return {}
-    [target] = tomllib.loads(configuration.read_text(encoding="utf-8"))["target"].values()
-    wrapper = workshop.folder / "own-code-only"
-    wrapper.write_text(OWN_CODE_ONLY, encoding="utf-8")
-    wrapper.chmod(0o755)
-    return {"RUSTFLAGS": "", "RUSTC_WRAPPER": str(wrapper), "OWN_FLAGS": " ".join(target["rustflags"])}
 
 
 def jemalloc_built(workshop: Workshop) -> dict[str, str]:

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +23,24 @@ QUICK_BENCHES = {
     "CARGO_PROFILE_BENCH_CODEGEN_UNITS": "4",
     "CARGO_PROFILE_BENCH_DEBUG": "0",
 }
-# Tests whose claim is not about speed do without optimisation.
-UNOPTIMISED_BENCHES = {**QUICK_BENCHES, "CARGO_PROFILE_BENCH_OPT_LEVEL": "0"}
 # Programs whose tests are about what they do are linked without the optimisation that takes most of a build.
 QUICK_RELEASE = {name.replace("BENCH", "RELEASE"): value for name, value in QUICK_BENCHES.items()}
+# What no bench that counts instructions runs, and few link: what criterion and dhat need, and what reads a command line
+# or writes to a terminal.
+NOT_COUNTED = (
+    "anes ciborium ciborium-io ciborium-ll criterion criterion-plot half itertools num-traits regex regex-automata"
+    " regex-syntax tinytemplate walkdir zerocopy addr2line backtrace dhat gimli miniz_oxide object rustc-demangle"
+    " clap clap_builder clap_complete clap_mangen console csv csv-core indicatif"
+)
+# With the examples, since their dependencies are those of the tests: the features of what is built are the same.
+BUILD = ("cargo", "build", "--workspace", "--bins", "--examples")
+# A build script runs on this machine, so it is compiled as usual.
+OWN_CODE_ONLY = """#!/bin/sh
+case "$CARGO_PRIMARY_PACKAGE $*" in
+    " "* | *"--crate-name build_script"*) exec "$@" ;;
+    *) exec "$@" $OWN_FLAGS ;;
+esac
+"""
 NAMES = {"lib": "totals", "cli": "totals-cli", "service": "totals-service"}
 
 
@@ -89,6 +105,13 @@ class Workshop:
             check=False,
         )
 
+    def debug_binary(self, crate: Path, **environment: str) -> Path:
+        """Build a crate with the dependencies that its own tests have, and return a copy of the program."""
+        self.run(crate, *BUILD, **environment)
+        built = Path(self.environment["CARGO_TARGET_DIR"]) / "debug" / crate.name
+        # Another crate of this name would replace it.
+        return Path(shutil.copy2(built, Path(tempfile.mkdtemp(dir=self.folder.parent)) / crate.name))
+
     def release_binary(self, crate: Path, **environment: str) -> Path:
         """Build a crate as it ships but for the environment, and return the program."""
         self.run(crate, "cargo", "build", "--release", **environment)
@@ -104,6 +127,18 @@ def program_name(variant: Variant) -> str:
     return str(variant).replace("_", "-")
 
 
+def flags_of_own_code(workshop: Workshop, crate: Path) -> dict[str, str]:
+    """Environment in which a crate's own flags are given to its own code alone: else each level builds all others'."""
+    configuration = crate / ".cargo" / "config.toml"
+    if not configuration.exists():
+        return {}
+    [target] = tomllib.loads(configuration.read_text(encoding="utf-8"))["target"].values()
+    wrapper = workshop.folder / "own-code-only"
+    wrapper.write_text(OWN_CODE_ONLY, encoding="utf-8")
+    wrapper.chmod(0o755)
+    return {"RUSTFLAGS": "", "RUSTC_WRAPPER": str(wrapper), "OWN_FLAGS": " ".join(target["rustflags"])}
+
+
 def commit(crate: Path) -> None:
     """Begin the history of a crate."""
     git(crate, "init", "--quiet")
@@ -113,8 +148,20 @@ def commit(crate: Path) -> None:
 
 def make_workshop(template: Template, folder: Path) -> Workshop:
     """Everything is built into one folder, so that dependencies are built once."""
+    do_without_optimisation(folder.parent)
     target = Path(os.environ.get("FAST_RUST_TARGET", CHECKOUT / "build" / "target"))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CARGO_BUILD", "RUSTFLAGS"))}
     # What these crates pin is this checkout, which no git repository has.
     own = {"CARGO_TARGET_DIR": str(target), "FAST_RUST": str(Path(sys.executable).with_name("fast-rust"))}
     return Workshop(template, folder, {**inherited, **QUICK_BUILDS, **own})
+
+
+def do_without_optimisation(folder: Path) -> None:
+    """Build what benches do not count as quickly as it can be, in all crates below a folder.
+
+    Cargo reads the settings of all folders above a crate. Variables cannot name a package.
+    """
+    settings = folder / ".cargo" / "config.toml"
+    settings.parent.mkdir(exist_ok=True)
+    packages = "".join(f"{name} = {{ opt-level = 0, debug = 0 }}\n" for name in NOT_COUNTED.split())
+    settings.write_text(f"[profile.bench.package]\n{packages}", encoding="utf-8")

@@ -13,7 +13,7 @@ from variants import CHECKOUT
 
 
 def test_the_page_has_a_row_for_each_build(workshop: Workshop, tmp_path: Path) -> None:
-    """By the script as `make profiles` runs it, with two builds, little work, and not optimised."""
+    """By the script as `make profiles` runs it, with two builds of little work, unoptimised, beside those of tests."""
     written = tmp_path / "profiles.md"
     command = [sys.executable, str(CHECKOUT / "measure" / "profiles.py"), "--quick", "--output", str(written)]
     less = {"FAST_RUST_TARGET": workshop.environment["CARGO_TARGET_DIR"], "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0"}
