@@ -36,6 +36,7 @@ class Service:
             [binary, *loopback, "--log-format", "json", *flags], stderr=subprocess.PIPE, text=True
         )
         self.events: list[dict[str, Any]] = []
+        self.lines: list[str] = []
         self._opened = ExitStack()
         self._changed = threading.Condition()
         assert self.process.stderr is not None
@@ -48,6 +49,7 @@ class Service:
     def _read(self, stderr: IO[str]) -> None:
         for line in stderr:
             with self._changed:
+                self.lines.append(line)
                 self.events.append(json.loads(line))
                 self._changed.notify_all()
 

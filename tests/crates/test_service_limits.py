@@ -42,6 +42,7 @@ mod probe {
             .route("/whole/{length}", get(|Path(length): Path<usize>| async move { vec![b'x'; length] }))
             .route("/frames/{count}", get(|Path(count)| async move { Body::from_stream(frames(count)) }))
             .route("/broken", get(|| async { Body::from_stream(broken()) }))
+            .route("/spans", get(|| async { log_in_spans() }))
     }
 
     async fn nap(Path(millis): Path<u64>, body: Bytes) -> String {
@@ -53,13 +54,24 @@ mod probe {
         stream::iter((0..count).map(|_| Ok(FRAME)))
     }
 
+    fn log_in_spans() {
+        tracing::info_span!("outer", name = "n", user = 7).in_scope(|| {
+            let inner = tracing::info_span!("inner", user = "a", rows = 1);
+            inner.record("user", "\\"b\\"").record("rows", 2.5).record("user", 8);
+            inner.in_scope(|| {
+                tracing::info!(timestamp = 1, level = 2, level_ = 3, target = 4, span = 5, inner_spans = 6, "in spans");
+            });
+        });
+        tracing::info!(parent: None, message = 1, "in no span");
+    }
+
     fn broken() -> impl Stream<Item = io::Result<Bytes>> {
         stream::iter([Ok(FRAME), Err(io::Error::other("on purpose"))])
     }
 }
 """
 
-LIMITS, SERVER, CONNECTIONS = "limits.rs", "server.rs", "connections.rs"
+LIMITS, SERVER, CONNECTIONS, TELEMETRY = "limits.rs", "server.rs", "connections.rs", "telemetry.rs"
 SLOW = 'tracing::warn!("handler exceeded the request time");\n        Rejection::Late\n'
 # What the undefended service has in place of a line of src/plumbing.
 DEFENCES = [
@@ -77,6 +89,13 @@ DEFENCES = [
     (SERVER, "CONNECTIONS.record_error(reason);\n", "\n"),
     (SERVER, "CONNECTIONS.record_aborted();\n", "\n"),
     (CONNECTIONS, "self.close_longest_idle();\n", "let _ = Self::close_longest_idle;\n"),
+    (
+        TELEMETRY,
+        "let Some(outermost) = others.pop() else {",
+        "others.clear();\n        let Some(outermost) = others.pop() else {",
+    ),
+    (TELEMETRY, "count += 1;\n", "break;\n"),
+    (TELEMETRY, "current.fields = unique;\n", "let _ = unique;\n"),
 ]
 
 WHOLE = 6_000_000
@@ -441,6 +460,42 @@ def test_refused_requests_are_counted_and_logged(start: Start, *, is_defended: b
         line = f'http_connection_errors_total{{reason="{reason}"}} {count}\n'
         assert (line in service.metrics()) == is_defended
     assert sum(event["message"] == "request refused" for event in service.events) == sum(counts.values())
+
+
+# M5: the log of spans
+
+
+def _doubled(line: str) -> list[str]:
+    """The names that an object of a line has twice."""
+    found: list[str] = []
+
+    def check(pairs: list[tuple[str, object]]) -> None:
+        names = [name for name, _ in pairs]
+        found.extend({name for name in names if names.count(name) > 1})
+
+    json.loads(line, object_pairs_hook=check)
+    return found
+
+
+@both
+def test_an_event_in_inner_spans_keeps_the_request_id(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    service.request("GET", "/spans", x_request_id="my-id")
+    event = service.event(message="in spans")
+    assert (event["span"].get("request_id") == "my-id") == is_defended
+    line = next(line for line in service.lines if "in spans" in line)
+    if not is_defended:
+        assert sorted(_doubled(line)) == ["level", "rows", "span", "target", "timestamp", "user"]
+        return
+    assert _doubled(line) == []
+    assert event["inner_spans"] == [
+        {"name": "outer", "name_": "n", "user": 7},
+        {"name": "inner", "user": 8, "rows": 2.5},
+    ]
+    assert (event["level"], event["level_"], event["level__"], event["span_"]) == ("INFO", 2, 3, 5)
+    outside = service.event(message="in no span", message_=1)
+    assert "span" not in outside
+    assert "inner_spans" not in service.event(message="request")
 
 
 # All at once

@@ -11,6 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt as _;
 use hyper::body::{Frame, SizeHint};
+use serde_json::{Map, Value};
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
@@ -23,6 +25,7 @@ use std::time::Instant;
 use tower::layer::layer_fn;
 use tower::{Service, service_fn};
 use tracing::field::{Field, Visit};
+use tracing::span;
 use tracing::{Event, Instrument, Span, Subscriber, field};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
@@ -30,7 +33,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope, SpanRef};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -100,7 +103,8 @@ where
     Ok(())
 }
 
-/// An event as one object a line, with its span as an object in that.
+/// An event as one object a line: `span` is the outermost span, which is that of the request, and
+/// `inner_spans` are those within it. So the request id has one place on every line.
 ///
 /// The library's own format parses the text of the span again for each event, which takes longer
 /// than all else that the plumbing does for a request.
@@ -121,43 +125,141 @@ where
         writer.write_str(r#"{"timestamp":""#)?;
         SystemTime.format_time(&mut writer)?;
         write!(writer, r#"","level":"{level}","target":"{target}""#)?;
-        Json.format_fields(writer.by_ref(), event)?;
-        let parent = event.parent().and_then(|id| context.span(id));
-        if let Some(span) = parent.or_else(|| context.lookup_current()) {
-            write!(writer, r#","span":{{"name":"{}""#, span.name())?;
-            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
-                writer.write_str(fields)?;
-            }
-            writer.write_char('}')?;
+        write_members(writer.by_ref(), event, &RESERVED)?;
+        if let Some(scope) = context.event_scope() {
+            write_spans::<S, N>(&mut writer, scope)?;
         }
         writer.write_str("}\n")
     }
 }
 
+fn write_spans<S, N>(writer: &mut Writer<'_>, mut innermost_first: Scope<'_, S>) -> fmt::Result
+where
+    S: for<'span> LookupSpan<'span>,
+    N: 'static,
+{
+    let Some(innermost) = innermost_first.next() else {
+        return Ok(());
+    };
+    // In the span of a request there are no others, and no memory is needed for them.
+    let mut others = innermost_first.collect::<Vec<_>>();
+    writer.write_str(r#","span":"#)?;
+    let Some(outermost) = others.pop() else {
+        return write_span::<S, N>(writer, &innermost);
+    };
+    write_span::<S, N>(writer, &outermost)?;
+    writer.write_str(r#","inner_spans":["#)?;
+    for span in others.iter().rev() {
+        write_span::<S, N>(writer, span)?;
+        writer.write_char(',')?;
+    }
+    write_span::<S, N>(writer, &innermost)?;
+    writer.write_char(']')
+}
+
+fn write_span<S, N>(writer: &mut Writer<'_>, span: &SpanRef<'_, S>) -> fmt::Result
+where
+    S: for<'span> LookupSpan<'span>,
+    N: 'static,
+{
+    writer.write_str(r#"{"name":""#)?;
+    writer.write_str(span.name())?;
+    writer.write_char('"')?;
+    if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+        writer.write_str(fields)?;
+    }
+    writer.write_char('}')
+}
+
 impl<'writer> FormatFields<'writer> for Json {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let result = Ok(());
-        let mut members = Members { writer, result };
-        fields.record(&mut members);
-        members.result
+        write_members(writer, fields, &["name"])
+    }
+
+    fn add_fields(
+        &self,
+        current: &'writer mut FormattedFields<Self>,
+        fields: &span::Record<'_>,
+    ) -> fmt::Result {
+        self.format_fields(current.as_writer(), fields)?;
+        let Some(members) = current.fields.strip_prefix(',') else {
+            return Ok(());
+        };
+        // Of a field that is recorded again, the last value is kept.
+        let object = serde_json::from_str::<Map<String, Value>>(&format!("{{{members}}}"));
+        let mut unique = String::new();
+        for (name, value) in object.map_err(|_| fmt::Error)? {
+            write!(unique, ",{}:{value}", Value::from(name))?;
+        }
+        current.fields = unique;
+        Ok(())
     }
 }
 
-/// Writes fields as further members of an object.
+/// What an event has besides its fields.
+const RESERVED: [&str; 5] = ["timestamp", "level", "target", "span", "inner_spans"];
+
+thread_local! {
+    /// Memory for the names of one object, kept because each object needs it.
+    static NAMES: Cell<Vec<Name>> = const { Cell::new(Vec::new()) };
+}
+
+/// The name of a field, and how many underscores make it unique.
+type Name = (&'static str, usize);
+
+/// Writes fields as further members of an object that has the names `reserved` already.
+fn write_members(
+    writer: Writer<'_>,
+    fields: impl RecordFields,
+    reserved: &[&'static str],
+) -> fmt::Result {
+    let mut names = NAMES.take();
+    names.clear();
+    names.extend(reserved.iter().map(|name| (*name, 0)));
+    let mut members = Members {
+        writer,
+        names,
+        result: Ok(()),
+    };
+    fields.record(&mut members);
+    NAMES.set(members.names);
+    members.result
+}
+
 struct Members<'writer> {
     writer: Writer<'writer>,
+    names: Vec<Name>,
     result: fmt::Result,
 }
 
 impl Members<'_> {
+    /// Returns how many underscores make a name unique: a reader of a doubled one may refuse the line.
+    fn underscores(&mut self, name: &'static str) -> usize {
+        let is_same = |(other, more): &Name, count| match (*more, count) {
+            (0, 0) => *other == name,
+            (more, count) => {
+                other.len() + more == name.len() + count
+                    && other.trim_end_matches('_') == name.trim_end_matches('_')
+            }
+        };
+        let mut count = 0;
+        while self.names.iter().any(|other| is_same(other, count)) {
+            count += 1;
+        }
+        self.names.push((name, count));
+        count
+    }
+
     /// Adds a member whose value is written by `value`.
     ///
     /// Piece by piece, since the formatting of the standard library costs as much as all the rest.
     fn add(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+        let underscores = self.underscores(field.name());
         let mut write = || {
             // Names of fields, spans and targets are the program's own, so they need no escapes.
             self.writer.write_str(",\"")?;
             self.writer.write_str(field.name())?;
+            (0..underscores).try_for_each(|_| self.writer.write_char('_'))?;
             self.writer.write_str("\":")
         };
         let written = write().and_then(|()| value(&mut self.writer));
