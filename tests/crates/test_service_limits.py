@@ -22,11 +22,14 @@ ROUTES = """
 /// Routes of many shapes.
 mod probe {
     use super::App;
+    use crate::plumbing::{Cause, Rejection};
     use axum::body::{Body, Bytes};
     use axum::extract::Path;
+    use axum::http::StatusCode;
     use axum::routing::{get, post};
     use axum::{Json, Router};
     use futures_util::{Stream, stream};
+    use std::error::Error;
     use std::io;
     use std::time::Duration;
     use tokio::time::sleep;
@@ -43,6 +46,10 @@ mod probe {
             .route("/frames/{count}", get(|Path(count)| async move { Body::from_stream(frames(count)) }))
             .route("/broken", get(|| async { Body::from_stream(broken()) }))
             .route("/spans", get(|| async { log_in_spans() }))
+            .route("/fault", get(|| async { (Cause::of(&no_report()), Rejection::Fault) }))
+            .route("/unavailable", get(|| async { (Cause::of(&no_report()), Rejection::Busy) }))
+            .route("/status/{status}", get(nothing))
+            .route("/panic", get(panics))
     }
 
     async fn nap(Path(millis): Path<u64>, body: Bytes) -> String {
@@ -52,6 +59,23 @@ mod probe {
 
     fn frames(count: usize) -> impl Stream<Item = io::Result<Bytes>> {
         stream::iter((0..count).map(|_| Ok(FRAME)))
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no report")]
+    struct NoReport(#[source] io::Error);
+
+    fn no_report() -> NoReport {
+        NoReport(io::Error::other("disk on fire"))
+    }
+
+    async fn panics() {
+        panic!("on purpose");
+    }
+
+    async fn nothing(Path(status): Path<u16>) -> StatusCode {
+        tracing::info!(error = &no_report() as &dyn Error, "nothing");
+        StatusCode::from_u16(status).unwrap_or_default()
     }
 
     fn log_in_spans() {
@@ -96,6 +120,8 @@ DEFENCES = [
     ),
     (TELEMETRY, "count += 1;\n", "break;\n"),
     (TELEMETRY, "current.fields = unique;\n", "let _ = unique;\n"),
+    (TELEMETRY, 'write!(text, "{}", Chain(value))', 'write!(text, "{value}")'),
+    (TELEMETRY, "if status >= 500 &&", "if status >= 600 &&"),
 ]
 
 WHOLE = 6_000_000
@@ -496,6 +522,29 @@ def test_an_event_in_inner_spans_keeps_the_request_id(start: Start, *, is_defend
     outside = service.event(message="in no span", message_=1)
     assert "span" not in outside
     assert "inner_spans" not in service.event(message="request")
+
+
+# M6: causes of errors
+
+
+@both
+def test_a_fault_is_logged_with_its_cause(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    assert service.request("GET", "/status/504").status == 504
+    assert service.event(message="nothing")["error"] == ("no report: disk on fire" if is_defended else "no report")
+    fault = service.request("GET", "/fault")
+    assert (fault.status, fault.error["code"]) == (500, "internal")
+    assert b"disk" not in fault.body
+    assert service.request("GET", "/unavailable").status == 503
+    assert service.request("GET", "/panic").status == 500
+    text = "no report: disk on fire"
+    for path, cause in {"/status/{status}": None, "/fault": text, "/unavailable": text, "/panic": "panicked"}.items():
+        event = service.event(message="request", route=path)
+        assert (event["level"], event.get("cause")) == (("ERROR", cause) if is_defended else ("INFO", None))
+        assert event["span"]["request_id"]
+    # A refusal is no fault.
+    assert service.request("GET", "/status/503").status == 503
+    assert service.event(message="request", route="/status/{status}", status=503)["level"] == "INFO"
 
 
 # All at once

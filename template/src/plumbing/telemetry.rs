@@ -1,8 +1,8 @@
 //! The log, and the record that each request leaves in it and in the metrics.
 
-use super::Rejection;
 use super::metrics::Metrics;
 use super::server::BodyUnread;
+use super::{Cause, Chain, Rejection};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
@@ -14,6 +14,7 @@ use hyper::body::{Frame, SizeHint};
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 use std::panic::AssertUnwindSafe;
@@ -53,7 +54,7 @@ pub enum LogFormat {
 /// The log could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up the log: {0}")]
-pub struct InitError(#[from] Box<dyn std::error::Error + Send + Sync>);
+pub struct InitError(#[from] Box<dyn Error + Send + Sync>);
 
 /// Sends events to standard error; without a `format` the terminal decides it.
 ///
@@ -299,6 +300,10 @@ impl Visit for Members<'_> {
         self.add_text(field, |text| text.write_str(value));
     }
 
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.add_text(field, |text| write!(text, "{}", Chain(value)));
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.add_text(field, |text| write!(text, "{value:?}"));
     }
@@ -376,6 +381,7 @@ struct Record {
     /// Of the body, unless it is empty.
     progress: Option<Arc<Progress>>,
     status: u16,
+    cause: Option<Cause>,
 }
 
 impl Record {
@@ -402,6 +408,7 @@ impl Record {
             started: Instant::now(),
             progress,
             status: CLIENT_LEFT,
+            cause: None,
         };
         (record, request)
     }
@@ -415,11 +422,15 @@ impl Record {
         let answer = AssertUnwindSafe(answer).catch_unwind();
         let answer = answer.instrument(self.span.clone()).await;
         let mut response = answer.unwrap_or_else(|_| {
-            // The hook has logged it, with the place.
             self.metrics.panics.inc();
-            Ok(Rejection::Fault.into_response())
+            // The hook has logged the panic, with its text and place.
+            let cause = Cause("panicked".into());
+            Ok((cause, Rejection::Fault).into_response())
         })?;
         self.status = response.status().as_u16();
+        if response.status().is_server_error() {
+            self.cause = response.extensions_mut().remove();
+        }
         response.headers_mut().insert(REQUEST_ID, id);
         let progress = self.progress.as_ref();
         if progress.is_some_and(|progress| !progress.ended.load(Ordering::Relaxed)) {
@@ -439,7 +450,14 @@ impl Drop for Record {
         self.metrics.in_flight.dec();
         self.metrics.record(route, method, status, time, bytes);
         let latency = time.as_secs_f64();
-        tracing::info!(parent: &self.span, method, route, status, latency, bytes, "request");
+        let span = &self.span;
+        let cause = self.cause.as_ref().map(|cause| &*cause.0);
+        // A 503 without a cause is a refusal under load or at the end: the limits work.
+        if status >= 500 && (status != 503 || cause.is_some()) {
+            tracing::error!(parent: span, method, route, status, latency, bytes, cause, "request");
+        } else {
+            tracing::info!(parent: span, method, route, status, latency, bytes, "request");
+        }
     }
 }
 
