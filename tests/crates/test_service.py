@@ -30,10 +30,13 @@ MIB = 1024 * 1024
 class Service:
     """One running service, and the events it has logged so far."""
 
-    def __init__(self, binary: Path, flags: tuple[str, ...]) -> None:
+    def __init__(self, binary: Path, flags: tuple[str, ...], **environment: str) -> None:
         loopback = ("--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0")
         self.process = subprocess.Popen(
-            [binary, *loopback, "--log-format", "json", *flags], stderr=subprocess.PIPE, text=True
+            [binary, *loopback, "--log-format", "json", *flags],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
         )
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []

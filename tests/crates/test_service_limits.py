@@ -122,6 +122,7 @@ DEFENCES = [
     (TELEMETRY, "current.fields = unique;\n", "let _ = unique;\n"),
     (TELEMETRY, 'write!(text, "{}", Chain(value))', 'write!(text, "{value}")'),
     (TELEMETRY, "if status >= 500 &&", "if status >= 600 &&"),
+    (TELEMETRY, "trace.status() == BacktraceStatus::Captured", "trace.status() == BacktraceStatus::Unsupported"),
 ]
 
 WHOLE = 6_000_000
@@ -163,9 +164,9 @@ def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     """Services that end with the test."""
     running: list[Service] = []
 
-    def start(*flags: str, is_defended: bool = True) -> Service:
+    def start(*flags: str, is_defended: bool = True, **environment: str) -> Service:
         binary: Path = request.getfixturevalue("defended_binary" if is_defended else "undefended_binary")
-        running.append(Service(binary, flags))
+        running.append(Service(binary, flags, **environment))
         return running[-1]
 
     yield start
@@ -545,6 +546,21 @@ def test_a_fault_is_logged_with_its_cause(start: Start, *, is_defended: bool) ->
     # A refusal is no fault.
     assert service.request("GET", "/status/503").status == 503
     assert service.event(message="request", route="/status/{status}", status=503)["level"] == "INFO"
+
+
+# M13: the backtrace of a panic
+
+
+@both
+def test_a_panic_has_a_backtrace_if_asked_for(start: Start, *, is_defended: bool) -> None:
+    for wanted in ("0", "1"):
+        service = start(is_defended=is_defended, RUST_BACKTRACE=wanted)
+        assert service.request("GET", "/panic").status == 500
+        event = service.event(message="panicked")
+        assert event["panic"] == "on purpose"
+        assert event["location"].startswith("src/routes.rs:")
+        assert ("probe" in event.get("backtrace", "")) == (is_defended and wanted == "1")
+        assert event["span"]["request_id"]
 
 
 # All at once

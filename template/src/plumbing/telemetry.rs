@@ -12,6 +12,7 @@ use axum::routing::Route;
 use futures_util::FutureExt as _;
 use hyper::body::{Frame, SizeHint};
 use serde_json::{Map, Value};
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error;
@@ -79,7 +80,11 @@ pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, Init
             .payload_as_str()
             .unwrap_or("a payload that is no text");
         let location = panic.location().map(field::display);
-        tracing::error!(panic = message, location, "panicked");
+        // It costs nothing unless RUST_BACKTRACE asks for it.
+        let trace = Backtrace::capture();
+        let is_captured = trace.status() == BacktraceStatus::Captured;
+        let backtrace = is_captured.then(|| field::display(&trace));
+        tracing::error!(panic = message, location, backtrace, "panicked");
     }));
     Ok(guard)
 }
