@@ -28,7 +28,7 @@ mod probe {
     use axum::http::StatusCode;
     use axum::routing::{get, post};
     use axum::{Json, Router};
-    use futures_util::{Stream, stream};
+    use futures_util::{Stream, StreamExt as _, stream};
     use std::error::Error;
     use std::io;
     use std::time::Duration;
@@ -45,6 +45,7 @@ mod probe {
             .route("/whole/{length}", get(|Path(length): Path<usize>| async move { vec![b'x'; length] }))
             .route("/frames/{count}", get(|Path(count)| async move { Body::from_stream(frames(count)) }))
             .route("/broken", get(|| async { Body::from_stream(broken()) }))
+            .route("/panicking", get(|| async { Body::from_stream(panicking()) }))
             .route("/spans", get(|| async { log_in_spans() }))
             .route("/fault", get(|| async { (Cause::of(&no_report()), Rejection::Fault) }))
             .route("/unavailable", get(|| async { (Cause::of(&no_report()), Rejection::Busy) }))
@@ -59,6 +60,10 @@ mod probe {
 
     fn frames(count: usize) -> impl Stream<Item = io::Result<Bytes>> {
         stream::iter((0..count).map(|_| Ok(FRAME)))
+    }
+
+    fn panicking() -> impl Stream<Item = io::Result<Bytes>> {
+        stream::iter(0..2).map(|count| if count == 0 { Ok(FRAME) } else { panic!("in a body") })
     }
 
     #[derive(Debug, thiserror::Error)]
@@ -122,6 +127,7 @@ DEFENCES = [
     (TELEMETRY, "current.fields = unique;\n", "let _ = unique;\n"),
     (TELEMETRY, 'write!(text, "{}", Chain(value))', 'write!(text, "{value}")'),
     (TELEMETRY, "if status >= 500 &&", "if status >= 600 &&"),
+    (TELEMETRY, "if response.body().size_hint().exact().is_some() {", "if self.status != 0 {"),
     (TELEMETRY, "trace.status() == BacktraceStatus::Captured", "trace.status() == BacktraceStatus::Unsupported"),
 ]
 
@@ -561,6 +567,32 @@ def test_a_panic_has_a_backtrace_if_asked_for(start: Start, *, is_defended: bool
         assert event["location"].startswith("src/routes.rs:")
         assert ("probe" in event.get("backtrace", "")) == (is_defended and wanted == "1")
         assert event["span"]["request_id"]
+
+
+# M10: response bodies that fail
+
+
+@both
+def test_a_body_that_fails_is_recorded(start: Start, read: Read, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    for path in ("/broken", "/panicking"):
+        assert read(service, path).read(1 << 20) < 1 << 20
+    assert ("request_id" in service.event(message="panicked", panic="in a body").get("span", {})) == is_defended
+    assert f"http_panics_total {int(is_defended)}\n" in service.metrics()
+    if is_defended:
+        service.event(message="response body failed", error="the body panicked")
+    failed = [event for event in service.events if event["message"] == "response body failed"]
+    if not is_defended:
+        assert not failed
+        return
+    assert [(event["level"], event["error"]) for event in failed] == [
+        ("ERROR", "on purpose"),
+        ("ERROR", "the body panicked"),
+    ]
+    requests = {e["span"]["request_id"]: e["route"] for e in service.events if e["message"] == "request"}
+    assert [requests[event["span"]["request_id"]] for event in failed] == ["/broken", "/panicking"]
+    assert len([event for event in service.events if event["message"] == "request"]) == 2
+    _eventually(lambda: "http_responses_aborted_total 2\n" in service.metrics())
 
 
 # All at once

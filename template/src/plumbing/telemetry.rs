@@ -18,7 +18,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -441,7 +441,18 @@ impl Record {
         if progress.is_some_and(|progress| !progress.ended.load(Ordering::Relaxed)) {
             response.extensions_mut().insert(BodyUnread);
         }
-        Ok(response)
+        if response.body().size_hint().exact().is_some() {
+            // It is in memory, so it does not fail.
+            return Ok(response);
+        }
+        let (span, metrics) = (self.span.clone(), self.metrics.clone());
+        Ok(response.map(|inner| {
+            Body::new(Streamed {
+                inner,
+                span,
+                metrics,
+            })
+        }))
     }
 }
 
@@ -463,6 +474,49 @@ impl Drop for Record {
         } else {
             tracing::info!(parent: span, method, route, status, latency, bytes, "request");
         }
+    }
+}
+
+/// A response body that is made while it is sent, in the span of its request; it records its failure.
+struct Streamed {
+    inner: Body,
+    span: Span,
+    metrics: Arc<Metrics>,
+}
+
+impl HttpBody for Streamed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Self {
+            inner,
+            span,
+            metrics,
+        } = &mut *self;
+        let _entered = span.enter();
+        // The error ends the connection, so nobody polls a body that panicked again.
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(context)));
+        let frame = ready!(polled.unwrap_or_else(|_| {
+            metrics.panics.inc();
+            let error = axum::Error::new("the body panicked");
+            Poll::Ready(Some(Err(error)))
+        }));
+        if let Some(Err(error)) = &frame {
+            tracing::error!(error = error as &dyn Error, "response body failed");
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 
