@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPResponse
@@ -67,6 +67,12 @@ class Service:
             found = self._changed.wait_for(find, PATIENCE)
         assert found, f"no event {fields} in {self.events}"
         return found
+
+    @contextmanager
+    def unread_log(self) -> Iterator[None]:
+        """Leaves what the service logs unread for a while."""
+        with self._changed:
+            yield
 
     def connect(self) -> HTTPConnection:
         return self._opened.enter_context(closing(HTTPConnection(*self.address, timeout=PATIENCE)))

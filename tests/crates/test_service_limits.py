@@ -6,6 +6,7 @@ The services are copies of the crate with routes of many shapes. The undefended 
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 import threading
@@ -46,6 +47,7 @@ mod probe {
             .route("/frames/{count}", get(|Path(count)| async move { Body::from_stream(frames(count)) }))
             .route("/broken", get(|| async { Body::from_stream(broken()) }))
             .route("/panicking", get(|| async { Body::from_stream(panicking()) }))
+            .route("/log/{lines}", get(log))
             .route("/spans", get(|| async { log_in_spans() }))
             .route("/fault", get(|| async { (Cause::of(&no_report()), Rejection::Fault) }))
             .route("/unavailable", get(|| async { (Cause::of(&no_report()), Rejection::Busy) }))
@@ -72,6 +74,10 @@ mod probe {
 
     fn no_report() -> NoReport {
         NoReport(io::Error::other("disk on fire"))
+    }
+
+    async fn log(Path(lines): Path<u32>) {
+        (0..lines).for_each(|_| tracing::info!("line"));
     }
 
     async fn panics() {
@@ -128,6 +134,7 @@ DEFENCES = [
     (TELEMETRY, 'write!(text, "{}", Chain(value))', 'write!(text, "{value}")'),
     (TELEMETRY, "if status >= 500 &&", "if status >= 600 &&"),
     (TELEMETRY, "if response.body().size_hint().exact().is_some() {", "if self.status != 0 {"),
+    (TELEMETRY, "let _ = DROPPED.set(writer.error_counter());\n", ""),
     (TELEMETRY, "trace.status() == BacktraceStatus::Captured", "trace.status() == BacktraceStatus::Unsupported"),
 ]
 
@@ -593,6 +600,22 @@ def test_a_body_that_fails_is_recorded(start: Start, read: Read, *, is_defended:
     assert [requests[event["span"]["request_id"]] for event in failed] == ["/broken", "/panicking"]
     assert len([event for event in service.events if event["message"] == "request"]) == 2
     _eventually(lambda: "http_responses_aborted_total 2\n" in service.metrics())
+
+
+# M12: lines that the log loses
+
+
+@both
+def test_dropped_lines_are_counted(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    assert "log_lines_dropped_total 0\n" in service.metrics()
+    lines = 300_000
+    with service.unread_log():
+        # More than the queue and the pipe hold.
+        assert service.request("GET", f"/log/{lines}").status == 200
+        dropped = re.search(r"^log_lines_dropped_total (\d+)$", service.metrics(), re.MULTILINE)
+    assert dropped
+    assert (100_000 < int(dropped[1]) < lines) == is_defended
 
 
 # All at once

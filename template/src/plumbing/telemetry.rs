@@ -20,8 +20,8 @@ use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tower::layer::layer_fn;
@@ -29,7 +29,7 @@ use tower::{Service, service_fn};
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Instrument, Span, Subscriber, field};
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
@@ -73,6 +73,7 @@ pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, Init
         LogFormat::Json
     };
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let _ = DROPPED.set(writer.error_counter());
     init_to(writer, filter, format.unwrap_or(by_terminal), terminal)?;
     // The default hook writes text for people between the lines for machines.
     std::panic::set_hook(Box::new(|panic| {
@@ -87,6 +88,16 @@ pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, Init
         tracing::error!(panic = message, location, backtrace, "panicked");
     }));
     Ok(guard)
+}
+
+/// Counts the lines that are dropped because the log is read too slowly.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Returns how many lines of the log were dropped.
+pub(super) fn dropped_lines() -> u64 {
+    DROPPED
+        .get()
+        .map_or(0, |dropped| dropped.dropped_lines() as u64)
 }
 
 /// Sends events to any writer, for benches: what [`init`] writes, without its thread.
