@@ -27,11 +27,13 @@ mod probe {
     use axum::body::{Body, Bytes};
     use axum::extract::Path;
     use axum::http::StatusCode;
+    use axum::response::IntoResponse;
     use axum::routing::{get, post};
-    use axum::{Json, Router};
+    use axum::{Extension, Json, Router};
     use futures_util::{Stream, StreamExt as _, stream};
     use std::error::Error;
     use std::io;
+    use std::net::SocketAddr;
     use std::time::Duration;
     use tokio::time::sleep;
 
@@ -48,6 +50,8 @@ mod probe {
             .route("/broken", get(|| async { Body::from_stream(broken()) }))
             .route("/panicking", get(|| async { Body::from_stream(panicking()) }))
             .route("/log/{lines}", get(log))
+            .route("/peer", get(peer))
+            .route("/upgrade", get(upgrade))
             .route("/spans", get(|| async { log_in_spans() }))
             .route("/fault", get(|| async { (Cause::of(&no_report()), Rejection::Fault) }))
             .route("/unavailable", get(|| async { (Cause::of(&no_report()), Rejection::Busy) }))
@@ -78,6 +82,14 @@ mod probe {
 
     async fn log(Path(lines): Path<u32>) {
         (0..lines).for_each(|_| tracing::info!("line"));
+    }
+
+    async fn peer(peer: Option<Extension<SocketAddr>>) -> String {
+        peer.map_or_else(String::new, |peer| peer.0.to_string())
+    }
+
+    async fn upgrade() -> impl IntoResponse {
+        (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "websocket")])
     }
 
     async fn panics() {
@@ -135,6 +147,8 @@ DEFENCES = [
     (TELEMETRY, "if status >= 500 &&", "if status >= 600 &&"),
     (TELEMETRY, "if response.body().size_hint().exact().is_some() {", "if self.status != 0 {"),
     (TELEMETRY, "let _ = DROPPED.set(writer.error_counter());\n", ""),
+    (SERVER, "request.extensions_mut().insert(peer);\n", "let _ = &mut request;\n"),
+    (TELEMETRY, "response = upgrade_refused();\n", "let _ = upgrade_refused;\n"),
     (TELEMETRY, "trace.status() == BacktraceStatus::Captured", "trace.status() == BacktraceStatus::Unsupported"),
 ]
 
@@ -616,6 +630,37 @@ def test_dropped_lines_are_counted(start: Start, *, is_defended: bool) -> None:
         dropped = re.search(r"^log_lines_dropped_total (\d+)$", service.metrics(), re.MULTILINE)
     assert dropped
     assert (100_000 < int(dropped[1]) < lines) == is_defended
+
+
+# M9: who the peer is, and what it may not do
+
+
+@both
+def test_the_peer_is_known(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    stream = service.stream()
+    stream.sendall(b"GET /peer HTTP/1.1\r\nhost: test\r\n\r\n")
+    peer = "{}:{}".format(*stream.getsockname())
+    assert Answer.on(stream).body.decode() == (peer if is_defended else "")
+    assert service.event(message="request").get("peer") == (peer if is_defended else None)
+
+
+@both
+def test_an_upgrade_is_refused(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    stream = service.stream()
+    wanted = b"connection: upgrade\r\nupgrade: websocket\r\n"
+    stream.sendall(b"GET /upgrade HTTP/1.1\r\nhost: test\r\n" + wanted + b"\r\n")
+    if not is_defended:
+        assert stream.recv(12) == b"HTTP/1.1 101"
+        return
+    answer = Answer.on(stream)
+    assert (answer.status, answer.error["code"], answer.headers["upgrade"]) == (501, "upgrade", None)
+    event = service.event(message="request", route="/upgrade")
+    assert (event["level"], event["status"]) == ("ERROR", 501)
+    # The connection goes on.
+    stream.sendall(HEALTH)
+    assert Answer.on(stream).status == 200
 
 
 # All at once

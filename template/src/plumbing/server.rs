@@ -302,7 +302,9 @@ impl Shared {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.write_time));
         let sent = Sent::default();
-        let service = service_fn(|request: Request<Incoming>| {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            // For handlers as `Extension<SocketAddr>`, and for the log.
+            request.extensions_mut().insert(peer);
             open.begin_request();
             sent.responding.store(false, Ordering::Relaxed);
             let answer = self.app.clone().call(request);

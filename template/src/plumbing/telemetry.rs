@@ -2,11 +2,11 @@
 
 use super::metrics::Metrics;
 use super::server::BodyUnread;
-use super::{Cause, Chain, Rejection};
+use super::{Cause, Chain, Rejection, error_response};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt as _;
@@ -18,6 +18,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -392,6 +393,7 @@ struct Record {
     metrics: Arc<Metrics>,
     span: Span,
     route: Option<MatchedPath>,
+    peer: Option<SocketAddr>,
     method: &'static str,
     started: Instant,
     /// Of the body, unless it is empty.
@@ -420,6 +422,7 @@ impl Record {
             metrics,
             span,
             route: request.extensions().get().cloned(),
+            peer: request.extensions().get().copied(),
             method: method_label(request.method()),
             started: Instant::now(),
             progress,
@@ -443,6 +446,10 @@ impl Record {
             let cause = Cause("panicked".into());
             Ok((cause, Rejection::Fault).into_response())
         })?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // The connection goes on with HTTP, so the client must not.
+            response = upgrade_refused();
+        }
         self.status = response.status().as_u16();
         if response.status().is_server_error() {
             self.cause = response.extensions_mut().remove();
@@ -467,6 +474,13 @@ impl Record {
     }
 }
 
+/// The answer in place of a handler's that would leave HTTP.
+fn upgrade_refused() -> Response {
+    let message = "this service does not take upgrades, such as to WebSocket";
+    let response = error_response(StatusCode::NOT_IMPLEMENTED, "upgrade", message, None);
+    (Cause(message.into()), response).into_response()
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
         let (method, status, time) = (self.method, self.status, self.started.elapsed());
@@ -478,12 +492,13 @@ impl Drop for Record {
         self.metrics.record(route, method, status, time, bytes);
         let latency = time.as_secs_f64();
         let span = &self.span;
+        let peer = self.peer.map(field::display);
         let cause = self.cause.as_ref().map(|cause| &*cause.0);
         // A 503 without a cause is a refusal under load or at the end: the limits work.
         if status >= 500 && (status != 503 || cause.is_some()) {
-            tracing::error!(parent: span, method, route, status, latency, bytes, cause, "request");
+            tracing::error!(parent: span, method, route, status, latency, bytes, peer, cause, "request");
         } else {
-            tracing::info!(parent: span, method, route, status, latency, bytes, "request");
+            tracing::info!(parent: span, method, route, status, latency, bytes, peer, "request");
         }
     }
 }
