@@ -143,6 +143,13 @@ class Answer:
 Start = Callable[..., Service]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _enough_open_files() -> None:
+    """A service warns if there are few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 @pytest.fixture
 def start(service_binary: Path) -> Iterator[Start]:
     running: list[Service] = []

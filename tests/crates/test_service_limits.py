@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -149,6 +151,8 @@ DEFENCES = [
     (TELEMETRY, "let _ = DROPPED.set(writer.error_counter());\n", ""),
     (SERVER, "request.extensions_mut().insert(peer);\n", "let _ = &mut request;\n"),
     (TELEMETRY, "response = upgrade_refused();\n", "let _ = upgrade_refused;\n"),
+    (SERVER, "public.connections = reduced_to;\n", "\n"),
+    (SERVER, "CONNECTIONS.record_accept_failure();\n", "\n"),
     (TELEMETRY, "trace.status() == BacktraceStatus::Captured", "trace.status() == BacktraceStatus::Unsupported"),
 ]
 
@@ -661,6 +665,53 @@ def test_an_upgrade_is_refused(start: Start, *, is_defended: bool) -> None:
     # The connection goes on.
     stream.sendall(HEALTH)
     assert Answer.on(stream).status == 200
+
+
+# M11: open files
+
+
+@both
+def test_the_admin_address_has_files_left(start: Start, *, is_defended: bool) -> None:
+    with _open_files(100):
+        service = start(is_defended=is_defended)
+    event = service.event(connections=1024, open_files=100, reduced_to=20)
+    assert event["level"] == "WARN"
+    assert "--connections" in event["message"]
+    if not is_defended:
+        streams = [service.stream() for _ in range(100)]
+        service.event(message="cannot accept")
+        with pytest.raises(TimeoutError):
+            _ask(service.admin_address)
+        for stream in streams:
+            stream.close()
+        assert "http_accept_failures_total 0\n" in service.metrics()
+        return
+    for _ in range(100):
+        service.stream().sendall(b"GET")
+    service.event(message="all connections in use; closing idle ones")
+    assert 'http_connections_open{endpoint="public"} 20\n' in service.metrics()
+    assert "http_accept_failures_total 0\n" in service.metrics()
+    # Handlers have opened more than was left to them.
+    resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (16, 100))
+    with pytest.raises(TimeoutError):
+        _ask(service.admin_address)
+    service.event(message="cannot accept")
+    resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (100, 100))
+    _eventually(lambda: re.search(r"^http_accept_failures_total [1-9]", service.metrics(), re.MULTILINE) is not None)
+
+
+def _ask(address: tuple[str, int]) -> bytes:
+    with socket.create_connection(address, timeout=1) as stream:
+        stream.sendall(HEALTH)
+        return stream.recv(1)
+
+
+@contextmanager
+def _open_files(limit: int) -> Iterator[None]:
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
 
 
 # All at once

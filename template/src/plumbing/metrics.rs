@@ -55,6 +55,7 @@ pub(super) struct ConnectionMetrics {
     open: Family<EndpointLabels, Gauge>,
     errors: Family<ReasonLabels, Counter>,
     aborted: Counter,
+    accept_failures: Counter,
 }
 
 impl ConnectionMetrics {
@@ -74,6 +75,11 @@ impl ConnectionMetrics {
             "Responses that were not sent to their end",
             self.aborted.clone(),
         );
+        registry.register(
+            "http_accept_failures",
+            "Attempts to accept a connection for which the system had no resources",
+            self.accept_failures.clone(),
+        );
     }
 
     pub(super) fn count_open(&self, endpoint: &'static str, count: usize) {
@@ -83,6 +89,10 @@ impl ConnectionMetrics {
 
     pub(super) fn record_error(&self, reason: &'static str) {
         self.errors.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(super) fn record_accept_failure(&self) {
+        self.accept_failures.inc();
     }
 
     pub(super) fn record_aborted(&self) {
