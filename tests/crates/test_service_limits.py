@@ -153,6 +153,13 @@ DEFENCES = [
     (TELEMETRY, "response = upgrade_refused();\n", "let _ = upgrade_refused;\n"),
     (SERVER, "public.connections = reduced_to;\n", "\n"),
     (SERVER, "CONNECTIONS.record_accept_failure();\n", "\n"),
+    (TELEMETRY, "is_sane && hosts.next().is_none()", "is_sane || hosts.next().is_none()"),
+    (
+        TELEMETRY,
+        ".is_none_or(|host| host.as_bytes().iter().all(allowed))",
+        ".is_none_or(|host| allowed(&b'a') && !host.is_empty())",
+    ),
+    (TELEMETRY, "self.progress.lost.store(is_reset(error), Ordering::Relaxed);\n", "let _ = is_reset(error);\n"),
     (TELEMETRY, "trace.status() == BacktraceStatus::Captured", "trace.status() == BacktraceStatus::Unsupported"),
 ]
 
@@ -712,6 +719,42 @@ def _open_files(limit: int) -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+# Requests that are not what they seem
+
+
+@both
+@pytest.mark.parametrize("hosts", [("a", "b"), ("a/b",), ("user@a",)])
+def test_a_strange_host_is_refused(start: Start, hosts: tuple[str, ...], *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    stream = service.stream()
+    stream.sendall(_get("/healthz", *hosts))
+    answer = Answer.on(stream)
+    if not is_defended:
+        assert answer.status == 200
+        return
+    assert (answer.status, answer.error["code"]) == (400, "bad_host")
+    assert service.event(message="request", status=400)["span"]["request_id"]
+    for one in ((), ("a.example:80",), ("[::1]:8080",), ("a_b-c",)):
+        stream.sendall(_get("/healthz", *one))
+        assert Answer.on(stream).status == 200
+
+
+def _get(path: str, *hosts: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\n{''.join(f'host: {host}{chr(13)}{chr(10)}' for host in hosts)}\r\n".encode()
+
+
+@both
+def test_a_reset_within_a_body_is_no_error_of_the_request(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    stream = service.stream()
+    stream.sendall(_post("/bytes", 1024) + b"1234")
+    service.wait_in_flight(1)
+    # A reset.
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.close()
+    assert service.event(message="request", route="/bytes")["status"] == (499 if is_defended else 400)
 
 
 # All at once

@@ -27,6 +27,9 @@ pub enum Rejection {
     /// The route has no such method.
     #[error("this path does not take this method; see the Allow header")]
     MethodNotAllowed,
+    /// The `Host` header is malformed, or there are several.
+    #[error("the request must have one well-formed Host header")]
+    BadHost,
     /// The body ended early or is not framed as HTTP wants it.
     #[error("the body could not be read to its end")]
     BrokenBody,
@@ -64,6 +67,7 @@ impl Rejection {
         match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::BadHost => (StatusCode::BAD_REQUEST, "bad_host"),
             Self::BrokenBody => (StatusCode::BAD_REQUEST, "broken_body"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::BodyIdle => (StatusCode::REQUEST_TIMEOUT, "body_idle"),

@@ -6,7 +6,7 @@ use super::{Cause, Chain, Rejection, error_response};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt as _;
@@ -17,7 +17,8 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::{self, Write as _};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::iter;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -67,13 +68,13 @@ pub struct InitError(#[from] Box<dyn Error + Send + Sync>);
 /// # Errors
 /// The filter is malformed, or the process has a log already.
 pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, InitError> {
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = io::stderr().is_terminal();
     let by_terminal = if terminal {
         LogFormat::Pretty
     } else {
         LogFormat::Json
     };
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     let _ = DROPPED.set(writer.error_counter());
     init_to(writer, filter, format.unwrap_or(by_terminal), terminal)?;
     // The default hook writes text for people between the lines for machines.
@@ -350,9 +351,27 @@ pub fn observed(router: Router, metrics: &Arc<Metrics>) -> Router {
         service_fn(move |request: Request| {
             let id = request_id(request.headers());
             let (record, request) = Record::begin(request, &id, metrics.clone());
-            record.finish(id, inner.call(request))
+            let answer = has_sane_host(request.headers()).then(|| inner.call(request));
+            record.finish(id, async {
+                match answer {
+                    Some(answer) => answer.await,
+                    None => Ok(Rejection::BadHost.into_response()),
+                }
+            })
         })
     }))
+}
+
+/// Whether no two servers on the way can take the request for another host each.
+///
+/// A request without the header is served: HTTP/1.0 allows it, and tests of handlers leave it out.
+fn has_sane_host(headers: &HeaderMap) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-[]_~%!$&'()*+,;=".contains(byte);
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let is_sane = hosts
+        .next()
+        .is_none_or(|host| host.as_bytes().iter().all(allowed));
+    is_sane && hosts.next().is_none()
 }
 
 /// The client's own id if it is sane, else a new one.
@@ -450,7 +469,10 @@ impl Record {
             // The connection goes on with HTTP, so the client must not.
             response = upgrade_refused();
         }
-        self.status = response.status().as_u16();
+        let is_lost = |progress: &Arc<Progress>| progress.lost.load(Ordering::Relaxed);
+        if !self.progress.as_ref().is_some_and(is_lost) {
+            self.status = response.status().as_u16();
+        }
         if response.status().is_server_error() {
             self.cause = response.extensions_mut().remove();
         }
@@ -565,6 +587,8 @@ fn method_label(method: &Method) -> &'static str {
 struct Progress {
     bytes: AtomicU64,
     ended: AtomicBool,
+    /// The client reset the connection, so it sees no answer.
+    lost: AtomicBool,
 }
 
 /// A body that notes its progress.
@@ -590,6 +614,9 @@ impl HttpBody for Watched {
                 .bytes
                 .fetch_add(data.len() as u64, Ordering::Relaxed);
         }
+        if let Some(Err(error)) = &frame {
+            self.progress.lost.store(is_reset(error), Ordering::Relaxed);
+        }
         let ended = frame.is_none() || self.inner.is_end_stream();
         self.progress.ended.store(ended, Ordering::Relaxed);
         Poll::Ready(frame)
@@ -602,4 +629,12 @@ impl HttpBody for Watched {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+fn is_reset(error: &axum::Error) -> bool {
+    let mut causes = iter::successors(error.source(), |&error| error.source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset)
+    })
 }
