@@ -5,6 +5,7 @@ The services are copies of the crate with routes of many shapes. The undefended 
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import resource
@@ -160,6 +161,8 @@ DEFENCES = [
         ".is_none_or(|host| allowed(&b'a') && !host.is_empty())",
     ),
     (TELEMETRY, "self.progress.lost.store(is_reset(error), Ordering::Relaxed);\n", "let _ = is_reset(error);\n"),
+    (SERVER, "signals.next_after(again)", "signals.next_after(Instant::now())"),
+    (SERVER, "drain.grace.max(LEAST_GRACE)", "drain.grace.min(LEAST_GRACE)"),
     (TELEMETRY, "trace.status() == BacktraceStatus::Captured", "trace.status() == BacktraceStatus::Unsupported"),
 ]
 
@@ -755,6 +758,43 @@ def test_a_reset_within_a_body_is_no_error_of_the_request(start: Start, *, is_de
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.close()
     assert service.event(message="request", route="/bytes")["status"] == (499 if is_defended else 400)
+
+
+# The end
+
+
+@both
+def test_a_signal_that_is_sent_twice_at_once_counts_once(start: Start, *, is_defended: bool) -> None:
+    service = start("--drain-grace", "300ms", is_defended=is_defended)
+    service.terminate()
+    service.event(message="draining")
+    # As `timeout` does: to the process, and to its group.
+    service.terminate()
+    assert service.exit_code() == (0 if is_defended else 1)
+
+
+@both
+def test_a_drain_without_grace_loses_no_request(start: Start, *, is_defended: bool) -> None:
+    service = start("--drain-grace", "0s", is_defended=is_defended)
+    assert service.request("GET", "/healthz").status == 200
+    idle = service.stream()
+    idle.sendall(HEALTH)
+    assert Answer.on(idle).status == 200
+    service.terminate()
+    service.event(message="draining")
+    time.sleep(0.03)
+    # On its way when the signal came.
+    if not is_defended:
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            _ask_again(idle)
+        return
+    assert _ask_again(idle).headers["connection"] == "close"
+    assert service.exit_code() == 0
+
+
+def _ask_again(stream: socket.socket) -> Answer:
+    stream.sendall(HEALTH)
+    return Answer.on(stream)
 
 
 # All at once

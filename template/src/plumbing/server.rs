@@ -25,7 +25,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -33,6 +33,12 @@ use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 
+/// For how long a further signal is the first one again: `timeout` sends SIGTERM to the process and
+/// to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(100);
+/// The least time between the signal and the closing of connections that are idle: less loses requests
+/// that are on their way.
+const LEAST_GRACE: Duration = Duration::from_millis(100);
 /// Connections of the admin endpoint.
 const ADMIN_CONNECTIONS: u32 = 16;
 /// Open files that are no connections of clients: listeners, the log, what handlers open.
@@ -169,8 +175,9 @@ pub async fn run(
     let signal = signals.next().await;
     lifecycle.drain();
     tracing::info!(signal, "draining");
+    let again = Instant::now() + SAME_SIGNAL;
     let finished = async {
-        sleep(drain.grace).await;
+        sleep(drain.grace.max(LEAST_GRACE)).await;
         lifecycle.close();
         server.finish(drain.cap).await
     };
@@ -185,7 +192,7 @@ pub async fn run(
                 Ok(Outcome::Cut)
             }
         },
-        signal = signals.next() => {
+        signal = signals.next_after(again) => {
             tracing::info!(signal, "interrupted");
             Ok(Outcome::Interrupted)
         }
