@@ -144,7 +144,7 @@ DEFENCES = [
         "let Some(outermost) = others.pop() else {",
         "others.clear();\n        let Some(outermost) = others.pop() else {",
     ),
-    (TELEMETRY, "count += 1;\n", "break;\n"),
+    (TELEMETRY, "name.1 += 1;\n", "break;\n"),
     (TELEMETRY, "current.fields = unique;\n", "let _ = unique;\n"),
     (TELEMETRY, 'write!(text, "{}", Chain(value))', 'write!(text, "{value}")'),
     (TELEMETRY, "if status >= 500 &&", "if status >= 600 &&"),

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt as _;
+use futures_util::future::{self, Either};
 use hyper::body::{Frame, SizeHint};
 use serde_json::{Map, Value};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -25,6 +26,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::thread;
 use std::time::Instant;
 use tower::layer::layer_fn;
 use tower::{Service, service_fn};
@@ -143,7 +145,11 @@ where
         let (level, target) = (event.metadata().level(), event.metadata().target());
         writer.write_str(r#"{"timestamp":""#)?;
         SystemTime.format_time(&mut writer)?;
-        write!(writer, r#"","level":"{level}","target":"{target}""#)?;
+        writer.write_str(r#"","level":""#)?;
+        writer.write_str(level.as_str())?;
+        writer.write_str(r#"","target":""#)?;
+        writer.write_str(target)?;
+        writer.write_char('"')?;
         write_members(writer.by_ref(), event, &RESERVED)?;
         if let Some(scope) = context.event_scope() {
             write_spans::<S, N>(&mut writer, scope)?;
@@ -238,6 +244,9 @@ fn write_members(
     let mut members = Members {
         writer,
         names,
+        known: reserved
+            .iter()
+            .fold(0, |known, name| known | bit(&(name, 0))),
         result: Ok(()),
     };
     fields.record(&mut members);
@@ -245,28 +254,35 @@ fn write_members(
     members.result
 }
 
+fn is_same((one, more): &Name, (other, more_of_other): &Name) -> bool {
+    one.len() + more == other.len() + more_of_other
+        && one.trim_end_matches('_') == other.trim_end_matches('_')
+}
+
+/// A bit that differs for most names.
+fn bit((name, underscores): &Name) -> u64 {
+    let first = name.bytes().next().map_or(0, usize::from);
+    1 << ((31 * first + name.len() + underscores) % 64)
+}
+
 struct Members<'writer> {
     writer: Writer<'writer>,
     names: Vec<Name>,
+    /// A bit for each name, so that most names are compared with no other.
+    known: u64,
     result: fmt::Result,
 }
 
 impl Members<'_> {
     /// Returns how many underscores make a name unique: a reader of a doubled one may refuse the line.
     fn underscores(&mut self, name: &'static str) -> usize {
-        let is_same = |(other, more): &Name, count| match (*more, count) {
-            (0, 0) => *other == name,
-            (more, count) => {
-                other.len() + more == name.len() + count
-                    && other.trim_end_matches('_') == name.trim_end_matches('_')
-            }
-        };
-        let mut count = 0;
-        while self.names.iter().any(|other| is_same(other, count)) {
-            count += 1;
+        let mut name = (name, 0);
+        while self.known & bit(&name) != 0 && self.names.iter().any(|other| is_same(other, &name)) {
+            name.1 += 1;
         }
-        self.names.push((name, count));
-        count
+        self.known |= bit(&name);
+        self.names.push(name);
+        name.1
     }
 
     /// Adds a member whose value is written by `value`.
@@ -351,13 +367,12 @@ pub fn observed(router: Router, metrics: &Arc<Metrics>) -> Router {
         service_fn(move |request: Request| {
             let id = request_id(request.headers());
             let (record, request) = Record::begin(request, &id, metrics.clone());
-            let answer = has_sane_host(request.headers()).then(|| inner.call(request));
-            record.finish(id, async {
-                match answer {
-                    Some(answer) => answer.await,
-                    None => Ok(Rejection::BadHost.into_response()),
-                }
-            })
+            let answer = if has_sane_host(request.headers()) {
+                Either::Left(inner.call(request))
+            } else {
+                Either::Right(future::ready(Ok(Rejection::BadHost.into_response())))
+            };
+            record.finish(id, answer)
         })
     }))
 }
@@ -451,14 +466,23 @@ impl Record {
         (record, request)
     }
 
-    async fn finish(
-        mut self,
+    /// An async function would hold `answer` twice, in a block of the heap that is costly by its size.
+    fn finish(
+        self,
         id: HeaderValue,
         answer: impl Future<Output = Result<Response, Infallible>>,
-    ) -> Result<Response, Infallible> {
+    ) -> impl Future<Output = Result<Response, Infallible>> {
         // An answer that panicked is not polled again, so nobody sees a state that it left broken.
         let answer = AssertUnwindSafe(answer).catch_unwind();
-        let answer = answer.instrument(self.span.clone()).await;
+        let answer = answer.instrument(self.span.clone());
+        answer.map(|answer| self.complete(id, answer))
+    }
+
+    fn complete(
+        mut self,
+        id: HeaderValue,
+        answer: thread::Result<Result<Response, Infallible>>,
+    ) -> Result<Response, Infallible> {
         let mut response = answer.unwrap_or_else(|_| {
             self.metrics.panics.inc();
             // The hook has logged the panic, with its text and place.
