@@ -1,18 +1,20 @@
 //! What the service counts, and the page it is read from.
 
-use super::{Rejection, with_fallbacks};
+use super::{Rejection, telemetry, with_fallbacks};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -53,6 +55,7 @@ pub(super) struct ConnectionMetrics {
     open: Family<EndpointLabels, Gauge>,
     errors: Family<ReasonLabels, Counter>,
     aborted: Counter,
+    accept_failures: Counter,
 }
 
 impl ConnectionMetrics {
@@ -72,6 +75,11 @@ impl ConnectionMetrics {
             "Responses that were not sent to their end",
             self.aborted.clone(),
         );
+        registry.register(
+            "http_accept_failures",
+            "Attempts to accept a connection for which the system had no resources",
+            self.accept_failures.clone(),
+        );
     }
 
     pub(super) fn count_open(&self, endpoint: &'static str, count: usize) {
@@ -83,8 +91,25 @@ impl ConnectionMetrics {
         self.errors.get_or_create(&ReasonLabels { reason }).inc();
     }
 
+    pub(super) fn record_accept_failure(&self) {
+        self.accept_failures.inc();
+    }
+
     pub(super) fn record_aborted(&self) {
         self.aborted.inc();
+    }
+}
+
+/// The count that the log keeps of lines that it had to drop.
+#[derive(Debug)]
+struct DroppedLines;
+
+impl Collector for DroppedLines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let count = ConstCounter::new(telemetry::dropped_lines());
+        let help = "Lines of the log that were dropped because it was read too slowly";
+        let kind = count.metric_type();
+        count.encode(encoder.encode_descriptor("log_lines_dropped", help, None, kind)?)
     }
 }
 
@@ -164,6 +189,7 @@ impl Metrics {
         );
         registry.register("http_panics", "Handlers that panicked", panics.clone());
         CONNECTIONS.register(registry);
+        registry.register_collector(Box::new(DroppedLines));
     }
 
     /// Where a service registers metrics of its own, before it shares the counters.

@@ -17,6 +17,7 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::error::Error as _;
+use std::fs;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -32,6 +33,16 @@ use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 
+/// For how long a further signal is the first one again: `timeout` sends SIGTERM to the process and
+/// to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(100);
+/// The least time between the signal and the closing of connections that are idle: less loses requests
+/// that are on their way.
+const LEAST_GRACE: Duration = Duration::from_millis(100);
+/// Connections of the admin endpoint.
+const ADMIN_CONNECTIONS: u32 = 16;
+/// Open files that are no connections of clients: listeners, the log, what handlers open.
+const OTHER_FILES: u32 = 64;
 /// Pause after the system has no resources for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long connections are taken in before the listener is closed.
@@ -174,14 +185,15 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// The system refuses to hand over its signals.
 pub async fn run(
-    public: Endpoint,
-    admin: Endpoint,
+    mut public: Endpoint,
+    mut admin: Endpoint,
     lifecycle: &Lifecycle,
     drain: Drain,
 ) -> Result<Outcome, StartError> {
     let mut signals = Signals::listen()?;
     let address = public.listener.local_addr()?;
     let admin_address = admin.listener.local_addr()?;
+    share_files(&mut public.limits, &mut admin.limits);
     tracing::info!(%address, %admin_address, "listening");
     let server = Server::start(public, lifecycle.clone());
     // Its own lifecycle, which never ends: the metrics of the drain are worth reading too.
@@ -190,8 +202,9 @@ pub async fn run(
     let signal = signals.next().await;
     lifecycle.drain();
     tracing::info!(signal, "draining");
+    let again = Instant::now() + SAME_SIGNAL;
     let finished = async {
-        sleep(drain.grace).await;
+        sleep(drain.grace.max(LEAST_GRACE)).await;
         lifecycle.close();
         server.finish(drain.cap).await
     };
@@ -206,11 +219,39 @@ pub async fn run(
                 Ok(Outcome::Cut)
             }
         },
-        signal = signals.next() => {
+        signal = signals.next_after(again) => {
             tracing::info!(signal, "interrupted");
             Ok(Outcome::Interrupted)
         }
     }
+}
+
+/// Leaves files of the process for the admin endpoint and for what is no connection.
+fn share_files(public: &mut ConnectionLimits, admin: &mut ConnectionLimits) {
+    admin.connections = admin.connections.min(ADMIN_CONNECTIONS);
+    let Some(open_files) = open_files() else {
+        return;
+    };
+    let left = open_files.saturating_sub(admin.connections + OTHER_FILES);
+    let (connections, reduced_to) = (public.connections, left.max(1));
+    if connections > reduced_to {
+        tracing::warn!(
+            connections,
+            open_files,
+            reduced_to,
+            "--connections is above what the limit of open files leaves; raise `ulimit -n`"
+        );
+        public.connections = reduced_to;
+    }
+}
+
+/// Returns how many files the process may have open, where the system tells it as Linux does.
+fn open_files() -> Option<u32> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let values = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    values.split_whitespace().next()?.parse().ok()
 }
 
 /// An endpoint that is being served until its [`Lifecycle`] closes.
@@ -329,7 +370,9 @@ impl Shared {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.write_time));
         let sent = Sent::default();
-        let service = service_fn(|request: Request<Incoming>| {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            // For handlers as `Extension<SocketAddr>`, and for the log.
+            request.extensions_mut().insert(peer);
             open.begin_request();
             sent.responding.store(false, Ordering::Relaxed);
             let answer = self.app.clone().call(request);
@@ -423,6 +466,7 @@ async fn take(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
         Err(error) if is_of_connection(&error) => None,
         Err(error) => {
             // Out of files or memory: the listener stays ready, so going on would spin.
+            CONNECTIONS.record_accept_failure();
             tracing::warn!(%error, "cannot accept");
             sleep(ACCEPT_PAUSE).await;
             None

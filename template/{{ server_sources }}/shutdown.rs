@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::watch;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +74,16 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+
+    /// Waits for the next signal that comes at `time` or later, and gives its name.
+    pub async fn next_after(&mut self, time: Instant) -> &'static str {
+        loop {
+            let signal = self.next().await;
+            if Instant::now() >= time {
+                return signal;
+            }
         }
     }
 

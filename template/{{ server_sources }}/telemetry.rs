@@ -1,36 +1,45 @@
 //! The log, and the record that each request leaves in it and in the metrics.
 
-use super::Rejection;
 use super::metrics::Metrics;
 use super::server::BodyUnread;
+use super::{Cause, Chain, Rejection, error_response};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt as _;
+use futures_util::future::{self, Either};
 use hyper::body::{Frame, SizeHint};
+use serde_json::{Map, Value};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
 use std::convert::Infallible;
+use std::error::Error;
 use std::fmt::{self, Write as _};
-use std::io::IsTerminal;
-use std::panic::AssertUnwindSafe;
+use std::io::{self, IsTerminal};
+use std::iter;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::thread;
 use std::time::Instant;
 use tower::layer::layer_fn;
 use tower::{Service, service_fn};
 use tracing::field::{Field, Visit};
+use tracing::span;
 use tracing::{Event, Instrument, Span, Subscriber, field};
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope, SpanRef};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -51,7 +60,7 @@ pub enum LogFormat {
 /// The log could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up the log: {0}")]
-pub struct InitError(#[from] Box<dyn std::error::Error + Send + Sync>);
+pub struct InitError(#[from] Box<dyn Error + Send + Sync>);
 
 /// Sends events to standard error; without a `format` the terminal decides it.
 ///
@@ -62,13 +71,14 @@ pub struct InitError(#[from] Box<dyn std::error::Error + Send + Sync>);
 /// # Errors
 /// The filter is malformed, or the process has a log already.
 pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, InitError> {
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = io::stderr().is_terminal();
     let by_terminal = if terminal {
         LogFormat::Pretty
     } else {
         LogFormat::Json
     };
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+    let _ = DROPPED.set(writer.error_counter());
     init_to(writer, filter, format.unwrap_or(by_terminal), terminal)?;
     // The default hook writes text for people between the lines for machines.
     std::panic::set_hook(Box::new(|panic| {
@@ -76,7 +86,11 @@ pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, Init
             .payload_as_str()
             .unwrap_or("a payload that is no text");
         let location = panic.location().map(field::display);
-        tracing::error!(panic = message, location, "panicked");
+        // It costs nothing unless RUST_BACKTRACE asks for it.
+        let trace = Backtrace::capture();
+        let is_captured = trace.status() == BacktraceStatus::Captured;
+        let backtrace = is_captured.then(|| field::display(&trace));
+        tracing::error!(panic = message, location, backtrace, "panicked");
     }));
     Ok(guard)
 }
@@ -85,6 +99,16 @@ pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, Init
 #[must_use]
 pub fn is_filter(text: &str) -> bool {
     EnvFilter::try_new(text).is_ok()
+}
+
+/// Counts the lines that are dropped because the log is read too slowly.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Returns how many lines of the log were dropped.
+pub(super) fn dropped_lines() -> u64 {
+    DROPPED
+        .get()
+        .map_or(0, |dropped| dropped.dropped_lines() as u64)
 }
 
 /// Sends events to any writer, for benches: what [`init`] writes, without its thread.
@@ -107,7 +131,8 @@ where
     Ok(())
 }
 
-/// An event as one object a line, with its span as an object in that.
+/// An event as one object a line: `span` is the outermost span, which is that of the request, and
+/// `inner_spans` are those within it. So the request id has one place on every line.
 ///
 /// The library's own format parses the text of the span again for each event, which takes longer
 /// than all else that the server does for a request.
@@ -127,44 +152,156 @@ where
         let (level, target) = (event.metadata().level(), event.metadata().target());
         writer.write_str(r#"{"timestamp":""#)?;
         SystemTime.format_time(&mut writer)?;
-        write!(writer, r#"","level":"{level}","target":"{target}""#)?;
-        Json.format_fields(writer.by_ref(), event)?;
-        let parent = event.parent().and_then(|id| context.span(id));
-        if let Some(span) = parent.or_else(|| context.lookup_current()) {
-            write!(writer, r#","span":{{"name":"{}""#, span.name())?;
-            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
-                writer.write_str(fields)?;
-            }
-            writer.write_char('}')?;
+        writer.write_str(r#"","level":""#)?;
+        writer.write_str(level.as_str())?;
+        writer.write_str(r#"","target":""#)?;
+        writer.write_str(target)?;
+        writer.write_char('"')?;
+        write_members(writer.by_ref(), event, &RESERVED)?;
+        if let Some(scope) = context.event_scope() {
+            write_spans::<S, N>(&mut writer, scope)?;
         }
         writer.write_str("}\n")
     }
 }
 
+fn write_spans<S, N>(writer: &mut Writer<'_>, mut innermost_first: Scope<'_, S>) -> fmt::Result
+where
+    S: for<'span> LookupSpan<'span>,
+    N: 'static,
+{
+    let Some(innermost) = innermost_first.next() else {
+        return Ok(());
+    };
+    // In the span of a request there are no others, and no memory is needed for them.
+    let mut others = innermost_first.collect::<Vec<_>>();
+    writer.write_str(r#","span":"#)?;
+    let Some(outermost) = others.pop() else {
+        return write_span::<S, N>(writer, &innermost);
+    };
+    write_span::<S, N>(writer, &outermost)?;
+    writer.write_str(r#","inner_spans":["#)?;
+    for span in others.iter().rev() {
+        write_span::<S, N>(writer, span)?;
+        writer.write_char(',')?;
+    }
+    write_span::<S, N>(writer, &innermost)?;
+    writer.write_char(']')
+}
+
+fn write_span<S, N>(writer: &mut Writer<'_>, span: &SpanRef<'_, S>) -> fmt::Result
+where
+    S: for<'span> LookupSpan<'span>,
+    N: 'static,
+{
+    writer.write_str(r#"{"name":""#)?;
+    writer.write_str(span.name())?;
+    writer.write_char('"')?;
+    if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+        writer.write_str(fields)?;
+    }
+    writer.write_char('}')
+}
+
 impl<'writer> FormatFields<'writer> for Json {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let result = Ok(());
-        let mut members = Members { writer, result };
-        fields.record(&mut members);
-        members.result
+        write_members(writer, fields, &["name"])
+    }
+
+    fn add_fields(
+        &self,
+        current: &'writer mut FormattedFields<Self>,
+        fields: &span::Record<'_>,
+    ) -> fmt::Result {
+        self.format_fields(current.as_writer(), fields)?;
+        let Some(members) = current.fields.strip_prefix(',') else {
+            return Ok(());
+        };
+        // Of a field that is recorded again, the last value is kept.
+        let object = serde_json::from_str::<Map<String, Value>>(&format!("{{{members}}}"));
+        let mut unique = String::new();
+        for (name, value) in object.map_err(|_| fmt::Error)? {
+            write!(unique, ",{}:{value}", Value::from(name))?;
+        }
+        current.fields = unique;
+        Ok(())
     }
 }
 
-/// Writes fields as further members of an object.
+/// What an event has besides its fields.
+const RESERVED: [&str; 5] = ["timestamp", "level", "target", "span", "inner_spans"];
+
+thread_local! {
+    /// Memory for the names of one object, kept because each object needs it.
+    static NAMES: Cell<Vec<Name>> = const { Cell::new(Vec::new()) };
+}
+
+/// The name of a field, and how many underscores make it unique.
+type Name = (&'static str, usize);
+
+/// Writes fields as further members of an object that has the names `reserved` already.
+fn write_members(
+    writer: Writer<'_>,
+    fields: impl RecordFields,
+    reserved: &[&'static str],
+) -> fmt::Result {
+    let mut names = NAMES.take();
+    names.clear();
+    names.extend(reserved.iter().map(|name| (*name, 0)));
+    let mut members = Members {
+        writer,
+        names,
+        known: reserved
+            .iter()
+            .fold(0, |known, name| known | bit(&(name, 0))),
+        result: Ok(()),
+    };
+    fields.record(&mut members);
+    NAMES.set(members.names);
+    members.result
+}
+
+fn is_same((one, more): &Name, (other, more_of_other): &Name) -> bool {
+    one.len() + more == other.len() + more_of_other
+        && one.trim_end_matches('_') == other.trim_end_matches('_')
+}
+
+/// A bit that differs for most names.
+fn bit((name, underscores): &Name) -> u64 {
+    let first = name.bytes().next().map_or(0, usize::from);
+    1 << ((31 * first + name.len() + underscores) % 64)
+}
+
 struct Members<'writer> {
     writer: Writer<'writer>,
+    names: Vec<Name>,
+    /// A bit for each name, so that most names are compared with no other.
+    known: u64,
     result: fmt::Result,
 }
 
 impl Members<'_> {
+    /// Returns how many underscores make a name unique: a reader of a doubled one may refuse the line.
+    fn underscores(&mut self, name: &'static str) -> usize {
+        let mut name = (name, 0);
+        while self.known & bit(&name) != 0 && self.names.iter().any(|other| is_same(other, &name)) {
+            name.1 += 1;
+        }
+        self.known |= bit(&name);
+        self.names.push(name);
+        name.1
+    }
+
     /// Adds a member whose value is written by `value`.
     ///
     /// Piece by piece, since the formatting of the standard library costs as much as all the rest.
     fn add(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+        let underscores = self.underscores(field.name());
         let mut write = || {
             // Names of fields, spans and targets are the program's own, so they need no escapes.
             self.writer.write_str(",\"")?;
             self.writer.write_str(field.name())?;
+            (0..underscores).try_for_each(|_| self.writer.write_char('_'))?;
             self.writer.write_str("\":")
         };
         let written = write().and_then(|()| value(&mut self.writer));
@@ -204,6 +341,10 @@ impl Visit for Members<'_> {
         self.add_text(field, |text| text.write_str(value));
     }
 
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.add_text(field, |text| write!(text, "{}", Chain(value)));
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.add_text(field, |text| write!(text, "{value:?}"));
     }
@@ -233,9 +374,26 @@ pub fn observed(router: Router, metrics: &Arc<Metrics>) -> Router {
         service_fn(move |request: Request| {
             let id = request_id(request.headers());
             let (record, request) = Record::begin(request, &id, metrics.clone());
-            record.finish(id, inner.call(request))
+            let answer = if has_sane_host(request.headers()) {
+                Either::Left(inner.call(request))
+            } else {
+                Either::Right(future::ready(Ok(Rejection::BadHost.into_response())))
+            };
+            record.finish(id, answer)
         })
     }))
+}
+
+/// Whether no two servers on the way can take the request for another host each.
+///
+/// A request without the header is served: HTTP/1.0 allows it, and tests of handlers leave it out.
+fn has_sane_host(headers: &HeaderMap) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-[]_~%!$&'()*+,;=".contains(byte);
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let is_sane = hosts
+        .next()
+        .is_none_or(|host| host.as_bytes().iter().all(allowed));
+    is_sane && hosts.next().is_none()
 }
 
 /// The client's own id if it is sane, else a new one.
@@ -248,11 +406,20 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         .get(REQUEST_ID)
         .filter(sane)
         .cloned()
-        .unwrap_or_else(|| {
-            // It has to be unique, not secret.
-            let id = format!("{:032x}", fastrand::u128(..));
-            HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
-        })
+        .unwrap_or_else(new_id)
+}
+
+/// 32 hex digits, made without the formatting of the standard library for its cost.
+fn new_id() -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // It has to be unique, not secret.
+    let random = fastrand::u128(..).to_ne_bytes();
+    let mut id = [0; 32];
+    for (two, byte) in id.chunks_exact_mut(2).zip(random) {
+        two[0] = DIGITS[usize::from(byte >> 4)];
+        two[1] = DIGITS[usize::from(byte & 15)];
+    }
+    HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 /// The trace id of a W3C `traceparent`: `version-trace-parent-flags`, in lower case hex.
@@ -276,11 +443,13 @@ struct Record {
     metrics: Arc<Metrics>,
     span: Span,
     route: Option<MatchedPath>,
+    peer: Option<SocketAddr>,
     method: &'static str,
     started: Instant,
     /// Of the body, unless it is empty.
     progress: Option<Arc<Progress>>,
     status: u16,
+    cause: Option<Cause>,
 }
 
 impl Record {
@@ -303,35 +472,75 @@ impl Record {
             metrics,
             span,
             route: request.extensions().get().cloned(),
+            peer: request.extensions().get().copied(),
             method: method_label(request.method()),
             started: Instant::now(),
             progress,
             status: CLIENT_LEFT,
+            cause: None,
         };
         (record, request)
     }
 
-    async fn finish(
-        mut self,
+    /// An async function would hold `answer` twice, in a block of the heap that is costly by its size.
+    fn finish(
+        self,
         id: HeaderValue,
         answer: impl Future<Output = Result<Response, Infallible>>,
-    ) -> Result<Response, Infallible> {
+    ) -> impl Future<Output = Result<Response, Infallible>> {
         // An answer that panicked is not polled again, so nobody sees a state that it left broken.
         let answer = AssertUnwindSafe(answer).catch_unwind();
-        let answer = answer.instrument(self.span.clone()).await;
+        let answer = answer.instrument(self.span.clone());
+        answer.map(|answer| self.complete(id, answer))
+    }
+
+    fn complete(
+        mut self,
+        id: HeaderValue,
+        answer: thread::Result<Result<Response, Infallible>>,
+    ) -> Result<Response, Infallible> {
         let mut response = answer.unwrap_or_else(|_| {
-            // The hook has logged it, with the place.
             self.metrics.panics.inc();
-            Ok(Rejection::Fault.into_response())
+            // The hook has logged the panic, with its text and place.
+            let cause = Cause("panicked".into());
+            Ok((cause, Rejection::Fault).into_response())
         })?;
-        self.status = response.status().as_u16();
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // The connection goes on with HTTP, so the client must not.
+            response = upgrade_refused();
+        }
+        let is_lost = |progress: &Arc<Progress>| progress.lost.load(Ordering::Relaxed);
+        if !self.progress.as_ref().is_some_and(is_lost) {
+            self.status = response.status().as_u16();
+        }
+        if response.status().is_server_error() {
+            self.cause = response.extensions_mut().remove();
+        }
         response.headers_mut().insert(REQUEST_ID, id);
         let progress = self.progress.as_ref();
         if progress.is_some_and(|progress| !progress.ended.load(Ordering::Relaxed)) {
             response.extensions_mut().insert(BodyUnread);
         }
-        Ok(response)
+        if response.body().size_hint().exact().is_some() {
+            // It is in memory, so it does not fail.
+            return Ok(response);
+        }
+        let (span, metrics) = (self.span.clone(), self.metrics.clone());
+        Ok(response.map(|inner| {
+            Body::new(Streamed {
+                inner,
+                span,
+                metrics,
+            })
+        }))
     }
+}
+
+/// The answer in place of a handler's that would leave HTTP.
+fn upgrade_refused() -> Response {
+    let message = "this service does not take upgrades, such as to WebSocket";
+    let response = error_response(StatusCode::NOT_IMPLEMENTED, "upgrade", message, None);
+    (Cause(message.into()), response).into_response()
 }
 
 impl Drop for Record {
@@ -344,7 +553,58 @@ impl Drop for Record {
         self.metrics.in_flight.dec();
         self.metrics.record(route, method, status, time, bytes);
         let latency = time.as_secs_f64();
-        tracing::info!(parent: &self.span, method, route, status, latency, bytes, "request");
+        let span = &self.span;
+        let peer = self.peer.map(field::display);
+        let cause = self.cause.as_ref().map(|cause| &*cause.0);
+        // A 503 without a cause is a refusal under load or at the end: the limits work.
+        if status >= 500 && (status != 503 || cause.is_some()) {
+            tracing::error!(parent: span, method, route, status, latency, bytes, peer, cause, "request");
+        } else {
+            tracing::info!(parent: span, method, route, status, latency, bytes, peer, "request");
+        }
+    }
+}
+
+/// A response body that is made while it is sent, in the span of its request; it records its failure.
+struct Streamed {
+    inner: Body,
+    span: Span,
+    metrics: Arc<Metrics>,
+}
+
+impl HttpBody for Streamed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Self {
+            inner,
+            span,
+            metrics,
+        } = &mut *self;
+        let _entered = span.enter();
+        // The error ends the connection, so nobody polls a body that panicked again.
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(context)));
+        let frame = ready!(polled.unwrap_or_else(|_| {
+            metrics.panics.inc();
+            let error = axum::Error::new("the body panicked");
+            Poll::Ready(Some(Err(error)))
+        }));
+        if let Some(Err(error)) = &frame {
+            tracing::error!(error = error as &dyn Error, "response body failed");
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 
@@ -367,6 +627,8 @@ fn method_label(method: &Method) -> &'static str {
 struct Progress {
     bytes: AtomicU64,
     ended: AtomicBool,
+    /// The client reset the connection, so it sees no answer.
+    lost: AtomicBool,
 }
 
 /// A body that notes its progress.
@@ -392,6 +654,9 @@ impl HttpBody for Watched {
                 .bytes
                 .fetch_add(data.len() as u64, Ordering::Relaxed);
         }
+        if let Some(Err(error)) = &frame {
+            self.progress.lost.store(is_reset(error), Ordering::Relaxed);
+        }
         let ended = frame.is_none() || self.inner.is_end_stream();
         self.progress.ended.store(ended, Ordering::Relaxed);
         Poll::Ready(frame)
@@ -404,4 +669,12 @@ impl HttpBody for Watched {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+fn is_reset(error: &axum::Error) -> bool {
+    let mut causes = iter::successors(error.source(), |&error| error.source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset)
+    })
 }

@@ -20,10 +20,13 @@ pub use self::shutdown::Lifecycle;
 pub use prometheus_client;
 
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
 use axum::{Json, Router};
 use serde_json::json;
+use std::convert::Infallible;
 use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 
 /// Why the server refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +38,9 @@ pub enum Rejection {
     /// The route has no such method.
     #[error("this path does not take this method; see the Allow header")]
     MethodNotAllowed,
+    /// The `Host` header is malformed, or there are several.
+    #[error("the request must have one well-formed Host header")]
+    BadHost,
     /// The body ended early or is not framed as HTTP wants it.
     #[error("the body could not be read to its end")]
     BrokenBody,
@@ -72,6 +78,7 @@ impl Rejection {
         match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::BadHost => (StatusCode::BAD_REQUEST, "bad_host"),
             Self::BrokenBody => (StatusCode::BAD_REQUEST, "broken_body"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::BodyIdle => (StatusCode::REQUEST_TIMEOUT, "body_idle"),
@@ -109,6 +116,47 @@ impl IntoResponse for Rejection {
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+/// Why a response is a 5xx, for the log alone: `(Cause::of(&error), Rejection::Fault)` is a response.
+#[derive(Clone, Debug)]
+pub struct Cause(Arc<str>);
+
+impl Cause {
+    /// The texts of `error` and of its sources.
+    #[must_use]
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        Self(Chain(error).to_string().into())
+    }
+}
+
+impl IntoResponseParts for Cause {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
+        parts.extensions_mut().insert(self);
+        Ok(parts)
+    }
+}
+
+/// Writes an error and its sources in one line.
+struct Chain<'a>(&'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.0.to_string();
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let source = error.to_string();
+            // Many errors end with the text of their source.
+            if !text.ends_with(&source) {
+                text.push_str(": ");
+                text.push_str(&source);
+            }
+            cause = error.source();
+        }
+        formatter.write_str(&text)
     }
 }
 

@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPResponse
@@ -30,12 +30,16 @@ MIB = 1024 * 1024
 class Service:
     """One running service, and the events it has logged so far."""
 
-    def __init__(self, binary: Path, flags: tuple[str, ...]) -> None:
+    def __init__(self, binary: Path, flags: tuple[str, ...], **environment: str) -> None:
         loopback = ("--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0")
         self.process = subprocess.Popen(
-            [binary, *loopback, "--log-format", "json", *flags], stderr=subprocess.PIPE, text=True
+            [binary, *loopback, "--log-format", "json", *flags],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
         )
         self.events: list[dict[str, Any]] = []
+        self.lines: list[str] = []
         self._opened = ExitStack()
         self._changed = threading.Condition()
         assert self.process.stderr is not None
@@ -48,6 +52,7 @@ class Service:
     def _read(self, stderr: IO[str]) -> None:
         for line in stderr:
             with self._changed:
+                self.lines.append(line)
                 self.events.append(json.loads(line))
                 self._changed.notify_all()
 
@@ -62,6 +67,12 @@ class Service:
             found = self._changed.wait_for(find, PATIENCE)
         assert found, f"no event {fields} in {self.events}"
         return found
+
+    @contextmanager
+    def unread_log(self) -> Iterator[None]:
+        """Leaves what the service logs unread for a while."""
+        with self._changed:
+            yield
 
     def connect(self) -> HTTPConnection:
         return self._opened.enter_context(closing(HTTPConnection(*self.address, timeout=PATIENCE)))
@@ -130,6 +141,13 @@ class Answer:
 
 
 Start = Callable[..., Service]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _enough_open_files() -> None:
+    """A service warns if there are few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @pytest.fixture
@@ -538,6 +556,8 @@ def test_second_signal_ends_at_once(quiet: Start, second: signal.Signals) -> Non
         service.wait_in_flight(1)
         service.terminate()
         service.event(message="draining")
+        # One that follows at once is the first one again.
+        time.sleep(0.2)
         began = time.monotonic()
         service.process.send_signal(second)
         assert service.exit_code() == 1

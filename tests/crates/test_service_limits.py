@@ -5,12 +5,16 @@ The services are copies of the crate with routes of many shapes. The undefended 
 
 from __future__ import annotations
 
+import http.client
 import json
+import re
+import resource
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -22,12 +26,17 @@ ROUTES = """
 /// Routes of many shapes.
 mod probe {
     use super::App;
+    use crate::plumbing::{Cause, Rejection};
     use axum::body::{Body, Bytes};
     use axum::extract::Path;
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
     use axum::routing::{get, post};
-    use axum::{Json, Router};
-    use futures_util::{Stream, stream};
+    use axum::{Extension, Json, Router};
+    use futures_util::{Stream, StreamExt as _, stream};
+    use std::error::Error;
     use std::io;
+    use std::net::SocketAddr;
     use std::time::Duration;
     use tokio::time::sleep;
 
@@ -42,6 +51,15 @@ mod probe {
             .route("/whole/{length}", get(|Path(length): Path<usize>| async move { vec![b'x'; length] }))
             .route("/frames/{count}", get(|Path(count)| async move { Body::from_stream(frames(count)) }))
             .route("/broken", get(|| async { Body::from_stream(broken()) }))
+            .route("/panicking", get(|| async { Body::from_stream(panicking()) }))
+            .route("/log/{lines}", get(log))
+            .route("/peer", get(peer))
+            .route("/upgrade", get(upgrade))
+            .route("/spans", get(|| async { log_in_spans() }))
+            .route("/fault", get(|| async { (Cause::of(&no_report()), Rejection::Fault) }))
+            .route("/unavailable", get(|| async { (Cause::of(&no_report()), Rejection::Busy) }))
+            .route("/status/{status}", get(nothing))
+            .route("/panic", get(panics))
     }
 
     async fn nap(Path(millis): Path<u64>, body: Bytes) -> String {
@@ -53,13 +71,57 @@ mod probe {
         stream::iter((0..count).map(|_| Ok(FRAME)))
     }
 
+    fn panicking() -> impl Stream<Item = io::Result<Bytes>> {
+        stream::iter(0..2).map(|count| if count == 0 { Ok(FRAME) } else { panic!("in a body") })
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no report")]
+    struct NoReport(#[source] io::Error);
+
+    fn no_report() -> NoReport {
+        NoReport(io::Error::other("disk on fire"))
+    }
+
+    async fn log(Path(lines): Path<u32>) {
+        (0..lines).for_each(|_| tracing::info!("line"));
+    }
+
+    async fn peer(peer: Option<Extension<SocketAddr>>) -> String {
+        peer.map_or_else(String::new, |peer| peer.0.to_string())
+    }
+
+    async fn upgrade() -> impl IntoResponse {
+        (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "websocket")])
+    }
+
+    async fn panics() {
+        panic!("on purpose");
+    }
+
+    async fn nothing(Path(status): Path<u16>) -> StatusCode {
+        tracing::info!(error = &no_report() as &dyn Error, "nothing");
+        StatusCode::from_u16(status).unwrap_or_default()
+    }
+
+    fn log_in_spans() {
+        tracing::info_span!("outer", name = "n", user = 7).in_scope(|| {
+            let inner = tracing::info_span!("inner", user = "a", rows = 1);
+            inner.record("user", "\\"b\\"").record("rows", 2.5).record("user", 8);
+            inner.in_scope(|| {
+                tracing::info!(timestamp = 1, level = 2, level_ = 3, target = 4, span = 5, inner_spans = 6, "in spans");
+            });
+        });
+        tracing::info!(parent: None, message = 1, "in no span");
+    }
+
     fn broken() -> impl Stream<Item = io::Result<Bytes>> {
         stream::iter([Ok(FRAME), Err(io::Error::other("on purpose"))])
     }
 }
 """
 
-LIMITS, SERVER, CONNECTIONS = "limits.rs", "server.rs", "connections.rs"
+LIMITS, SERVER, CONNECTIONS, TELEMETRY = "limits.rs", "server.rs", "connections.rs", "telemetry.rs"
 SLOW = 'tracing::warn!("handler exceeded the request time");\n        Rejection::Late\n'
 # What the undefended service has in place of a line of server/src.
 DEFENCES = [
@@ -77,6 +139,31 @@ DEFENCES = [
     (SERVER, "CONNECTIONS.record_error(reason);\n", "\n"),
     (SERVER, "CONNECTIONS.record_aborted();\n", "\n"),
     (CONNECTIONS, "self.close_longest_idle();\n", "let _ = Self::close_longest_idle;\n"),
+    (
+        TELEMETRY,
+        "let Some(outermost) = others.pop() else {",
+        "others.clear();\n        let Some(outermost) = others.pop() else {",
+    ),
+    (TELEMETRY, "name.1 += 1;\n", "break;\n"),
+    (TELEMETRY, "current.fields = unique;\n", "let _ = unique;\n"),
+    (TELEMETRY, 'write!(text, "{}", Chain(value))', 'write!(text, "{value}")'),
+    (TELEMETRY, "if status >= 500 &&", "if status >= 600 &&"),
+    (TELEMETRY, "if response.body().size_hint().exact().is_some() {", "if self.status != 0 {"),
+    (TELEMETRY, "let _ = DROPPED.set(writer.error_counter());\n", ""),
+    (SERVER, "request.extensions_mut().insert(peer);\n", "let _ = &mut request;\n"),
+    (TELEMETRY, "response = upgrade_refused();\n", "let _ = upgrade_refused;\n"),
+    (SERVER, "public.connections = reduced_to;\n", "\n"),
+    (SERVER, "CONNECTIONS.record_accept_failure();\n", "\n"),
+    (TELEMETRY, "is_sane && hosts.next().is_none()", "is_sane || hosts.next().is_none()"),
+    (
+        TELEMETRY,
+        ".is_none_or(|host| host.as_bytes().iter().all(allowed))",
+        ".is_none_or(|host| allowed(&b'a') && !host.is_empty())",
+    ),
+    (TELEMETRY, "self.progress.lost.store(is_reset(error), Ordering::Relaxed);\n", "let _ = is_reset(error);\n"),
+    (SERVER, "signals.next_after(again)", "signals.next_after(Instant::now())"),
+    (SERVER, "drain.grace.max(LEAST_GRACE)", "drain.grace.min(LEAST_GRACE)"),
+    (TELEMETRY, "trace.status() == BacktraceStatus::Captured", "trace.status() == BacktraceStatus::Unsupported"),
 ]
 
 WHOLE = 6_000_000
@@ -118,9 +205,9 @@ def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     """Services that end with the test."""
     running: list[Service] = []
 
-    def start(*flags: str, is_defended: bool = True) -> Service:
+    def start(*flags: str, is_defended: bool = True, **environment: str) -> Service:
         binary: Path = request.getfixturevalue("defended_binary" if is_defended else "undefended_binary")
-        running.append(Service(binary, flags))
+        running.append(Service(binary, flags, **environment))
         return running[-1]
 
     yield start
@@ -441,6 +528,273 @@ def test_refused_requests_are_counted_and_logged(start: Start, *, is_defended: b
         line = f'http_connection_errors_total{{reason="{reason}"}} {count}\n'
         assert (line in service.metrics()) == is_defended
     assert sum(event["message"] == "request refused" for event in service.events) == sum(counts.values())
+
+
+# M5: the log of spans
+
+
+def _doubled(line: str) -> list[str]:
+    """The names that an object of a line has twice."""
+    found: list[str] = []
+
+    def check(pairs: list[tuple[str, object]]) -> None:
+        names = [name for name, _ in pairs]
+        found.extend({name for name in names if names.count(name) > 1})
+
+    json.loads(line, object_pairs_hook=check)
+    return found
+
+
+@both
+def test_an_event_in_inner_spans_keeps_the_request_id(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    service.request("GET", "/spans", x_request_id="my-id")
+    event = service.event(message="in spans")
+    assert (event["span"].get("request_id") == "my-id") == is_defended
+    line = next(line for line in service.lines if "in spans" in line)
+    if not is_defended:
+        assert sorted(_doubled(line)) == ["level", "rows", "span", "target", "timestamp", "user"]
+        return
+    assert _doubled(line) == []
+    assert event["inner_spans"] == [
+        {"name": "outer", "name_": "n", "user": 7},
+        {"name": "inner", "user": 8, "rows": 2.5},
+    ]
+    assert (event["level"], event["level_"], event["level__"], event["span_"]) == ("INFO", 2, 3, 5)
+    outside = service.event(message="in no span", message_=1)
+    assert "span" not in outside
+    assert "inner_spans" not in service.event(message="request")
+
+
+# M6: causes of errors
+
+
+@both
+def test_a_fault_is_logged_with_its_cause(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    assert service.request("GET", "/status/504").status == 504
+    assert service.event(message="nothing")["error"] == ("no report: disk on fire" if is_defended else "no report")
+    fault = service.request("GET", "/fault")
+    assert (fault.status, fault.error["code"]) == (500, "internal")
+    assert b"disk" not in fault.body
+    assert service.request("GET", "/unavailable").status == 503
+    assert service.request("GET", "/panic").status == 500
+    text = "no report: disk on fire"
+    for path, cause in {"/status/{status}": None, "/fault": text, "/unavailable": text, "/panic": "panicked"}.items():
+        event = service.event(message="request", route=path)
+        assert (event["level"], event.get("cause")) == (("ERROR", cause) if is_defended else ("INFO", None))
+        assert event["span"]["request_id"]
+    # A refusal is no fault.
+    assert service.request("GET", "/status/503").status == 503
+    assert service.event(message="request", route="/status/{status}", status=503)["level"] == "INFO"
+
+
+# M13: the backtrace of a panic
+
+
+@both
+def test_a_panic_has_a_backtrace_if_asked_for(start: Start, *, is_defended: bool) -> None:
+    for wanted in ("0", "1"):
+        service = start(is_defended=is_defended, RUST_BACKTRACE=wanted)
+        assert service.request("GET", "/panic").status == 500
+        event = service.event(message="panicked")
+        assert event["panic"] == "on purpose"
+        assert event["location"].startswith("src/routes.rs:")
+        assert ("probe" in event.get("backtrace", "")) == (is_defended and wanted == "1")
+        assert event["span"]["request_id"]
+
+
+# M10: response bodies that fail
+
+
+@both
+def test_a_body_that_fails_is_recorded(start: Start, read: Read, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    for path in ("/broken", "/panicking"):
+        assert read(service, path).read(1 << 20) < 1 << 20
+    assert ("request_id" in service.event(message="panicked", panic="in a body").get("span", {})) == is_defended
+    assert f"http_panics_total {int(is_defended)}\n" in service.metrics()
+    if is_defended:
+        service.event(message="response body failed", error="the body panicked")
+    failed = [event for event in service.events if event["message"] == "response body failed"]
+    if not is_defended:
+        assert not failed
+        return
+    assert [(event["level"], event["error"]) for event in failed] == [
+        ("ERROR", "on purpose"),
+        ("ERROR", "the body panicked"),
+    ]
+    requests = {e["span"]["request_id"]: e["route"] for e in service.events if e["message"] == "request"}
+    assert [requests[event["span"]["request_id"]] for event in failed] == ["/broken", "/panicking"]
+    assert len([event for event in service.events if event["message"] == "request"]) == 2
+    _eventually(lambda: "http_responses_aborted_total 2\n" in service.metrics())
+
+
+# M12: lines that the log loses
+
+
+@both
+def test_dropped_lines_are_counted(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    assert "log_lines_dropped_total 0\n" in service.metrics()
+    lines = 300_000
+    with service.unread_log():
+        # More than the queue and the pipe hold.
+        assert service.request("GET", f"/log/{lines}").status == 200
+        dropped = re.search(r"^log_lines_dropped_total (\d+)$", service.metrics(), re.MULTILINE)
+    assert dropped
+    assert (100_000 < int(dropped[1]) < lines) == is_defended
+
+
+# M9: who the peer is, and what it may not do
+
+
+@both
+def test_the_peer_is_known(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    stream = service.stream()
+    stream.sendall(b"GET /peer HTTP/1.1\r\nhost: test\r\n\r\n")
+    peer = "{}:{}".format(*stream.getsockname())
+    assert Answer.on(stream).body.decode() == (peer if is_defended else "")
+    assert service.event(message="request").get("peer") == (peer if is_defended else None)
+
+
+@both
+def test_an_upgrade_is_refused(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    stream = service.stream()
+    wanted = b"connection: upgrade\r\nupgrade: websocket\r\n"
+    stream.sendall(b"GET /upgrade HTTP/1.1\r\nhost: test\r\n" + wanted + b"\r\n")
+    if not is_defended:
+        assert stream.recv(12) == b"HTTP/1.1 101"
+        return
+    answer = Answer.on(stream)
+    assert (answer.status, answer.error["code"], answer.headers["upgrade"]) == (501, "upgrade", None)
+    event = service.event(message="request", route="/upgrade")
+    assert (event["level"], event["status"]) == ("ERROR", 501)
+    # The connection goes on.
+    stream.sendall(HEALTH)
+    assert Answer.on(stream).status == 200
+
+
+# M11: open files
+
+
+@both
+def test_the_admin_address_has_files_left(start: Start, *, is_defended: bool) -> None:
+    with _open_files(100):
+        service = start(is_defended=is_defended)
+    event = service.event(connections=1024, open_files=100, reduced_to=20)
+    assert event["level"] == "WARN"
+    assert "--connections" in event["message"]
+    if not is_defended:
+        streams = [service.stream() for _ in range(100)]
+        service.event(message="cannot accept")
+        with pytest.raises(TimeoutError):
+            _ask(service.admin_address)
+        for stream in streams:
+            stream.close()
+        assert "http_accept_failures_total 0\n" in service.metrics()
+        return
+    for _ in range(100):
+        service.stream().sendall(b"GET")
+    service.event(message="all connections in use; closing idle ones")
+    assert 'http_connections_open{endpoint="public"} 20\n' in service.metrics()
+    assert "http_accept_failures_total 0\n" in service.metrics()
+    # Handlers have opened more than was left to them.
+    resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (16, 100))
+    with pytest.raises(TimeoutError):
+        _ask(service.admin_address)
+    service.event(message="cannot accept")
+    resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (100, 100))
+    _eventually(lambda: re.search(r"^http_accept_failures_total [1-9]", service.metrics(), re.MULTILINE) is not None)
+
+
+def _ask(address: tuple[str, int]) -> bytes:
+    with socket.create_connection(address, timeout=1) as stream:
+        stream.sendall(HEALTH)
+        return stream.recv(1)
+
+
+@contextmanager
+def _open_files(limit: int) -> Iterator[None]:
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+# Requests that are not what they seem
+
+
+@both
+@pytest.mark.parametrize("hosts", [("a", "b"), ("a/b",), ("user@a",)])
+def test_a_strange_host_is_refused(start: Start, hosts: tuple[str, ...], *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    stream = service.stream()
+    stream.sendall(_get("/healthz", *hosts))
+    answer = Answer.on(stream)
+    if not is_defended:
+        assert answer.status == 200
+        return
+    assert (answer.status, answer.error["code"]) == (400, "bad_host")
+    assert service.event(message="request", status=400)["span"]["request_id"]
+    for one in ((), ("a.example:80",), ("[::1]:8080",), ("a_b-c",)):
+        stream.sendall(_get("/healthz", *one))
+        assert Answer.on(stream).status == 200
+
+
+def _get(path: str, *hosts: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\n{''.join(f'host: {host}{chr(13)}{chr(10)}' for host in hosts)}\r\n".encode()
+
+
+@both
+def test_a_reset_within_a_body_is_no_error_of_the_request(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    stream = service.stream()
+    stream.sendall(_post("/bytes", 1024) + b"1234")
+    service.wait_in_flight(1)
+    # A reset.
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.close()
+    assert service.event(message="request", route="/bytes")["status"] == (499 if is_defended else 400)
+
+
+# The end
+
+
+@both
+def test_a_signal_that_is_sent_twice_at_once_counts_once(start: Start, *, is_defended: bool) -> None:
+    service = start("--drain-grace", "300ms", is_defended=is_defended)
+    service.terminate()
+    service.event(message="draining")
+    # As `timeout` does: to the process, and to its group.
+    service.terminate()
+    assert service.exit_code() == (0 if is_defended else 1)
+
+
+@both
+def test_a_drain_without_grace_loses_no_request(start: Start, *, is_defended: bool) -> None:
+    service = start("--drain-grace", "0s", is_defended=is_defended)
+    assert service.request("GET", "/healthz").status == 200
+    idle = service.stream()
+    idle.sendall(HEALTH)
+    assert Answer.on(idle).status == 200
+    service.terminate()
+    service.event(message="draining")
+    time.sleep(0.03)
+    # On its way when the signal came.
+    if not is_defended:
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            _ask_again(idle)
+        return
+    assert _ask_again(idle).headers["connection"] == "close"
+    assert service.exit_code() == 0
+
+
+def _ask_again(stream: socket.socket) -> Answer:
+    stream.sendall(HEALTH)
+    return Answer.on(stream)
 
 
 # All at once
