@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+FULL = b"error: cannot write to standard output: No space left on device (os error 28)\n"
+
 Totals = dict[str, tuple[int, Decimal, Decimal, Decimal]]
 
 
@@ -36,6 +38,26 @@ def aggregate(lines: list[str]) -> Totals:
 def run(program: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run the program to its end."""
     return subprocess.run([program, *arguments], input=stdin, capture_output=True, check=False, timeout=60)
+
+
+def run_into(output: int, program: Path, *arguments: str, stdin: bytes = b"") -> tuple[int, bytes]:
+    """Run the program with a descriptor as its output, and close that; return the exit code and standard error."""
+    command: list[str | Path] = [program, *arguments]
+    with os.fdopen(output, "wb"):
+        done = subprocess.run(command, input=stdin, stdout=output, stderr=subprocess.PIPE, check=False, timeout=60)
+    return done.returncode, done.stderr
+
+
+def without_reader() -> int:
+    """Return the end of a pipe whose reader has left, as `| head` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def full_disk() -> int:
+    """Return a descriptor on which each write fails with `FULL`."""
+    return os.open("/dev/full", os.O_WRONLY)
 
 
 def totals(output: bytes) -> Totals:
@@ -137,16 +159,31 @@ def test_too_many_keys_are_refused(cli_binary: Path) -> None:
     assert b"more than 2 distinct keys" in done.stderr
 
 
-def test_a_reader_that_leaves_early_is_no_error(cli_binary: Path, tmp_path: Path) -> None:
-    """As in `| head -1`."""
-    path = tmp_path / "many-keys.txt"
-    path.write_text("".join(f"key-{number};1\n" for number in range(100_000)))
-    with subprocess.Popen([cli_binary, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline().startswith(b"key ")
-        process.stdout.close()
-        assert (process.wait(timeout=60), process.stderr.read()) == (0, b"")
+@pytest.mark.parametrize("keys", [1, 100_000])
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_reader_that_leaves_early_is_no_error(cli_binary: Path, form: str, keys: int) -> None:
+    """As in `| head -1`, also where the last flush is the first write that fails."""
+    lines = b"".join(b"key-%d;1\n" % key for key in range(keys))
+    assert run_into(without_reader(), cli_binary, "--format", form, stdin=lines) == (0, b"")
+
+
+def test_a_reader_of_a_named_pipe_that_leaves_early_is_no_error(cli_binary: Path, tmp_path: Path) -> None:
+    """As it is none for standard output."""
+    lines, pipe = tmp_path / "lines", tmp_path / "pipe"
+    lines.write_bytes(b"".join(b"key-%d;1\n" % key for key in range(100_000)))
+    os.mkfifo(pipe)
+    with subprocess.Popen([cli_binary, "--output", pipe, lines], stderr=subprocess.PIPE) as process:
+        with pipe.open("rb") as reader:
+            assert reader.read(3) == b"key"
+        assert (process.wait(timeout=60), process.communicate()[1]) == (0, b"")
+
+
+@pytest.mark.parametrize("keys", [1, 100_000])
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_full_disk_is_an_error(cli_binary: Path, form: str, keys: int) -> None:
+    """Also where the last flush is the first write that fails."""
+    lines = b"".join(b"key-%d;1\n" % key for key in range(keys))
+    assert run_into(full_disk(), cli_binary, "--format", form, stdin=lines) == (1, FULL)
 
 
 def test_output_goes_to_a_file_only_when_all_went_well(cli_binary: Path, tmp_path: Path) -> None:
