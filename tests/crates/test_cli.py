@@ -213,6 +213,16 @@ def test_it_describes_itself(cli_binary: Path) -> None:
     assert re.fullmatch(rb"totals-cli 0\.1\.0 \([0-9a-f]+\)\n", run(cli_binary, "--version").stdout)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["--manual"], *(["--completions", shell] for shell in ("bash", "elvish", "fish", "powershell", "zsh"))],
+)
+def test_a_description_that_cannot_be_written_is_an_error(cli_binary: Path, arguments: list[str]) -> None:
+    """And no panic; a reader that leaves early is no error."""
+    assert run_into(full_disk(), cli_binary, *arguments) == (1, FULL)
+    assert run_into(without_reader(), cli_binary, *arguments) == (0, b"")
+
+
 def test_verbose_says_more_and_quiet_nothing(cli_binary: Path) -> None:
     """On standard error, so that the output stays clean."""
     assert b"aggregated" in run(cli_binary, "-v", stdin=b"a;1").stderr
