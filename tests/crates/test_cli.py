@@ -1,11 +1,16 @@
 """The program of the sample, built as it ships, on real files."""
 
+import contextlib
 import csv
+import fcntl
 import json
 import os
+import pty
 import random
 import re
+import struct
 import subprocess
+import termios
 from collections import defaultdict
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -58,6 +63,27 @@ def without_reader() -> int:
 def full_disk() -> int:
     """Return a descriptor on which each write fails with `FULL`."""
     return os.open("/dev/full", os.O_WRONLY)
+
+
+def run_on_terminal(program: Path, *arguments: str | Path, **environment: str) -> bytes:
+    """Run the program with a terminal for its output and errors, and return what it shows."""
+    shown, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    unset = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CLICOLOR_FORCE", "CI")}
+    environment = {**unset, "TERM": "xterm-256color", **environment}
+    command: list[str | Path] = [program, *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, env=environment
+    ) as process:
+        os.close(terminal)
+        output = b""
+        # Linux ends the output of a terminal by an error.
+        with contextlib.suppress(OSError):
+            while piece := os.read(shown, 65_536):
+                output += piece
+        assert process.wait(timeout=60) in (0, 2)
+    os.close(shown)
+    return output
 
 
 def totals(output: bytes) -> Totals:
@@ -215,7 +241,12 @@ def test_it_describes_itself(cli_binary: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--manual"], *(["--completions", shell] for shell in ("bash", "elvish", "fish", "powershell", "zsh"))],
+    [
+        ["--help"],
+        ["--version"],
+        ["--manual"],
+        *(["--completions", shell] for shell in ("bash", "elvish", "fish", "powershell", "zsh")),
+    ],
 )
 def test_a_description_that_cannot_be_written_is_an_error(cli_binary: Path, arguments: list[str]) -> None:
     """And no panic; a reader that leaves early is no error."""
@@ -227,3 +258,40 @@ def test_verbose_says_more_and_quiet_nothing(cli_binary: Path) -> None:
     """On standard error, so that the output stays clean."""
     assert b"aggregated" in run(cli_binary, "-v", stdin=b"a;1").stderr
     assert run(cli_binary, "-q", stdin=b"a;1").stderr == b""
+
+
+@pytest.mark.parametrize("arguments", [["-v"], ["--help"], ["--none"]])
+def test_colors_follow_the_flag_the_environment_and_the_terminal(
+    cli_binary: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    """Those of logs, help and errors."""
+    path = tmp_path / "lines"
+    path.write_bytes(b"a;1\n" * 1_000_000)
+
+    def is_colored(*more: str, **environment: str) -> bool:
+        shown = run_on_terminal(cli_binary, *arguments, *more, path, **environment)
+        return re.search(rb"\x1b\[[0-9;]*m", shown) is not None
+
+    assert is_colored()
+    assert is_colored("--color=always", NO_COLOR="1", TERM="dumb")
+    assert not is_colored(NO_COLOR="1")
+    assert not is_colored("--color", "never")
+    assert not is_colored("--color=never", CLICOLOR_FORCE="1")
+    assert b"\x1b" not in run_on_terminal(cli_binary, *arguments, path, TERM="dumb")
+    piped = run(cli_binary, *arguments, "--color", "always", str(path))
+    assert b"\x1b[" in piped.stdout + piped.stderr
+    assert b"\x1b" not in run(cli_binary, *arguments, str(path)).stderr
+
+
+def test_events_do_not_tear_the_progress_bar(cli_binary: Path, tmp_path: Path) -> None:
+    """Each begins on a line of its own, and the bar is gone at the end."""
+    paths = [tmp_path / name for name in "abcd"]
+    for path in paths:
+        path.write_bytes(b"a;1\n" * 2_000_000)
+    shown = run_on_terminal(cli_binary, "-v", "--color=never", *paths)
+    assert b"B/s" in shown
+    rows = re.split(rb"\n|\r|\x1b\[2K|\x1b\[[0-9]*A", shown)
+    events = [row for row in rows if b"aggregated" in row]
+    assert len(events) == 4
+    assert all(re.match(rb"\d{4}-", row) for row in events), events
+    assert shown.rindex(b"\x1b[2K") > shown.rindex(b"B/s")
