@@ -212,13 +212,51 @@ def test_a_full_disk_is_an_error(cli_binary: Path, form: str, keys: int) -> None
     assert run_into(full_disk(), cli_binary, "--format", form, stdin=lines) == (1, FULL)
 
 
-def test_output_goes_to_a_file_only_when_all_went_well(cli_binary: Path, tmp_path: Path) -> None:
-    """A malformed input leaves the last output as it is."""
-    output = tmp_path / "totals.csv"
+def test_a_dash_is_standard_output(cli_binary: Path, tmp_path: Path) -> None:
+    """As it is standard input for an input."""
+    done = subprocess.run([cli_binary, "-o", "-"], cwd=tmp_path, input=b"a;1", capture_output=True, check=True)
+    assert done.stdout.startswith(b"key")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", ["of the input", "of the disk"])
+def test_an_output_file_is_replaced_as_a_whole_or_not_at_all(cli_binary: Path, tmp_path: Path, fault: str) -> None:
+    """After an error the old file is as it was, and no other file is left."""
+    output, lines = tmp_path / "totals.csv", b"".join(b"key-%d;1\n" % key for key in range(10_000))
     assert run(cli_binary, "--format", "csv", "--output", str(output), stdin=b"a;1").returncode == 0
+    output.chmod(0o640)
+    command: list[str | Path] = [cli_binary, "--output", output]
+    if fault == "of the input":
+        lines += b"no record"
+    else:
+        command = ["sh", "-c", 'trap "" XFSZ; ulimit -f 8; exec "$@"', "sh", *command]
+    assert subprocess.run(command, input=lines, capture_output=True, check=False).returncode == 1
     assert output.read_bytes() == b"key,count,min,mean,max\na,1,1,1,1\n"
-    assert run(cli_binary, "--output", str(output), stdin=b"a").returncode == 1
-    assert output.read_bytes() == b"key,count,min,mean,max\na,1,1,1,1\n"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_an_output_file_keeps_its_permissions(cli_binary: Path, tmp_path: Path) -> None:
+    """And a new one gets those of any new file."""
+    old, new, usual = tmp_path / "old", tmp_path / "new", tmp_path / "usual"
+    old.touch()
+    old.chmod(0o604)
+    usual.touch()
+    before = old.stat().st_ino
+    for output in (old, new):
+        assert run(cli_binary, "--output", str(output), stdin=b"a;1").returncode == 0
+    assert (old.stat().st_mode & 0o777, new.stat().st_mode) == (0o604, usual.stat().st_mode)
+    assert old.stat().st_ino != before
+
+
+def test_an_output_that_is_no_regular_file_is_written_in_place(cli_binary: Path, tmp_path: Path) -> None:
+    """The file behind a symlink, and what standard output is."""
+    link, target = tmp_path / "link", tmp_path / "target"
+    target.write_bytes(b"old" * 100)
+    link.symlink_to("target")
+    assert run(cli_binary, "--output", str(link), stdin=b"a;1").returncode == 0
+    assert link.is_symlink()
+    assert target.read_bytes() == run(cli_binary, stdin=b"a;1").stdout
+    assert run(cli_binary, "--output", "/dev/stdout", stdin=b"a;1").stdout == target.read_bytes()
 
 
 @pytest.mark.parametrize(
