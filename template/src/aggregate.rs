@@ -33,13 +33,30 @@ pub use self::decimal::Decimal;
 
 use crate::error::{Error, Expected};
 use hashbrown::HashTable;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
 /// Hashes keys that strangers choose: SipHash with a random key of its own.
 pub type KeyedHasher = std::hash::RandomState;
 
-/// Hashes keys from a source that would not attack us, in less time.
-pub type TrustedHasher = rustc_hash::FxBuildHasher;
+/// Fast, unkeyed hasher. Use it only for keys from a trusted source.
+pub type TrustedHasher = BuildHasherDefault<FastHasher>;
+
+/// The state of [`TrustedHasher`]. It wraps the hasher of rustc-hash, whose version is thus not part of
+/// the public API.
+#[derive(Clone, Default)]
+pub struct FastHasher(rustc_hash::FxHasher);
+
+impl Hasher for FastHasher {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
+}
 
 /// The longest line in bytes, its end not counted: 1 MiB.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
@@ -127,7 +144,8 @@ struct Row {
     stats: Stats,
 }
 
-/// Aggregates what it is given, piece by piece. After an error it is of no more use.
+/// Aggregates what it is given, piece by piece. After an error each call returns that error, so a part of
+/// an input is never taken for the whole.
 #[derive(Debug)]
 pub struct Aggregator<S> {
     rows: HashTable<Row>,
@@ -137,6 +155,7 @@ pub struct Aggregator<S> {
     lines: u64,
     /// The start of a line whose end is still to come.
     partial: Vec<u8>,
+    failed: Option<Error>,
 }
 
 impl<S: BuildHasher + Default> Aggregator<S> {
@@ -157,6 +176,7 @@ impl<S: BuildHasher> Aggregator<S> {
             limits,
             lines: 0,
             partial: Vec::new(),
+            failed: None,
         }
     }
 
@@ -165,6 +185,10 @@ impl<S: BuildHasher> Aggregator<S> {
     /// # Errors
     /// [`Error::Malformed`] or [`Error::TooManyKeys`].
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        self.unless_failed(|this| this.take_chunk(chunk))
+    }
+
+    fn take_chunk(&mut self, chunk: &[u8]) -> Result<(), Error> {
         let Some(last) = memchr::memrchr(b'\n', chunk) else {
             return self.keep(chunk);
         };
@@ -182,12 +206,24 @@ impl<S: BuildHasher> Aggregator<S> {
     /// Ends the input and sorts the result.
     ///
     /// # Errors
-    /// [`Error::Malformed`] or [`Error::TooManyKeys`] for a last line without its end.
+    /// [`Error::Malformed`] or [`Error::TooManyKeys`] for a last line without its end, or the error of an
+    /// earlier call.
     pub fn finish(mut self) -> Result<Summary, Error> {
-        self.end_line()?;
+        self.unless_failed(Self::end_line)?;
         let mut rows: Vec<_> = self.rows.into_iter().collect();
         rows.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(Summary { rows })
+    }
+
+    /// Takes a step and remembers its error, or returns the error of an earlier step.
+    fn unless_failed(
+        &mut self,
+        step: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if self.failed.is_none() {
+            self.failed = step(self).err();
+        }
+        self.failed.clone().map_or(Ok(()), Err)
     }
 
     /// Remembers the start of a line, unless it is longer than a line may be.
@@ -248,9 +284,13 @@ impl<S: BuildHasher> Aggregator<S> {
         Ok(rest)
     }
 
-    fn merge(&mut self, key: &[u8], stats: &Stats) -> Result<(), Error> {
-        let hash = self.hash(key);
-        if let Some(row) = self.row(hash, key) {
+    /// Copies the key only if it is new and borrowed.
+    fn merge<K>(&mut self, key: K, stats: &Stats) -> Result<(), Error>
+    where
+        K: AsRef<[u8]> + Into<Box<[u8]>>,
+    {
+        let hash = self.hash(key.as_ref());
+        if let Some(row) = self.row(hash, key.as_ref()) {
             row.stats.merge(stats);
             return Ok(());
         }

@@ -1,16 +1,23 @@
 """The program of the sample, built as it ships, on real files."""
 
+import contextlib
 import csv
+import fcntl
 import json
 import os
+import pty
 import random
 import re
+import struct
 import subprocess
+import termios
 from collections import defaultdict
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import pytest
+
+FULL = b"error: cannot write to standard output: No space left on device (os error 28)\n"
 
 Totals = dict[str, tuple[int, Decimal, Decimal, Decimal]]
 
@@ -36,6 +43,47 @@ def aggregate(lines: list[str]) -> Totals:
 def run(program: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run the program to its end."""
     return subprocess.run([program, *arguments], input=stdin, capture_output=True, check=False, timeout=60)
+
+
+def run_into(output: int, program: Path, *arguments: str, stdin: bytes = b"") -> tuple[int, bytes]:
+    """Run the program with a descriptor as its output, and close that; return the exit code and standard error."""
+    command: list[str | Path] = [program, *arguments]
+    with os.fdopen(output, "wb"):
+        done = subprocess.run(command, input=stdin, stdout=output, stderr=subprocess.PIPE, check=False, timeout=60)
+    return done.returncode, done.stderr
+
+
+def without_reader() -> int:
+    """Return the end of a pipe whose reader has left, as `| head` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def full_disk() -> int:
+    """Return a descriptor on which each write fails with `FULL`."""
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+def run_on_terminal(program: Path, *arguments: str | Path, **environment: str) -> bytes:
+    """Run the program with a terminal for its output and errors, and return what it shows."""
+    shown, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    unset = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CLICOLOR_FORCE", "CI")}
+    environment = {**unset, "TERM": "xterm-256color", **environment}
+    command: list[str | Path] = [program, *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, env=environment
+    ) as process:
+        os.close(terminal)
+        output = b""
+        # Linux ends the output of a terminal by an error.
+        with contextlib.suppress(OSError):
+            while piece := os.read(shown, 65_536):
+                output += piece
+        assert process.wait(timeout=60) in (0, 2)
+    os.close(shown)
+    return output
 
 
 def totals(output: bytes) -> Totals:
@@ -137,25 +185,78 @@ def test_too_many_keys_are_refused(cli_binary: Path) -> None:
     assert b"more than 2 distinct keys" in done.stderr
 
 
-def test_a_reader_that_leaves_early_is_no_error(cli_binary: Path, tmp_path: Path) -> None:
-    """As in `| head -1`."""
-    path = tmp_path / "many-keys.txt"
-    path.write_text("".join(f"key-{number};1\n" for number in range(100_000)))
-    with subprocess.Popen([cli_binary, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline().startswith(b"key ")
-        process.stdout.close()
-        assert (process.wait(timeout=60), process.stderr.read()) == (0, b"")
+@pytest.mark.parametrize("keys", [1, 100_000])
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_reader_that_leaves_early_is_no_error(cli_binary: Path, form: str, keys: int) -> None:
+    """As in `| head -1`, also where the last flush is the first write that fails."""
+    lines = b"".join(b"key-%d;1\n" % key for key in range(keys))
+    assert run_into(without_reader(), cli_binary, "--format", form, stdin=lines) == (0, b"")
 
 
-def test_output_goes_to_a_file_only_when_all_went_well(cli_binary: Path, tmp_path: Path) -> None:
-    """A malformed input leaves the last output as it is."""
-    output = tmp_path / "totals.csv"
+def test_a_reader_of_a_named_pipe_that_leaves_early_is_no_error(cli_binary: Path, tmp_path: Path) -> None:
+    """As it is none for standard output."""
+    lines, pipe = tmp_path / "lines", tmp_path / "pipe"
+    lines.write_bytes(b"".join(b"key-%d;1\n" % key for key in range(100_000)))
+    os.mkfifo(pipe)
+    with subprocess.Popen([cli_binary, "--output", pipe, lines], stderr=subprocess.PIPE) as process:
+        with pipe.open("rb") as reader:
+            assert reader.read(3) == b"key"
+        assert (process.wait(timeout=60), process.communicate()[1]) == (0, b"")
+
+
+@pytest.mark.parametrize("keys", [1, 100_000])
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_full_disk_is_an_error(cli_binary: Path, form: str, keys: int) -> None:
+    """Also where the last flush is the first write that fails."""
+    lines = b"".join(b"key-%d;1\n" % key for key in range(keys))
+    assert run_into(full_disk(), cli_binary, "--format", form, stdin=lines) == (1, FULL)
+
+
+def test_a_dash_is_standard_output(cli_binary: Path, tmp_path: Path) -> None:
+    """As it is standard input for an input."""
+    done = subprocess.run([cli_binary, "-o", "-"], cwd=tmp_path, input=b"a;1", capture_output=True, check=True)
+    assert done.stdout.startswith(b"key")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", ["of the input", "of the disk"])
+def test_an_output_file_is_replaced_as_a_whole_or_not_at_all(cli_binary: Path, tmp_path: Path, fault: str) -> None:
+    """After an error the old file is as it was, and no other file is left."""
+    output, lines = tmp_path / "totals.csv", b"".join(b"key-%d;1\n" % key for key in range(10_000))
     assert run(cli_binary, "--format", "csv", "--output", str(output), stdin=b"a;1").returncode == 0
+    output.chmod(0o640)
+    command: list[str | Path] = [cli_binary, "--output", output]
+    if fault == "of the input":
+        lines += b"no record"
+    else:
+        command = ["sh", "-c", 'trap "" XFSZ; ulimit -f 8; exec "$@"', "sh", *command]
+    assert subprocess.run(command, input=lines, capture_output=True, check=False).returncode == 1
     assert output.read_bytes() == b"key,count,min,mean,max\na,1,1,1,1\n"
-    assert run(cli_binary, "--output", str(output), stdin=b"a").returncode == 1
-    assert output.read_bytes() == b"key,count,min,mean,max\na,1,1,1,1\n"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_an_output_file_keeps_its_permissions(cli_binary: Path, tmp_path: Path) -> None:
+    """And a new one gets those of any new file."""
+    old, new, usual = tmp_path / "old", tmp_path / "new", tmp_path / "usual"
+    old.touch()
+    old.chmod(0o604)
+    usual.touch()
+    before = old.stat().st_ino
+    for output in (old, new):
+        assert run(cli_binary, "--output", str(output), stdin=b"a;1").returncode == 0
+    assert (old.stat().st_mode & 0o777, new.stat().st_mode) == (0o604, usual.stat().st_mode)
+    assert old.stat().st_ino != before
+
+
+def test_an_output_that_is_no_regular_file_is_written_in_place(cli_binary: Path, tmp_path: Path) -> None:
+    """The file behind a symlink, and what standard output is."""
+    link, target = tmp_path / "link", tmp_path / "target"
+    target.write_bytes(b"old" * 100)
+    link.symlink_to("target")
+    assert run(cli_binary, "--output", str(link), stdin=b"a;1").returncode == 0
+    assert link.is_symlink()
+    assert target.read_bytes() == run(cli_binary, stdin=b"a;1").stdout
+    assert run(cli_binary, "--output", "/dev/stdout", stdin=b"a;1").stdout == target.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -176,7 +277,59 @@ def test_it_describes_itself(cli_binary: Path) -> None:
     assert re.fullmatch(rb"totals-cli 0\.1\.0 \([0-9a-f]+\)\n", run(cli_binary, "--version").stdout)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["--manual"],
+        *(["--completions", shell] for shell in ("bash", "elvish", "fish", "powershell", "zsh")),
+    ],
+)
+def test_a_description_that_cannot_be_written_is_an_error(cli_binary: Path, arguments: list[str]) -> None:
+    """And no panic; a reader that leaves early is no error."""
+    assert run_into(full_disk(), cli_binary, *arguments) == (1, FULL)
+    assert run_into(without_reader(), cli_binary, *arguments) == (0, b"")
+
+
 def test_verbose_says_more_and_quiet_nothing(cli_binary: Path) -> None:
     """On standard error, so that the output stays clean."""
     assert b"aggregated" in run(cli_binary, "-v", stdin=b"a;1").stderr
     assert run(cli_binary, "-q", stdin=b"a;1").stderr == b""
+
+
+@pytest.mark.parametrize("arguments", [["-v"], ["--help"], ["--none"]])
+def test_colors_follow_the_flag_the_environment_and_the_terminal(
+    cli_binary: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    """Those of logs, help and errors."""
+    path = tmp_path / "lines"
+    path.write_bytes(b"a;1\n" * 1_000_000)
+
+    def is_colored(*more: str, **environment: str) -> bool:
+        shown = run_on_terminal(cli_binary, *arguments, *more, path, **environment)
+        return re.search(rb"\x1b\[[0-9;]*m", shown) is not None
+
+    assert is_colored()
+    assert is_colored("--color=always", NO_COLOR="1", TERM="dumb")
+    assert not is_colored(NO_COLOR="1")
+    assert not is_colored("--color", "never")
+    assert not is_colored("--color=never", CLICOLOR_FORCE="1")
+    assert b"\x1b" not in run_on_terminal(cli_binary, *arguments, path, TERM="dumb")
+    piped = run(cli_binary, *arguments, "--color", "always", str(path))
+    assert b"\x1b[" in piped.stdout + piped.stderr
+    assert b"\x1b" not in run(cli_binary, *arguments, str(path)).stderr
+
+
+def test_events_do_not_tear_the_progress_bar(cli_binary: Path, tmp_path: Path) -> None:
+    """Each begins on a line of its own, and the bar is gone at the end."""
+    paths = [tmp_path / name for name in "abcd"]
+    for path in paths:
+        path.write_bytes(b"a;1\n" * 2_000_000)
+    shown = run_on_terminal(cli_binary, "-v", "--color=never", *paths)
+    assert b"B/s" in shown
+    rows = re.split(rb"\n|\r|\x1b\[2K|\x1b\[[0-9]*A", shown)
+    events = [row for row in rows if b"aggregated" in row]
+    assert len(events) == 4
+    assert all(re.match(rb"\d{4}-", row) for row in events), events
+    assert shown.rindex(b"\x1b[2K") > shown.rindex(b"B/s")

@@ -26,7 +26,7 @@ ROUTES = """
 /// Routes of many shapes.
 mod probe {
     use super::App;
-    use crate::plumbing::{Cause, Rejection};
+    use server::{Cause, Rejection};
     use axum::body::{Body, Bytes};
     use axum::extract::Path;
     use axum::http::StatusCode;

@@ -53,8 +53,8 @@ RED: dict[str, tuple[dict[str, str], Changes]] = {
         {KNOWN: "instructions"},
         {
             "src/aggregate.rs": (
-                "pub type TrustedHasher = rustc_hash::FxBuildHasher;",
-                "pub type TrustedHasher = std::hash::RandomState;",
+                "pub struct FastHasher(rustc_hash::FxHasher);",
+                "pub struct FastHasher(std::hash::DefaultHasher);",
             )
         },
     ),

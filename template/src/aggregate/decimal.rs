@@ -3,8 +3,10 @@
 //! # Hot path
 //! Part of: aggregate
 
-use crate::error::Expected;
+use crate::error::ParseDecimalError;
 use std::fmt;
+use std::io::{Cursor, Write as _};
+use std::str::{self, FromStr};
 
 /// Units of the last fraction digit in one whole.
 const SCALE: u64 = 10_000;
@@ -33,8 +35,8 @@ impl Decimal {
     /// Reads a decimal of any length.
     ///
     /// # Errors
-    /// [`Expected::Decimal`] where `text` is none, [`Expected::InRange`] where it does not fit.
-    pub fn parse(text: &[u8]) -> Result<Self, Expected> {
+    /// [`ParseDecimalError::Malformed`] or [`ParseDecimalError::OutOfRange`].
+    pub fn parse(text: &[u8]) -> Result<Self, ParseDecimalError> {
         let (negative, digits) = match text {
             [b'-', digits @ ..] => (true, digits),
             [b'+', digits @ ..] | digits => (false, digits),
@@ -46,7 +48,7 @@ impl Decimal {
         };
         let counts = !whole.is_empty() && (1..=FRACTION_DIGITS).contains(&fraction.len());
         if !counts || !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
-            return Err(Expected::Decimal);
+            return Err(ParseDecimalError::Malformed);
         }
         let padding = std::iter::repeat_n(&b'0', FRACTION_DIGITS - fraction.len());
         let magnitude = whole
@@ -56,7 +58,7 @@ impl Decimal {
             .try_fold(0_i64, |value, digit| {
                 value.checked_mul(10)?.checked_add(i64::from(digit - b'0'))
             });
-        let magnitude = magnitude.ok_or(Expected::InRange)?;
+        let magnitude = magnitude.ok_or(ParseDecimalError::OutOfRange)?;
         Ok(Self(if negative { -magnitude } else { magnitude }))
     }
 
@@ -133,20 +135,33 @@ const fn number_of_digits(values: u64) -> u64 {
     first_and_third.wrapping_add(second_and_fourth) >> 32
 }
 
+impl FromStr for Decimal {
+    type Err = ParseDecimalError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDecimalError> {
+        Self::parse(text.as_bytes())
+    }
+}
+
+/// Honors width, fill, alignment, `+` and `0`, as integers do.
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let magnitude = self.0.unsigned_abs();
-        let sign = if self.0 < 0 { "-" } else { "" };
         let (whole, mut fraction) = (magnitude / SCALE, magnitude % SCALE);
-        if fraction == 0 {
-            return write!(f, "{sign}{whole}");
-        }
-        let mut width = FRACTION_DIGITS;
-        while fraction % 10 == 0 {
+        let mut digits = FRACTION_DIGITS;
+        while digits > 0 && fraction % 10 == 0 {
             fraction /= 10;
-            width -= 1;
+            digits -= 1;
         }
-        write!(f, "{sign}{whole}.{fraction:0width$}")
+        let mut text = Cursor::new([0; "922337203685477.5808".len()]);
+        let written = match digits {
+            0 => write!(text, "{whole}"),
+            _ => write!(text, "{whole}.{fraction:0digits$}"),
+        };
+        written.map_err(|_| fmt::Error)?;
+        let text = &text.get_ref()[..text.position() as usize];
+        let text = str::from_utf8(text).map_err(|_| fmt::Error)?;
+        f.pad_integral(self.0 >= 0, "", text)
     }
 }
 
@@ -178,6 +193,15 @@ mod tests {
     }
 
     #[test]
+    fn is_aligned_as_a_number() {
+        let [loss, gain] = ["-1.5", "2"].map(|text| text.parse::<Decimal>().expect("a decimal"));
+        assert_eq!(format!("{loss:8}|{gain:<4}|{gain:+}"), "    -1.5|2   |+2");
+        assert_eq!(format!("{loss:*^7}|{loss:06}"), "*-1.5**|-001.5");
+        let least = Decimal(i64::MIN).to_string();
+        assert_eq!(least, "-922337203685477.5808");
+    }
+
+    #[test]
     fn refuses_what_is_no_decimal() {
         for text in [
             "", "-", "+", ".", "1.", ".5", "1.23456", "1,5", "1e5", "--1", " 1", "0x1", "1.2.3",
@@ -185,7 +209,7 @@ mod tests {
         ] {
             assert_eq!(
                 Decimal::parse(text.as_bytes()),
-                Err(Expected::Decimal),
+                Err(ParseDecimalError::Malformed),
                 "{text:?}"
             );
             assert_eq!(short_way(text.as_bytes()), None, "{text:?}");
@@ -203,7 +227,7 @@ mod tests {
         ] {
             assert_eq!(
                 Decimal::parse(text.as_bytes()),
-                Err(Expected::InRange),
+                Err(ParseDecimalError::OutOfRange),
                 "{text}"
             );
         }
