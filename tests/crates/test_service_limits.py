@@ -188,6 +188,8 @@ def _probed(workshop: Workshop, name: str) -> Path:
     routes = crate / "src" / "routes.rs"
     _replace(routes, "post(aggregate))", "post(aggregate)).merge(probe::routes())")
     routes.write_text(routes.read_text(encoding="utf-8") + ROUTES, encoding="utf-8")
+    used = 'futures-util = { version = "0.3", default-features = false }\n'
+    _replace(crate / "Cargo.toml", "\n[dependencies]\n", f"\n[dependencies]\n{used}")
     return crate
 
 
