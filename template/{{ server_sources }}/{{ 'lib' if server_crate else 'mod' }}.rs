@@ -6,8 +6,10 @@
 
 mod connections;
 mod health;
+mod json;
 pub mod limits;
 pub mod metrics;
+mod record;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;

@@ -186,5 +186,9 @@ def test_only_a_service_of_the_newest_release_is_moved(workshop: Workshop, relea
     shutil.copytree(releases.rendering(releases.tags[-1], {**answers, "crate_name": "new-service"}), moved)
     commit(moved)
     assert "already" in workshop.run(moved, "fast-rust", "migrate", "server")
-    library = workshop.try_to(workshop.ready("lib"), "fast-rust", "migrate", "server")
-    assert "the crate has no server of the template" in library.stdout
+    library = tmp_path / "library"
+    shutil.copytree(releases.rendering(releases.tags[-1], {"crate_name": "log-totals", "kind": "lib"}), library)
+    commit(library)
+    done = workshop.try_to(library, "fast-rust", "migrate", "server")
+    assert done.returncode == 2
+    assert "the crate has no server of the template" in done.stdout

@@ -121,7 +121,8 @@ mod probe {
 }
 """
 
-LIMITS, SERVER, CONNECTIONS, TELEMETRY = "limits.rs", "server.rs", "connections.rs", "telemetry.rs"
+LIMITS, SERVER, CONNECTIONS = "limits.rs", "server.rs", "connections.rs"
+JSON, RECORD, TELEMETRY = "json.rs", "record.rs", "telemetry.rs"
 SLOW = 'tracing::warn!("handler exceeded the request time");\n        Rejection::Late\n'
 # What the undefended service has in place of a line of server/src.
 DEFENCES = [
@@ -140,27 +141,27 @@ DEFENCES = [
     (SERVER, "CONNECTIONS.record_aborted();\n", "\n"),
     (CONNECTIONS, "self.close_longest_idle();\n", "let _ = Self::close_longest_idle;\n"),
     (
-        TELEMETRY,
+        JSON,
         "let Some(outermost) = others.pop() else {",
         "others.clear();\n        let Some(outermost) = others.pop() else {",
     ),
-    (TELEMETRY, "name.1 += 1;\n", "break;\n"),
-    (TELEMETRY, "current.fields = unique;\n", "let _ = unique;\n"),
-    (TELEMETRY, 'write!(text, "{}", Chain(value))', 'write!(text, "{value}")'),
-    (TELEMETRY, "if status >= 500 &&", "if status >= 600 &&"),
-    (TELEMETRY, "if response.body().size_hint().exact().is_some() {", "if self.status != 0 {"),
+    (JSON, "name.1 += 1;\n", "break;\n"),
+    (JSON, "current.fields = unique;\n", "let _ = unique;\n"),
+    (JSON, 'write!(text, "{}", Chain(value))', 'write!(text, "{value}")'),
+    (RECORD, "if status >= 500 &&", "if status >= 600 &&"),
+    (RECORD, "if response.body().size_hint().exact().is_some() {", "if self.status != 0 {"),
     (TELEMETRY, "let _ = DROPPED.set(writer.error_counter());\n", ""),
     (SERVER, "request.extensions_mut().insert(peer);\n", "let _ = &mut request;\n"),
-    (TELEMETRY, "response = upgrade_refused();\n", "let _ = upgrade_refused;\n"),
+    (RECORD, "response = upgrade_refused();\n", "let _ = upgrade_refused;\n"),
     (SERVER, "public.connections = reduced_to;\n", "\n"),
     (SERVER, "CONNECTIONS.record_accept_failure();\n", "\n"),
-    (TELEMETRY, "is_sane && hosts.next().is_none()", "is_sane || hosts.next().is_none()"),
+    (RECORD, "is_sane && hosts.next().is_none()", "is_sane || hosts.next().is_none()"),
     (
-        TELEMETRY,
+        RECORD,
         ".is_none_or(|host| host.as_bytes().iter().all(allowed))",
         ".is_none_or(|host| allowed(&b'a') && !host.is_empty())",
     ),
-    (TELEMETRY, "self.progress.lost.store(is_reset(error), Ordering::Relaxed);\n", "let _ = is_reset(error);\n"),
+    (RECORD, "self.progress.lost.store(is_reset(error), Ordering::Relaxed);\n", "let _ = is_reset(error);\n"),
     (SERVER, "signals.next_after(again)", "signals.next_after(Instant::now())"),
     (SERVER, "drain.grace.max(LEAST_GRACE)", "drain.grace.min(LEAST_GRACE)"),
     (TELEMETRY, "trace.status() == BacktraceStatus::Captured", "trace.status() == BacktraceStatus::Unsupported"),

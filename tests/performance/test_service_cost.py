@@ -12,7 +12,7 @@ from fast_rust.perf.counting import read_counts
 # since a build takes a minute: the bench without the layer of one grows by the other alone.
 FAULTS = {
     "limits": (
-        "server/src/telemetry.rs",
+        "server/src/record.rs",
         "            let id = request_id(request.headers());\n",
         "            std::hint::black_box(request.headers().clone());\n",
     ),

@@ -1,0 +1,349 @@
+//! What each request leaves in the log and in the metrics.
+
+use super::metrics::Metrics;
+use super::server::BodyUnread;
+use super::{Cause, Rejection, error_response};
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::Route;
+use futures_util::FutureExt as _;
+use futures_util::future::{self, Either};
+use hyper::body::{Frame, SizeHint};
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::iter;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::thread;
+use std::time::Instant;
+use tower::layer::layer_fn;
+use tower::{Service, service_fn};
+use tracing::{Instrument, Span, field};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The status recorded for a client that left before its answer, as is the custom of proxies.
+const CLIENT_LEFT: u16 = 499;
+
+/// Records the requests to the routes so far, and makes an answer of a panic in them.
+pub fn observed(router: Router, metrics: &Arc<Metrics>) -> Router {
+    let metrics = metrics.clone();
+    router.layer(layer_fn(move |mut inner: Route| {
+        let metrics = metrics.clone();
+        // One layer for all, since each one costs blocks of the heap for each request.
+        service_fn(move |request: Request| {
+            let id = request_id(request.headers());
+            let (record, request) = Record::begin(request, &id, metrics.clone());
+            let answer = if has_sane_host(request.headers()) {
+                Either::Left(inner.call(request))
+            } else {
+                Either::Right(future::ready(Ok(Rejection::BadHost.into_response())))
+            };
+            record.finish(id, answer)
+        })
+    }))
+}
+
+/// Whether no two servers on the way can take the request for another host each.
+///
+/// A request without the header is served: HTTP/1.0 allows it, and tests of handlers leave it out.
+fn has_sane_host(headers: &HeaderMap) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-[]_~%!$&'()*+,;=".contains(byte);
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let is_sane = hosts
+        .next()
+        .is_none_or(|host| host.as_bytes().iter().all(allowed));
+    is_sane && hosts.next().is_none()
+}
+
+/// The client's own id if it is sane, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let sane = |id: &&HeaderValue| {
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(allowed)
+    };
+    headers
+        .get(REQUEST_ID)
+        .filter(sane)
+        .cloned()
+        .unwrap_or_else(new_id)
+}
+
+/// 32 hex digits, made without the formatting of the standard library for its cost.
+fn new_id() -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // It has to be unique, not secret.
+    let random = fastrand::u128(..).to_ne_bytes();
+    let mut id = [0; 32];
+    for (two, byte) in id.chunks_exact_mut(2).zip(random) {
+        two[0] = DIGITS[usize::from(byte >> 4)];
+        two[1] = DIGITS[usize::from(byte & 15)];
+    }
+    HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+/// The trace id of a W3C `traceparent`: `version-trace-parent-flags`, in lower case hex.
+fn trace_id(header: &HeaderValue) -> Option<&str> {
+    let text = header.to_str().ok()?;
+    let hex = |part: &str, length| {
+        let digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        part.len() == length && part.bytes().all(digit)
+    };
+    let named = |part: &str, length| hex(part, length) && part.bytes().any(|byte| byte != b'0');
+    let mut parts = text.split('-');
+    let (version, trace, parent, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    // Only version 00 promises that nothing follows.
+    let known = hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
+    (known && named(trace, 32) && named(parent, 16) && hex(flags, 2)).then_some(trace)
+}
+
+/// The metrics and the event of one request, written when dropped: also when the client leaves.
+struct Record {
+    metrics: Arc<Metrics>,
+    span: Span,
+    route: Option<MatchedPath>,
+    peer: Option<SocketAddr>,
+    method: &'static str,
+    started: Instant,
+    /// Of the body, unless it is empty.
+    progress: Option<Arc<Progress>>,
+    status: u16,
+    cause: Option<Cause>,
+}
+
+impl Record {
+    fn begin(request: Request, id: &HeaderValue, metrics: Arc<Metrics>) -> (Self, Request) {
+        let trace_id = request.headers().get(TRACE_PARENT).and_then(trace_id);
+        // At the level of errors, so that an error has its request at every filter.
+        let span = tracing::error_span!("request", request_id = id.to_str().ok(), trace_id);
+        metrics.in_flight.inc();
+        let progress = (!request.body().is_end_stream()).then(Arc::<Progress>::default);
+        let request = match &progress {
+            Some(progress) => request.map(|body| {
+                Body::new(Watched {
+                    inner: body,
+                    progress: progress.clone(),
+                })
+            }),
+            None => request,
+        };
+        let record = Self {
+            metrics,
+            span,
+            route: request.extensions().get().cloned(),
+            peer: request.extensions().get().copied(),
+            method: method_label(request.method()),
+            started: Instant::now(),
+            progress,
+            status: CLIENT_LEFT,
+            cause: None,
+        };
+        (record, request)
+    }
+
+    /// An async function would hold `answer` twice, in a block of the heap that is costly by its size.
+    fn finish(
+        self,
+        id: HeaderValue,
+        answer: impl Future<Output = Result<Response, Infallible>>,
+    ) -> impl Future<Output = Result<Response, Infallible>> {
+        // An answer that panicked is not polled again, so nobody sees a state that it left broken.
+        let answer = AssertUnwindSafe(answer).catch_unwind();
+        let answer = answer.instrument(self.span.clone());
+        answer.map(|answer| self.complete(id, answer))
+    }
+
+    fn complete(
+        mut self,
+        id: HeaderValue,
+        answer: thread::Result<Result<Response, Infallible>>,
+    ) -> Result<Response, Infallible> {
+        let mut response = answer.unwrap_or_else(|_| {
+            self.metrics.panics.inc();
+            // The hook has logged the panic, with its text and place.
+            let cause = Cause("panicked".into());
+            Ok((cause, Rejection::Fault).into_response())
+        })?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // The connection goes on with HTTP, so the client must not.
+            response = upgrade_refused();
+        }
+        let is_lost = |progress: &Arc<Progress>| progress.lost.load(Ordering::Relaxed);
+        if !self.progress.as_ref().is_some_and(is_lost) {
+            self.status = response.status().as_u16();
+        }
+        if response.status().is_server_error() {
+            self.cause = response.extensions_mut().remove();
+        }
+        response.headers_mut().insert(REQUEST_ID, id);
+        let progress = self.progress.as_ref();
+        if progress.is_some_and(|progress| !progress.ended.load(Ordering::Relaxed)) {
+            response.extensions_mut().insert(BodyUnread);
+        }
+        if response.body().size_hint().exact().is_some() {
+            // It is in memory, so it does not fail.
+            return Ok(response);
+        }
+        let (span, metrics) = (self.span.clone(), self.metrics.clone());
+        Ok(response.map(|inner| {
+            Body::new(Streamed {
+                inner,
+                span,
+                metrics,
+            })
+        }))
+    }
+}
+
+/// The answer in place of a handler's that would leave HTTP.
+fn upgrade_refused() -> Response {
+    let message = "this service does not take upgrades, such as to WebSocket";
+    let response = error_response(StatusCode::NOT_IMPLEMENTED, "upgrade", message, None);
+    (Cause(message.into()), response).into_response()
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let (method, status, time) = (self.method, self.status, self.started.elapsed());
+        // The matched route, never the path: strangers choose paths, and each label costs memory.
+        let route = self.route.as_ref().map_or("unmatched", MatchedPath::as_str);
+        let progress = self.progress.as_ref();
+        let bytes = progress.map_or(0, |progress| progress.bytes.load(Ordering::Relaxed));
+        self.metrics.in_flight.dec();
+        self.metrics.record(route, method, status, time, bytes);
+        let latency = time.as_secs_f64();
+        let span = &self.span;
+        let peer = self.peer.map(field::display);
+        let cause = self.cause.as_ref().map(|cause| &*cause.0);
+        // A 503 without a cause is a refusal under load or at the end: the limits work.
+        if status >= 500 && (status != 503 || cause.is_some()) {
+            tracing::error!(parent: span, method, route, status, latency, bytes, peer, cause, "request");
+        } else {
+            tracing::info!(parent: span, method, route, status, latency, bytes, peer, "request");
+        }
+    }
+}
+
+/// A response body that is made while it is sent, in the span of its request; it records its failure.
+struct Streamed {
+    inner: Body,
+    span: Span,
+    metrics: Arc<Metrics>,
+}
+
+impl HttpBody for Streamed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Self {
+            inner,
+            span,
+            metrics,
+        } = &mut *self;
+        let _entered = span.enter();
+        // The error ends the connection, so nobody polls a body that panicked again.
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(context)));
+        let frame = ready!(polled.unwrap_or_else(|_| {
+            metrics.panics.inc();
+            let error = axum::Error::new("the body panicked");
+            Poll::Ready(Some(Err(error)))
+        }));
+        if let Some(Err(error)) = &frame {
+            tracing::error!(error = error as &dyn Error, "response body failed");
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A method as a label; strangers can invent methods, so those share one.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+/// How much of a body was read.
+#[derive(Default)]
+struct Progress {
+    bytes: AtomicU64,
+    ended: AtomicBool,
+    /// The client reset the connection, so it sees no answer.
+    lost: AtomicBool,
+}
+
+/// A body that notes its progress.
+struct Watched {
+    inner: Body,
+    progress: Arc<Progress>,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        if let Some(data) = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref())
+        {
+            self.progress
+                .bytes
+                .fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        if let Some(Err(error)) = &frame {
+            self.progress.lost.store(is_reset(error), Ordering::Relaxed);
+        }
+        let ended = frame.is_none() || self.inner.is_end_stream();
+        self.progress.ended.store(ended, Ordering::Relaxed);
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+fn is_reset(error: &axum::Error) -> bool {
+    let mut causes = iter::successors(error.source(), |&error| error.source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset)
+    })
+}
