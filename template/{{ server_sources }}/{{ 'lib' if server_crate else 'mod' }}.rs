@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod connections;
+pub mod extract;
 mod health;
 mod json;
 pub mod limits;

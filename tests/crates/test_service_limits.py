@@ -26,7 +26,7 @@ ROUTES = """
 /// Routes of many shapes.
 mod probe {
     use super::App;
-    use server::{Cause, Rejection};
+    use server::{Cause, Rejection, extract};
     use axum::body::{Body, Bytes};
     use axum::extract::Path;
     use axum::http::StatusCode;
@@ -60,6 +60,14 @@ mod probe {
             .route("/unavailable", get(|| async { (Cause::of(&no_report()), Rejection::Busy) }))
             .route("/status/{status}", get(nothing))
             .route("/panic", get(panics))
+            .route("/typed/{count}", post(typed))
+    }
+
+    async fn typed(
+        extract::Path(count): extract::Path<usize>,
+        extract::Json(word): extract::Json<String>,
+    ) -> extract::Json<String> {
+        extract::Json(word.repeat(count))
     }
 
     async fn nap(Path(millis): Path<u64>, body: Bytes) -> String {
@@ -122,7 +130,7 @@ mod probe {
 """
 
 LIMITS, SERVER, CONNECTIONS = "limits.rs", "server.rs", "connections.rs"
-JSON, RECORD, TELEMETRY = "json.rs", "record.rs", "telemetry.rs"
+EXTRACT, JSON, RECORD, TELEMETRY = "extract.rs", "json.rs", "record.rs", "telemetry.rs"
 SLOW = 'tracing::warn!("handler exceeded the request time");\n        Rejection::Late\n'
 # What the undefended service has in place of a line of server/src.
 DEFENCES = [
@@ -162,6 +170,11 @@ DEFENCES = [
         ".is_none_or(|host| allowed(&b'a') && !host.is_empty())",
     ),
     (RECORD, "self.progress.lost.store(is_reset(error), Ordering::Relaxed);\n", "let _ = is_reset(error);\n"),
+    (
+        EXTRACT,
+        "    error_response(status, code, message, None)\n",
+        "    let _ = (error_response, code);\n    (status, message.to_owned()).into_response()\n",
+    ),
     (SERVER, "signals.next_after(again)", "signals.next_after(Instant::now())"),
     (SERVER, "drain.grace.max(LEAST_GRACE)", "drain.grace.min(LEAST_GRACE)"),
     (TELEMETRY, "trace.status() == BacktraceStatus::Captured", "trace.status() == BacktraceStatus::Unsupported"),
@@ -414,6 +427,28 @@ def test_extractors_give_the_status_of_a_limit(start: Start, path: str, *, is_de
         assert found == [(413, "body_too_large"), (408, "body_idle"), (400, "broken_body")]
     else:
         assert found == [(400, "text")] * 3
+
+
+@both
+@pytest.mark.parametrize(
+    ("path", "body", "kind", "status", "code"),
+    [
+        ("/typed/2", b"{", "application/json", 400, "bad_json"),
+        ("/typed/2", b"1", "application/json", 422, "bad_json"),
+        ("/typed/2", b'"a"', "text/plain", 415, "bad_json"),
+        ("/typed/two", b'"a"', "application/json", 400, "bad_path"),
+    ],
+)
+def test_what_does_not_parse_is_refused_in_the_common_shape(
+    start: Start, path: str, body: bytes, kind: str, status: int, code: str, *, is_defended: bool
+) -> None:
+    service = start(is_defended=is_defended)
+    assert service.request("POST", "/typed/2", b'"ab"', content_type="application/json").body == b'"abab"'
+    answer = service.request("POST", path, body, content_type=kind)
+    assert answer.status == status
+    assert (answer.headers["content-type"] == "application/json") == is_defended
+    if is_defended:
+        assert answer.error["code"] == code
 
 
 @both
