@@ -1,5 +1,6 @@
 """The package server/ of a service: what a release may add to it, and how an older service gets it."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from crates.workshop import Workshop, commit
 from updates.releases import Releases
 
 from template import copier_in_process, git, read_tree
+from variants import CHECKOUT
 
 # A field or a variant that a release may add, next to one that is there.
 ADDITIONS = {
@@ -105,6 +107,23 @@ def test_flags_and_package_have_the_same_defaults(workshop: Workshop) -> None:
     crate = workshop.crate("demo-defaults", kind="service")
     (crate / "tests" / "defaults.rs").write_text(DEFAULTS, encoding="utf-8")
     workshop.run(crate, "cargo", "test", "--test", "defaults")
+
+
+def test_the_page_on_additions_works_as_written(workshop: Workshop) -> None:
+    """Its commands, files and patches make a service whose tests pass, without a warning."""
+    crate = workshop.crate("demo", kind="service", sample=False)
+    commit(crate)
+    page = (CHECKOUT / "docs" / "add-to-a-service.md").read_text(encoding="utf-8")
+    for path, content in re.findall(r"(?ms)^`(\S+)`:\n\n```rust\n(.*?)^```$", page):
+        (crate / path).write_text(content, encoding="utf-8")
+    patch = crate.with_suffix(".patch")
+    patch.write_text("".join(re.findall(r"(?ms)^```diff\n(.*?)^```$", page)), encoding="utf-8")
+    git(crate, "apply", str(patch))
+    [command] = re.findall(r"(?ms)^```sh\n(.*?)\n```$", page)
+    workshop.run(crate, *command.split())
+    workshop.run(crate, "cargo", "fmt", "--all", "--check")
+    workshop.run(crate, "cargo", "clippy", "--all-targets", "--", "--deny", "warnings")
+    assert "a_greeting_begins_with_the_salutation ... ok" in workshop.run(crate, "cargo", "test", "--test", "greet")
 
 
 @pytest.fixture
