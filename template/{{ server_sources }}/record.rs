@@ -53,7 +53,8 @@ pub fn observed(router: Router, metrics: &Arc<Metrics>) -> Router {
     }))
 }
 
-/// Whether no two servers on the way can take the request for another host each.
+/// Whether there is at most one `Host`, of characters that a host can have: else two servers on the way
+/// may route the request to two hosts.
 ///
 /// A request without the header is served: HTTP/1.0 allows it, and tests of handlers leave it out.
 fn has_sane_host(headers: &HeaderMap) -> bool {

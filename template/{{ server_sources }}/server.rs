@@ -33,8 +33,8 @@ use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 
-/// For how long a further signal is the first one again: `timeout` sends SIGTERM to the process and
-/// to its group.
+/// Time in which a second signal counts as the first one: `timeout` sends SIGTERM to the process and
+/// once more to its group.
 const SAME_SIGNAL: Duration = Duration::from_millis(100);
 /// The least time between the signal and the closing of connections that are idle: less loses requests
 /// that are on their way.
@@ -54,7 +54,7 @@ const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// A third of the buffer must drain before a write makes progress. The default of the system grows
 /// to megabytes, for which a slow but steady client needs longer than the write time.
 const SEND_BUFFER: u32 = 128 * 1024;
-/// Connections that wait in the system's queue, as the standard library has it at the most.
+/// Connections that may wait in the system's queue to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 1024;
 /// What hyper parses without an allocation for each request.
 const HEADERS_ON_STACK: usize = 100;
@@ -82,7 +82,8 @@ pub struct ConnectionLimits {
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
-            connections: 1024,
+            // A limit of 1024 open files, which many systems have, leaves room for the rest.
+            connections: 896,
             header_count: HEADERS_ON_STACK,
             header_bytes: 32 << 10,
             header_time: Duration::from_secs(75),
@@ -482,7 +483,7 @@ type Io = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
 struct Sent {
     /// It does not wait for the end of its request's body.
     unread: AtomicBool,
-    /// The client waits for its end.
+    /// It has begun, and the client waits for its end.
     responding: AtomicBool,
 }
 
@@ -492,7 +493,7 @@ fn report(error: &hyper::Error, peer: SocketAddr, has_head: bool, responding: bo
     if let Some(reason) = refusal(error, has_head) {
         CONNECTIONS.record_error(reason);
         tracing::info!(%error, cause, %peer, reason, "request refused");
-    } else if responding && !error.is_timeout() {
+    } else if responding && !has_head && !error.is_timeout() {
         CONNECTIONS.record_aborted();
         tracing::warn!(%error, cause, %peer, "response aborted");
     } else {

@@ -3,10 +3,12 @@
 use super::json::Json;
 pub use super::record::observed;
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::env;
 use std::error::Error;
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
 use tracing::field;
+use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -36,6 +38,7 @@ pub struct InitError(#[from] Box<dyn Error + Send + Sync>);
 /// The filter is malformed, or the process has a log already.
 pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, InitError> {
     let terminal = io::stderr().is_terminal();
+    let colors = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let by_terminal = if terminal {
         LogFormat::Pretty
     } else {
@@ -43,7 +46,7 @@ pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, Init
     };
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     let _ = DROPPED.set(writer.error_counter());
-    init_to(writer, filter, format.unwrap_or(by_terminal), terminal)?;
+    init_to(writer, filter, format.unwrap_or(by_terminal), colors)?;
     // The default hook writes text for people between the lines for machines.
     std::panic::set_hook(Box::new(|panic| {
         let message = panic
@@ -59,10 +62,14 @@ pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, Init
     Ok(guard)
 }
 
-/// Whether `text` is a filter that [`init`] accepts.
+/// Whether `text` is a filter that [`init`] accepts. A word alone has to be a level: as the name of a
+/// target, a misspelt level would silence the log.
 #[must_use]
 pub fn is_filter(text: &str) -> bool {
+    let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
+    let mut directives = text.split(',');
     EnvFilter::try_new(text).is_ok()
+        && directives.all(|directive| directive.contains(['=', '[', ']']) || is_level(directive))
 }
 
 /// Counts the lines that are dropped because the log is read too slowly.

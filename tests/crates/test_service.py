@@ -611,7 +611,7 @@ def test_taken_address(service_binary: Path, flag: str) -> None:
 @pytest.mark.parametrize(
     "flags",
     [("--address", "here"), ("--idle-time", "soon"), ("--body-limit", "much"), ("--concurrency", "0"),
-     ("--header-limit", "1MiB"), ("--log-filter", "a=b=c"), ("--body-limit", "1GiB"),
+     ("--header-limit", "1MiB"), ("--log-filter", "a=b=c"), ("--log-filter", "inof"), ("--body-limit", "1GiB"),
      ("--connections", "1"), ("--idle-time", "2h")],
 )  # fmt: skip
 def test_bad_configuration(service_binary: Path, flags: tuple[str, str]) -> None:

@@ -722,7 +722,7 @@ def test_an_upgrade_is_refused(start: Start, *, is_defended: bool) -> None:
 def test_the_admin_address_has_files_left(start: Start, *, is_defended: bool) -> None:
     with _open_files(100):
         service = start(is_defended=is_defended)
-    event = service.event(connections=1024, open_files=100, reduced_to=20)
+    event = service.event(connections=896, open_files=100, reduced_to=20)
     assert event["level"] == "WARN"
     assert "--connections" in event["message"]
     if not is_defended:

@@ -34,8 +34,9 @@ NOT_COUNTED = (
 )
 # With the examples, since their dependencies are those of the tests: the features of what is built are the same.
 BUILD = ("cargo", "build", "--workspace", "--bins", "--examples")
-# A build script runs on this machine, so it is compiled as usual.
-OWN_CODE_ONLY = """#!/bin/sh
+# A build script runs on this machine, so it is compiled as usual. Not by sh, which drops variables whose name has a
+# hyphen, such as that of the path of a program.
+OWN_CODE_ONLY = """#!/usr/bin/env bash
 case "$CARGO_PRIMARY_PACKAGE $*" in
     " "* | *"--crate-name build_script"*) exec "$@" ;;
     *) exec "$@" $OWN_FLAGS ;;
