@@ -114,7 +114,7 @@ def test_the_page_on_additions_works_as_written(workshop: Workshop) -> None:
     crate = workshop.crate("demo", kind="service", sample=False)
     commit(crate)
     page = (CHECKOUT / "docs" / "add-to-a-service.md").read_text(encoding="utf-8")
-    for path, content in re.findall(r"(?ms)^`(\S+)`:\n\n```rust\n(.*?)^```$", page):
+    for path, content in re.findall(r"(?ms)^`(\S+)`:\n\n```rust,ignore\n(.*?)^```$", page):
         (crate / path).write_text(content, encoding="utf-8")
     patch = crate.with_suffix(".patch")
     patch.write_text("".join(re.findall(r"(?ms)^```diff\n(.*?)^```$", page)), encoding="utf-8")

@@ -133,9 +133,8 @@ def judge(workshop: Workshop, kind: str) -> Verdicts:
 
 def _add_dependencies(manifest: tomlkit.TOMLDocument) -> None:
     development = manifest.setdefault("dev-dependencies", tomlkit.table())
-    for name, version in DEPENDENCIES.items():
-        if name not in development:
-            development[name] = version
+    # Also where the crate has some of these, with fewer features.
+    development.update(DEPENDENCIES)
 
 
 def _clippy(workshop: Workshop, crate: Path) -> Mapping[str, Mapping[str, str]]:
