@@ -33,17 +33,27 @@ pub use self::decimal::Decimal;
 
 use crate::error::{Error, Expected};
 use hashbrown::HashTable;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, Hasher};
 
 /// Hashes keys that strangers choose: SipHash with a random key of its own.
 pub type KeyedHasher = std::hash::RandomState;
 
 /// Fast, unkeyed hasher. Use it only for keys from a trusted source.
-pub type TrustedHasher = BuildHasherDefault<FastHasher>;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TrustedHasher;
+
+impl BuildHasher for TrustedHasher {
+    type Hasher = FastHasher;
+
+    #[inline]
+    fn build_hasher(&self) -> FastHasher {
+        FastHasher(Default::default())
+    }
+}
 
 /// The state of [`TrustedHasher`]. It wraps the hasher of rustc-hash, whose version is thus not part of
 /// the public API.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct FastHasher(rustc_hash::FxHasher);
 
 impl Hasher for FastHasher {
