@@ -25,7 +25,7 @@ COMMANDS = {
     "rustc": ("just", "clippy"),
     "rustdoc": ("just", "doc"),
     "rustfmt": ("just", "format"),
-    "tests": ("cargo", "nextest", "run", "--all-features"),
+    "tests": ("cargo", "nextest", "run", "--all-features", "--no-fail-fast"),
 }
 
 
