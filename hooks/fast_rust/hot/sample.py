@@ -6,7 +6,7 @@ stay, and what they use stays too; where a line of the sample was edited, nothin
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -182,7 +182,6 @@ def _edit_manifest(removal: Removal, name: str, below: str) -> None:
     text, first, last = crate.text(name), removal.before[name], _after(removal, name)
     table, before, after = (parse_toml(each, name) for each in (text, first, last))
     comments = set(first.splitlines()) - set(last.splitlines())
-    code = removal.code(below)
     present = manifest.dependencies(table)
     doomed: list[manifest.Path] = []
     going = [path for path in manifest.dependencies(before) if path not in manifest.dependencies(after)]
@@ -195,6 +194,7 @@ def _edit_manifest(removal: Removal, name: str, below: str) -> None:
     for path in going:
         dependency = path[-1]
         used = crate.library if dependency == crate.package else dependency.replace("-", "_")
+        code = "\n".join(removal.code(place) for place in _places_of_use(path, below, present))
         if path not in present or uses_crate(code, used) or _is_enabled(table, dependency, features):
             continue
         doomed.append(path)
@@ -205,6 +205,15 @@ def _edit_manifest(removal: Removal, name: str, below: str) -> None:
     _check_comments(removal, name, comments)
     text = _with_include(removal, name, text)
     removal.changes.write(name, text)
+
+
+def _places_of_use(path: manifest.Path, below: str, present: Collection[manifest.Path]) -> tuple[str, ...]:
+    """Return where code can use a dependency; tests use a dependency of the crate if there is no dev-dependency."""
+    *above, kind, dependency = path
+    if below:
+        return (below,)
+    is_for_code = kind == "dependencies" and (*above, "dev-dependencies", dependency) in present
+    return ("src/", "build.rs") if is_for_code else ("src/", "build.rs", "tests/", "examples/")
 
 
 def _after(removal: Removal, name: str) -> str:
