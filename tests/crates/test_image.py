@@ -120,12 +120,12 @@ def test_a_new_hot_path_and_a_new_package_need_no_change(images: Images, kind: s
     crate = images.crate(f"grown-{kind}", kind=kind, sample=False)
     commit(crate)
     images.workshop.run(crate, "just", "fast-rust", "hot", "add", "parse")
-    (crate / "server" / "src").mkdir(parents=True)
-    (crate / "server" / "src" / "lib.rs").write_text("//! A further package.\n", encoding="utf-8")
+    (crate / "further" / "src").mkdir(parents=True)
+    (crate / "further" / "src" / "lib.rs").write_text("//! A further package.\n", encoding="utf-8")
     package = '[package]\nname = "further"\nversion = "0.1.0"\nedition = "2024"\n'
-    (crate / "server" / "Cargo.toml").write_text(package, encoding="utf-8")
+    (crate / "further" / "Cargo.toml").write_text(package, encoding="utf-8")
     manifest = (crate / "Cargo.toml").read_text(encoding="utf-8")
-    further = '[dependencies]\nfurther = { path = "server" }\n'
+    further = '[dependencies]\nfurther = { path = "further" }\n'
     (crate / "Cargo.toml").write_text(manifest.replace("[dependencies]\n", further), encoding="utf-8")
     images.workshop.run(crate, "cargo", "generate-lockfile")
     images.build(crate)
