@@ -8,6 +8,7 @@ import typer
 from fast_rust.answers import answers_file
 from fast_rust.drift.report import inspect
 from fast_rust.errors import FastRustError, reason_of
+from fast_rust.output import discard_the_rest
 from fast_rust.update import journal
 from fast_rust.update.apply import apply
 from fast_rust.update.merge import Fate
@@ -55,7 +56,11 @@ def _update(crate: Path, to: str | None, data: dict[str, str], *, dry_run: bool)
             typer.echo("Ahead of the newest release; nothing to update.")
             return False
         case Plan():
-            _show(planned)
+            try:
+                _show(planned)
+            except BrokenPipeError:
+                # A reader that has seen enough, such as `head`, does not stop the update.
+                discard_the_rest()
             if not dry_run:
                 _report(planned, apply(planned))
     return planned.needs_a_person and not dry_run
