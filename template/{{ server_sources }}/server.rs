@@ -126,7 +126,6 @@ pub struct Endpoint {
 
 /// How the service ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Outcome {
     /// Every connection was finished.
     Drained,
