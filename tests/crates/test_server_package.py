@@ -31,6 +31,13 @@ LITERALS = """
 pub fn literal() -> server::Drain {
     server::Drain { grace: std::time::Duration::ZERO, cap: std::time::Duration::ZERO }
 }
+/// A match without a last arm.
+pub fn name(format: server::telemetry::LogFormat) -> u8 {
+    match format {
+        server::telemetry::LogFormat::Pretty => 0,
+        server::telemetry::LogFormat::Json => 1,
+    }
+}
 """
 DEFAULTS = """
 #[test]
@@ -82,6 +89,7 @@ def test_a_release_may_add_fields_and_variants(workshop: Workshop) -> None:
     refused = workshop.try_to(crate, "cargo", "check", "--all-targets")
     assert refused.returncode != 0
     assert "E0639" in refused.stdout
+    assert "E0004" in refused.stdout
     (crate / "src" / "lib.rs").write_text(starters, encoding="utf-8")
     for name, lines in ADDITIONS.items():
         file = crate / "server" / "src" / name

@@ -1,11 +1,12 @@
-"""What a service and its benches depend on once a module of it is a package."""
+"""Dependencies of a service and its benches after a module of it has become a package."""
 
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 import tomlkit
+
+from fast_rust.hot.rust import code_of, uses_crate
 
 
 def depend_on_package(crate: Path, manifests: Mapping[str, str], name: str) -> None:
@@ -44,7 +45,6 @@ def _drop_crate(bench: Path, table: dict[str, object], crate_name: str) -> None:
 
 def _uses(folder: Path, places: tuple[str, ...], name: str) -> bool:
     """Return whether Rust code in these files and folders names a crate in a path."""
-    crate = re.escape(name.replace("-", "_"))
-    word = re.compile(rf"\b{crate}::|\buse {crate}\b")
+    crate = name.replace("-", "_")
     files = [file for place in places for file in (folder / place, *(folder / place).rglob("*.rs")) if file.is_file()]
-    return any(word.search(file.read_text(encoding="utf-8", errors="replace")) for file in files)
+    return any(uses_crate(code_of(file.read_text(encoding="utf-8", errors="replace")), crate) for file in files)

@@ -12,16 +12,16 @@ from fast_rust import git
 from fast_rust.answers import require_answers
 from fast_rust.checks.rules import find_ast_grep
 from fast_rust.errors import FastRustError
-from fast_rust.files import remove_file, replace_file
 from fast_rust.migrate.manifests import depend_on_package
+from fast_rust.update.apply import write_change
 from fast_rust.update.merge import Change, Fate
 from fast_rust.update.plan import Plan, plan
 
 ANSWER, MODULE, PACKAGE = "server_crate", "src/plumbing", "server"
 MANIFESTS = ("Cargo.toml", "bench/Cargo.toml")
-# Outside its package, a struct that a release may extend has no literal, and an enum has no last variant.
+# Outside its package, a struct that a release may extend has no literal.
 LITERALS = """
-id: ID
+id: server-limits
 language: rust
 rule:
   pattern: $TYPE { $$$FIELDS }
@@ -40,7 +40,7 @@ transform: { LINES: { rewrite: { rewriters: [value, name, comment], source: $$$F
 fix: FIX
 """
 STATEMENTS = r"let mut set = $TYPE::default();\n$LINES\nset"
-# A literal that is all that a function has needs no block of its own.
+# A literal that is the only expression of a function needs no separate block.
 ALONE = "all: [{ inside: { kind: block, inside: { kind: function_item } } }, { nthChild: 1 },"
 ALONE += " { nthChild: { position: 1, reverse: true } }]"
 TEST = ("cargo", "test", "--workspace", "--all-features")
@@ -65,7 +65,7 @@ def plan_migration(crate: Path) -> Plan | None:
         raise MigrationError("the crate is not of the newest release; run `fast-rust update`, and commit that first")
     if edited := [path for path, change in planned.changes.items() if _is_kept(path, change)]:
         raise MigrationError(
-            f"{edited[0]} has changes of yours, and the migration would delete it; move them to files of your own"
+            f"{edited[0]} has changes of yours, and the migration would delete it; move them to other files"
         )
     with TemporaryDirectory(prefix="fast-rust-") as folder, git.scratch_clone(git.top_of(crate), Path(folder)) as clone:
         trial = clone / git.prefix_of(crate)
@@ -74,7 +74,7 @@ def plan_migration(crate: Path) -> Plan | None:
         manifests = {name: (trial / name).read_text(encoding="utf-8") for name in MANIFESTS if (trial / name).is_file()}
         for path, change in planned.changes.items():
             if path not in MANIFESTS:
-                _write(trial / path, change)
+                write_change(trial / path, change)
         _rewrite(trial, str(planned.answers.choices["crate_name"]))
         depend_on_package(trial, manifests, PACKAGE)
         if is_formatted:
@@ -93,13 +93,6 @@ def _rust_files(crate: Path) -> dict[str, bytes]:
     return {name: (crate / name).read_bytes() for name in files}
 
 
-def _write(file: Path, change: Change) -> None:
-    if change.fate is Fate.DELETED:
-        remove_file(file)
-    else:
-        replace_file(file, change.content, is_executable=change.is_executable)
-
-
 # --- The crate's own code ---
 
 
@@ -107,18 +100,17 @@ def _rewrite(trial: Path, crate_name: str) -> None:
     """Replace the paths of the module by those of the package, and what does not compile outside it."""
     own = re.escape(crate_name.replace("-", "_"))
     module = re.compile(rf"(?<![\w:])(?:crate|(?:::)?{own})::plumbing\b")
-    names = [name for name in _rust_files(trial) if not name.startswith(f"{PACKAGE}/")]
-    for name in names:
-        file = trial / name
-        text = file.read_bytes().decode("utf-8")
+    files = {name: text for name, text in _rust_files(trial).items() if not name.startswith(f"{PACKAGE}/")}
+    for name, content in files.items():
+        text = content.decode("utf-8")
         changed = module.sub("::server", text)
         if name == "src/lib.rs":
             changed = re.sub(r"(?m)^pub mod plumbing;\r?\n", "", changed)
         if changed != text:
-            file.write_bytes(changed.encode())
+            (trial / name).write_bytes(changed.encode())
     for where, fix in ((ALONE, f'"{STATEMENTS}"'), ("", f'"{{\\n{STATEMENTS}\\n}}"')):
-        rule = LITERALS.replace("ID", "server-limits").replace("WHERE", where).replace("FIX", fix)
-        command = [find_ast_grep(), "scan", f"--inline-rules={rule}", "--update-all", *names]
+        rule = LITERALS.replace("WHERE", where).replace("FIX", fix)
+        command = [find_ast_grep(), "scan", f"--inline-rules={rule}", "--update-all", *files]
         done = subprocess.run(command, cwd=trial, check=False, capture_output=True, text=True)
         if done.returncode:
             raise MigrationError(f"ast-grep could not rewrite the code: {done.stderr.strip()}")

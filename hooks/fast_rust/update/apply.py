@@ -30,7 +30,7 @@ def apply(plan: Plan) -> str:
         # The file of answers is the first to be written, and the last to be restored: as long as it differs, an
         # update is under way.
         for path in sorted(written, key=lambda path: path != answers):
-            _write(crate / path, written[path])
+            write_change(crate / path, written[path])
         _mark_unmerged(crate, {path: change for path, change in written.items() if change.fate is Fate.CONFLICT})
         moved = lockfile.moved(requirements, lockfile.requirements(crate))
         lock = committed_lock if moved else None
@@ -53,7 +53,8 @@ def _restored(crate: Path) -> str:
     return "the crate is as it was"
 
 
-def _write(file: Path, change: Change) -> None:
+def write_change(file: Path, change: Change) -> None:
+    """Write or delete a file as an update does; its old content is gone then."""
     if change.fate is Fate.DELETED:
         remove_file(file)
     else:
