@@ -551,7 +551,7 @@ REFUSED = {
 
 @both
 def test_refused_requests_are_counted_and_logged(start: Start, *, is_defended: bool) -> None:
-    service = start("--header-limit", "4KiB", "--header-time", "300ms", "--header-count", "10", is_defended=is_defended)
+    service = start("--header-limit", "4KiB", "--header-time", "1s", "--header-count", "10", is_defended=is_defended)
     idle, many = service.stream(), service.stream()
     many.sendall(b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 20 + b"\r\n")
     for reason, sent in REFUSED.items():

@@ -50,6 +50,18 @@ def test_a_judge_that_the_change_attacks_refuses_it(lib: History, name: str) -> 
     assert lib.worktrees() == []
 
 
+def test_a_head_that_makes_the_bases_bench_fail_is_refused(lib: History) -> None:
+    """Else a slower change would pass where it makes its judge fail."""
+    failing = f'{HOT_LOOP}        assert_ne!(self.lines, 9_999, "not while I am judged");\n'
+    with lib.changed({"src/aggregate.rs": (HOT_LOOP, failing), **ATTACKS["a bench that does less"]}):
+        done = lib.judge()
+        accepted = lib.judge(body="perf: accepted because the limit is new", labels='["perf-accepted"]')
+    assert done.returncode == 1, done.stdout
+    assert "BENCH-2: aggregate_instructions: the base's bench builds with the head's sources, and fails" in done.stdout
+    assert "not while I am judged" in done.stdout
+    assert accepted.returncode == 0, accepted.stdout
+
+
 # --- How both sides are built ---
 
 COMMENT: Changes = {"src/aggregate.rs": (HOT_LOOP, f"        // The usual.\n{HOT_LOOP}")}

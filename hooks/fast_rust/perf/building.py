@@ -29,6 +29,11 @@ def programs_to_time(
     return kept
 
 
+def builds(workspace: Workspace, target: Target) -> bool:
+    """Return whether a bench builds in the worktree."""
+    return _try_build(workspace, [target], {}) is None
+
+
 def _build(workspace: Workspace, targets: Iterable[Target]) -> tuple[dict[Target, Path], dict[Target, str]]:
     """Build benches in the worktree; return their programs, and why others do not build."""
     programs: dict[Target, Path] = {}

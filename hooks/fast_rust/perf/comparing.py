@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fast_rust.perf.benches import Benches, changes_of, read_benches, share_gungraun
-from fast_rust.perf.building import base_fault, programs_to_time
+from fast_rust.perf.building import base_fault, builds, programs_to_time
 from fast_rust.perf.counting import count, count_base, count_own
 from fast_rust.perf.errors import DoesNotRunError, NotMeasuredError
 from fast_rust.perf.figures import GATED, Comparison, Measured, Target
@@ -39,6 +39,7 @@ def compare(workspace: Workspace, options: Options) -> Comparison:
     share_gungraun(workspace, gungraun)
     judged, failed = count(workspace, _counting(base.targets()), workspace.folder / "head")
     faults.update(failed)
+    comparison.refusals += [_failure_of(target) for target in failed if builds(workspace, target)]
     programs.build("head", base.targets(), faults)
     own = [target for target in head.targets() if changes.get(target) in {"changed", "new"} or target in faults]
     workspace.fill(())
@@ -52,7 +53,7 @@ def compare(workspace: Workspace, options: Options) -> Comparison:
     _enter_counts(comparison, counted, judged, shown, faults)
     _name_changes(comparison, changes, faults, [counted, judged, shown])
     if not options.release:
-        comparison.settings += offences_of(workspace)
+        comparison.refusals += offences_of(workspace)
     limits = (head if options.release else base).metadata
     judge(comparison, counted, judged, limits, cumulative=options.release)
     return comparison
@@ -91,6 +92,11 @@ def _gungraun_for_both(base: Benches, head: Benches) -> tuple[str, bool]:
     if missing:
         return "", False
     return sides[0].gungraun_line(), sides[0].requirement() == head.requirement()
+
+
+def _failure_of(target: Target) -> str:
+    """Return the offence of a bench of the base that fails on the head; a change of an interface would not build."""
+    return f"BENCH-2: {target.name}: the base's bench builds with the head's sources, and fails when it runs"
 
 
 def _counting(targets: Iterable[Target]) -> list[Target]:
@@ -159,5 +165,5 @@ def _name_changes(
         judged = "" if change in {"new", "deleted"} or target in faults else "; the base's text is what judges"
         comparison.notes.append(f"bench `{target.name}`: {change}{judged}")
     for target, fault in sorted(faults.items()):
-        first = fault.splitlines()[0] if fault else "no message"
-        comparison.notes.append(f"**NOT JUDGED**: `{target.name}` of the base does not run on the head: `{first}`")
+        comparison.notes.append(f"**NOT JUDGED**: `{target.name}` of the base does not build or run on the head")
+        comparison.failures[target.name] = fault

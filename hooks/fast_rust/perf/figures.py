@@ -62,8 +62,10 @@ class Comparison:
 
     rows: dict[str, Row] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    settings: list[str] = field(default_factory=list)
-    """Settings that the head may not change unseen; each is an offence, whatever the figures are."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """What was printed last by benches of the base that do not build or run on the head, by their names."""
+    refusals: list[str] = field(default_factory=list)
+    """Offences whatever the figures are: changed settings, and benches that fail."""
 
     def row(self, name: str) -> Row:
         """Return the row of a bench, a new one if it has none."""
@@ -72,4 +74,4 @@ class Comparison:
     @property
     def offences(self) -> list[str]:
         """All that is beyond a limit."""
-        return [*self.settings, *(offence for row in self.rows.values() for offence in row.offences)]
+        return [*self.refusals, *(offence for row in self.rows.values() for offence in row.offences)]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fast_rust.git import no_git_env
+
+FRAME = re.compile(r" +(\d+: |at )")
 
 
 def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -43,9 +46,15 @@ def version(program: str, *arguments: str, **environment: str) -> str:
 
 
 def end_of(text: str, lines: int = 12) -> str:
-    """Return the first errors of a compiler, and the last lines."""
-    errors = [line for line in text.splitlines() if line.startswith(("error", "thread"))]
-    return "\n".join([*errors[:3], *text.rstrip().splitlines()[-lines:]])
+    """Return the first errors and panics, and the last lines, without the frames of a backtrace."""
+    printed = [line for line in text.rstrip().splitlines() if not FRAME.match(line)]
+    first = [
+        # The message of a panic is on the line that follows.
+        "\n".join(printed[number : number + 1 + line.startswith("thread")])
+        for number, line in enumerate(printed)
+        if line.startswith(("error", "thread"))
+    ]
+    return "\n".join([*first[:3], *printed[-lines:]])
 
 
 def processor() -> str:

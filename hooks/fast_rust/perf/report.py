@@ -55,6 +55,14 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
+def _block(text: str) -> list[str]:
+    """Return text of others as a block of code, with a fence that does not occur in it."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return [f"{fence}text", text, fence]
+
+
 def facts(workspace: Workspace, *, release: bool) -> list[str]:
     """Return what was compared, and by what."""
     is_changed = not workspace.head and git.status(workspace.repository, ":/")
@@ -73,8 +81,10 @@ def write(workspace: Workspace, comparison: Comparison, about: Sequence[str], ac
     lines = ["## Performance", "", *(f"- {_escaped(line)}" for line in [*about, *comparison.notes])]
     lines += [f"- accepted because {_escaped(accepted)}"] if accepted and comparison.offences else []
     lines += ["", _table(comparison, accepted)]
+    for name, output in comparison.failures.items():
+        lines += ["", f"`{name}` of the base, on the head:", "", *_block(output)]
     if comparison.offences:
-        lines += ["", "```text", *comparison.offences, "```"]
+        lines += ["", *_block("\n".join(comparison.offences))]
     text = "\n".join(lines)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
