@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from crates.workshop import QUICK_RELEASE, Workshop
 
 import service
 
@@ -30,11 +31,14 @@ def test_a_round_with_failed_requests_is_refused() -> None:
         service.read_wrk(WRK + "  Non-2xx or 3xx responses: 3\n", cpu=1)
 
 
-def test_all_servers_answer_every_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On both routes, at both levels of the log, for a second each."""
+def test_all_servers_answer_every_request(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On both routes, at both levels of the log, for a second each; without optimisation, since no figure is kept."""
     if missing := [tool for tool in ("wrk", "taskset") if not shutil.which(tool)]:
         pytest.skip(f"NOT TESTED: measure/service.py needs {' and '.join(missing)} (Debian: apt-get install wrk)")
     monkeypatch.setattr(service, "SCRATCH", tmp_path)
+    quick = {**QUICK_RELEASE, "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0"}
+    for name, value in {**quick, "CARGO_TARGET_DIR": workshop.environment["CARGO_TARGET_DIR"]}.items():
+        monkeypatch.setenv(name, value)
     servers = service.make_servers(tmp_path)
     for path in service.SCRIPTS:
         for level in service.LEVELS:
