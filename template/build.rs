@@ -4,8 +4,9 @@ use std::process::Command;
 
 fn main() {
     let version = env!("CARGO_PKG_VERSION");
-    // A package from a registry has no repository; there the version says it all.
-    let version = match git(&["rev-parse", "--short=10", "HEAD"]) {
+    // A package from a registry has no repository, and one that is vendored is not tracked by the repository around it.
+    let tracked = git(&["ls-files", "--error-unmatch", "build.rs"]);
+    let version = match tracked.and_then(|_| git(&["rev-parse", "--short=10", "HEAD"])) {
         Some(commit) => format!("{version} ({commit})"),
         None => version.to_owned(),
     };

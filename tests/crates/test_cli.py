@@ -17,13 +17,16 @@ from pathlib import Path
 
 import pytest
 
+from template import git
+from variants import CHECKOUT
+
 FULL = b"error: cannot write to standard output: No space left on device (os error 28)\n"
 
 Totals = dict[str, tuple[int, Decimal, Decimal, Decimal]]
 
 
 def aggregate(lines: list[str]) -> Totals:
-    """Count, least, mean and greatest value of each key, by Python's own decimals."""
+    """Count, minimum, mean and maximum of each key, by Python's own decimals."""
     values: dict[str, list[Decimal]] = defaultdict(list)
     for line in lines:
         key, value = line.split(";")
@@ -138,6 +141,11 @@ def test_all_formats_have_the_same_rows(cli_binary: Path) -> None:
     assert list(csv.reader(as_csv))[1:] == expected
     assert [line.rsplit(maxsplit=4) for line in table][1:] == expected
     assert [list(row.values()) for row in as_json] == expected
+
+
+def test_a_key_does_not_control_the_terminal(cli_binary: Path) -> None:
+    table = run(cli_binary, stdin=b"\x1b[31mred\x07;1\n").stdout.decode()
+    assert table.splitlines()[1].split()[0] == "\ufffd[31mred\ufffd"
 
 
 def test_bytes_that_are_not_utf_8_stay_in_csv_and_are_marked_in_json(cli_binary: Path) -> None:
@@ -275,6 +283,25 @@ def test_it_describes_itself(cli_binary: Path) -> None:
     assert b"complete -F" in run(cli_binary, "--completions", "bash").stdout
     assert b".SH OPTIONS" in run(cli_binary, "--manual").stdout
     assert re.fullmatch(rb"totals-cli 0\.1\.0 \([0-9a-f]+\)\n", run(cli_binary, "--version").stdout)
+
+
+def test_a_version_has_no_commit_of_a_repository_that_does_not_track_the_crate(tmp_path: Path) -> None:
+    """Such as the one around a vendored copy."""
+    compile_it = ["rustc", str(CHECKOUT / "template" / "build.rs"), "-o", str(tmp_path / "build")]
+    subprocess.run(compile_it, check=True, env=os.environ | {"CARGO_PKG_VERSION": "0.1.0"})
+    crate = tmp_path / "repository" / "vendor"
+    crate.mkdir(parents=True)
+    (crate / "build.rs").touch()
+    git(tmp_path / "repository", "init", "--quiet")
+    git(tmp_path / "repository", "commit", "--quiet", "--allow-empty", "--message", "Begin")
+
+    def version() -> str:
+        printed = subprocess.run([tmp_path / "build"], cwd=crate, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return printed.splitlines()[0].removeprefix("cargo::rustc-env=VERSION_WITH_COMMIT=")
+
+    assert version() == "0.1.0"
+    git(tmp_path / "repository", "add", "vendor")
+    assert re.fullmatch(r"0\.1\.0 \([0-9a-f]{10}\)", version())
 
 
 @pytest.mark.parametrize(
