@@ -1,4 +1,4 @@
-//! Aggregates `key;value` lines to the count, least, mean and greatest value of each key.
+//! Aggregates `key;value` lines to the count, minimum, mean and maximum of each key.
 //!
 //! # Input
 //! - A record is a line: a key, `;`, a value. Lines end with `\n` or `\r\n`; the last one may end
@@ -7,8 +7,8 @@
 //! - A value is a [`Decimal`] with at most four fraction digits.
 //! - A line has at most [`MAX_LINE_BYTES`] before its end.
 //!
-//! Anything else is an [`Error`] that names the line and what was expected there. It is the first
-//! such line of the input, however the input is cut and however many threads read it.
+//! Anything else is an [`Error`] that names the first malformed line and what was expected in it,
+//! however the input is cut and however many threads read it.
 //!
 //! # Output
 //! A [`Summary`], sorted by the bytes of the keys. Sums are exact; a mean is rounded to four fraction
@@ -35,7 +35,7 @@ use crate::error::{Error, Expected};
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
 
-/// Hashes keys that strangers choose: SipHash with a random key of its own.
+/// Hashes untrusted keys: SipHash with a random key for each aggregation.
 pub type KeyedHasher = std::hash::RandomState;
 
 /// Fast, unkeyed hasher. Use it only for keys from a trusted source.
@@ -87,7 +87,7 @@ impl Default for Limits {
     }
 }
 
-/// Count, least, mean and greatest value of one key.
+/// Count, minimum, mean and maximum of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
     count: u64,
@@ -121,13 +121,13 @@ impl Stats {
         self.count
     }
 
-    /// The least value.
+    /// The minimum.
     #[must_use]
     pub const fn min(&self) -> Decimal {
         self.min
     }
 
-    /// The greatest value.
+    /// The maximum.
     #[must_use]
     pub const fn max(&self) -> Decimal {
         self.max
@@ -143,7 +143,7 @@ impl Stats {
         } else {
             0
         };
-        // Between the least and the greatest value, so it fits.
+        // Between the minimum and the maximum, so it fits.
         Decimal::from_ten_thousandths((quotient + up) as i64)
     }
 }
@@ -154,8 +154,8 @@ struct Row {
     stats: Stats,
 }
 
-/// Aggregates what it is given, piece by piece. After an error each call returns that error, so a part of
-/// an input is never taken for the whole.
+/// Aggregates an input piece by piece. After an error each call returns that error, so the result for a
+/// part of an input is never taken for the result for all of it.
 #[derive(Debug)]
 pub struct Aggregator<S> {
     rows: HashTable<Row>,
@@ -272,7 +272,7 @@ impl<S: BuildHasher> Aggregator<S> {
     }
 
     /// Takes the first line of `text` if it is a short record with a known key, as most are, and
-    /// gives what follows.
+    /// returns the rest.
     #[inline]
     fn take_usual<'a>(&mut self, text: &'a [u8]) -> Option<&'a [u8]> {
         let (record, rest) = record::split_usual(text)?;
@@ -283,7 +283,7 @@ impl<S: BuildHasher> Aggregator<S> {
         Some(rest)
     }
 
-    /// Takes the first line of `text`, whatever it is, and gives what follows.
+    /// Takes the first line of `text`, of any form, and returns the rest.
     #[inline(never)]
     fn take_any<'a>(&mut self, text: &'a [u8]) -> Result<&'a [u8], Error> {
         let (record, rest) =

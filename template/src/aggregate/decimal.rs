@@ -77,7 +77,7 @@ impl Decimal {
         let bits = ends.trailing_zeros() - 5;
         let len = bits as usize / 8;
 
-        // A zero in the place of the sign changes nothing.
+        // Replacing the sign by a zero changes nothing.
         let negative = word as u8 == b'-';
         let sign_bits = u32::from(negative) * 8;
         let text = if negative {
@@ -104,8 +104,8 @@ impl Decimal {
             (text, bits, SCALE)
         };
 
-        // The first digit is the low byte; shifting left puts zeros before it, and what is no text
-        // out.
+        // The first digit is the low byte; shifting left puts zeros before it and drops
+        // the bytes that follow the decimal.
         let ascii_zeros = b'0' as u64 * LOW_BITS;
         let values = (digits ^ ascii_zeros) << (64 - digit_bits);
         let above_nine = values.wrapping_add(0x76 * LOW_BITS) | values;
@@ -121,7 +121,7 @@ impl Decimal {
 pub(super) const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 pub(super) const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// What a number read without its point has to be multiplied with, for one to four fraction digits.
+/// The factor for a number read without its point, for one to four fraction digits.
 const SCALE_OF_FRACTION: [u64; FRACTION_DIGITS] = [1_000, 100, 10, 1];
 
 /// The number whose eight digits, the first in the low byte, are the bytes of `values`: digits are

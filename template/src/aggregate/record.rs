@@ -16,8 +16,8 @@ pub(super) struct Record<'a> {
 /// for `;` only: a key with a `\n` in it is for the caller to reject, who knows which keys there are.
 #[inline]
 pub(super) fn split_usual(text: &[u8]) -> Option<(Record<'_>, &[u8])> {
-    // The search for `;` runs on over ends of lines, so empty lines must not begin one each: that
-    // would be quadratic. Any other line without `;` is a fault, and the last one looked at.
+    // The search for `;` does not stop at line endings, so an empty line must not start one: that
+    // would be quadratic. Any other line without `;` is an error, and ends the input.
     if matches!(text.first()?, b'\n' | b'\r') {
         return None;
     }
@@ -54,8 +54,8 @@ const fn separators(word: u64) -> u64 {
     zero_where_equal.wrapping_sub(LOW_BITS) & !zero_where_equal & HIGH_BITS
 }
 
-/// Splits the first line off `text`, which ends with `\n`; an empty line gives no record. Faults are
-/// told apart here.
+/// Splits the first line off `text`, which ends with `\n`; an empty line gives no record. Errors are
+/// distinguished here.
 pub(super) fn split_any(text: &[u8]) -> Result<(Option<Record<'_>>, &[u8]), Expected> {
     let end = memchr::memchr(b'\n', text).unwrap_or(text.len() - 1);
     let (line, rest) = (&text[..end], &text[end + 1..]);
