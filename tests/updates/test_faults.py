@@ -180,7 +180,7 @@ def test_an_update_that_cannot_write_a_file_brings_all_back(
         monkeypatch.setattr(module, "replace_file", fail_once)
     done = conflicting.update()
     assert done.exit_code == 2
-    assert re.search("error: No space left on device: .*; the crate is as it was\n", done.stderr)
+    assert re.search("error: No space left on device: .*; the crate is unchanged\n", done.stderr)
     assert (read_tree(conflicting.crate), conflicting.status()) == (before, "")
 
 

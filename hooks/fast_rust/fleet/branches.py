@@ -1,4 +1,4 @@
-"""The branch of an update: what it has, whose it is, and whether it can be created and pushed."""
+"""The branch of an update: its content and author, and whether it can be created and pushed."""
 
 import re
 from dataclasses import dataclass, field
@@ -30,9 +30,9 @@ class Existing:
     """A branch that exists, here or on the remote."""
 
     ref: str = ""
-    """Empty where there is none."""
+    """Empty without a branch."""
     states: dict[str, State] = field(default_factory=dict)
-    """What it has for each crate; empty where a commit of it is somebody else's."""
+    """Its content for each crate; empty if someone else made a commit in it."""
 
     @property
     def is_of_others(self) -> bool:
@@ -50,7 +50,7 @@ def existing(repository: Path, base: str, branch: str) -> Existing:
 
 
 def _states(commits: list[Commit]) -> dict[str, State]:
-    """Return what the commits of a branch have for each crate; nothing where one of them is not as we created it."""
+    """Return the content of a branch for each crate; nothing if someone else made or changed a commit in it."""
     states: dict[str, State] = {}
     for commit in commits:
         trailers = TRAILER.findall(commit.message)
@@ -67,7 +67,7 @@ def is_on_top(repository: Path, base: str, branch: str) -> bool:
 
 
 def tracking(branch: str) -> str:
-    """Return the ref of the remote's branch, as it was when it was fetched or pushed last."""
+    """Return the ref of the remote's branch, as of the last fetch or push."""
     return f"refs/remotes/origin/{branch}"
 
 

@@ -1,7 +1,7 @@
 """Inspecting crates without changing them: their releases, what an update would do, and their drift.
 
 `drift` compares the files in the working tree, as `fast-rust drift` does. `plan` is about the commit that is checked
-out, since `fast-rust fleet update` begins from it; a note says where the working tree differs in a file of the plan.
+out, since `fast-rust fleet update` begins from it; a note lists the files of the plan that differ in the working tree.
 """
 
 from collections.abc import Mapping
@@ -190,6 +190,6 @@ def ahead_of(release: str, target: str) -> str:
 
 
 def notes_of(found: Mapping[str, Change], refused: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what a person should know of an update that has no conflict."""
+    """Return notes for a person about an update without a conflict."""
     kept = [f"{path}: {change.reason}" for path, change in found.items() if change.fate is Fate.KEPT]
     return (*kept, *(f"the release refuses the answer to {name}, and has its default" for name in refused))

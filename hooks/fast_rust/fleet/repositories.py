@@ -20,7 +20,7 @@ TREE = "Fast-Rust-Tree"
 def checked_out_branch(repository: Path) -> str:
     """Return the branch that is checked out: an update begins at its commit.
 
-    Raises GitError where there is no commit, or HEAD is detached.
+    Raises GitError if the repository has no commit, or HEAD is detached.
     """
     try:
         branch = git.branch_of(repository)
@@ -73,7 +73,7 @@ class Workplace:
     def publish(self, branch: str, before: str) -> None:
         """Create the commits with the user's identity and signature, then point a branch at them atomically.
 
-        `before` is the commit of the branch until now, or empty. Raises GitError, and then the branch is as it was.
+        `before` is the commit of the branch until now, or empty. Raises GitError; the branch is then unchanged.
         """
         git.copy_objects(self.folder, self.repository, [one.tree for one in self.commits], [self.base])
         commit = self.base

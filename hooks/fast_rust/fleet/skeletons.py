@@ -114,7 +114,7 @@ class Renderings:
         return self._orders[key]
 
     def owned(self, repository: Repository, answers: Answers) -> Owned:
-        """Return what a release owns in a crate; the identity in it is made up."""
+        """Return the files and keys that a release owns in a crate, with placeholder answers."""
         name = _name(Source(repository, answers.release), answers)
         if name not in self._owned:
             self._owned[name] = owned_by(repository, answers)

@@ -32,7 +32,7 @@ def refresh(manifest: Manifest, crates: Iterable[Crate]) -> dict[str, str]:
 def target_of(manifest: Manifest, target: str | None, unreachable: Mapping[str, str]) -> str:
     """Return the release to update to: one for the entire run, even if another one is published meanwhile.
 
-    Raises TemplateError where there is none.
+    Raises TemplateError if none exists.
     """
     if target is None and manifest.template in unreachable:
         raise TemplateError(unreachable[manifest.template])

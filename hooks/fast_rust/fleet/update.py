@@ -85,7 +85,7 @@ def _is_at(crate: Crate, release: str) -> bool:
 
 
 def _existing(repository: Path, crates: Iterable[Crate], there: Existing, wanted: Wanted) -> list[Outcome]:
-    """Return the outcomes of crates whose branch exists, as it was created; it is pushed if that is still to do."""
+    """Return the outcomes of crates with an unchanged branch, and push it where that is still to do."""
     outcomes = []
     for crate in crates:
         state = there.states[crate.name]
@@ -153,7 +153,7 @@ def _update_in(work: Workplace, crate: Crate, wanted: Wanted) -> Outcome:
         release = answers.release if answers else ""
         return Outcome(crate.name, State.AHEAD, ahead_of(release, wanted.target), facts)
     except FastRustError as error:
-        # What is incomplete is no part of the branch.
+        # The branch has only complete updates.
         work.discard()
         # People know the crate by where it is, not by the clone.
         message = str(error).replace(str(work.folder), str(crate.repository))

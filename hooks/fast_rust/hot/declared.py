@@ -39,7 +39,7 @@ def declared_in(lines: list[str]) -> Declared:
 
 
 def uses_of_removed(name: str, own: Mapping[int, str], removed: Mapping[str, list[str]]) -> Iterator[tuple[int, str]]:
-    """The user's lines in a file that use what is removed, with what that is."""
+    """The user's lines in a file that use a removed item, with its name."""
     mine = declared_in(list(own.values()))
     for path, lines in removed.items():
         gone = declared_in(lines)

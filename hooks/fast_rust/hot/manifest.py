@@ -31,7 +31,7 @@ def entries(lines: list[str]) -> Iterator[Entry]:
             at += 1
             continue
         end = at + 1
-        # A value goes on for as long as it is not complete.
+        # A value continues until it is complete.
         while (parsed := _parse("".join(lines[at:end]))) is None and end < len(lines):
             end += 1
         path, value = _path_of(parsed or {})

@@ -14,7 +14,7 @@ TARGETS = ("bench", "bin", "example", "test")
 
 
 def with_bench_as_member(changes: Changes) -> None:
-    """Plan that the bench package is a member of the crate's workspace; one that is a workspace itself is none."""
+    """Plan that the bench package is a member of the crate's workspace; except if that package is a workspace."""
     crate = changes.crate
     root = root_manifest(crate)
     is_in_none = root is None and _inherits_lints(crate)
@@ -40,7 +40,7 @@ def without_empty_bench(changes: Changes) -> bool:
 
 
 def root_manifest(crate: Crate) -> str | None:
-    """Return the manifest of the crate's workspace, as a path from the crate; none where there is no workspace."""
+    """Return the manifest of the crate's workspace, as a path from the crate; None without a workspace."""
     table = crate.table(MANIFEST)
     if "workspace" in table:
         return MANIFEST

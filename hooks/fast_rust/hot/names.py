@@ -17,7 +17,7 @@ KEYWORDS = frozenset(
 DEVICES = frozenset(
     ["aux", "con", "nul", "prn", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))]
 )
-# The path of a lint is none of a module.
+# The path of a lint is not the path of a module.
 LINT = re.compile(r"\s*#!?\[(allow|deny|expect|forbid|warn)\b")
 RESERVED = {
     "main": "cargo would build src/main.rs as a program",

@@ -19,7 +19,7 @@ SECTION = re.compile(r"(?m)^\s*//[/!] # Hot path\s*$")
 def remove(folder: Path, name: str) -> Changes:
     """Plan the removal of a hot path; of the sample, with all that came with it.
 
-    Raises HotPathError where the module is no hot path, or something still uses it.
+    Raises HotPathError if the module is not a hot path, or something still uses it.
     """
     crate = open_crate(folder)
     if name == SAMPLE and (answers := require_answers(crate.folder)).choices.get("sample") is True:

@@ -1,4 +1,4 @@
-"""What a command has to know about Rust code: imports, declarations of modules, and uses of names."""
+"""Reads Rust code: imports, declarations of modules, and uses of names."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -9,7 +9,7 @@ REASON = re.compile(r"(?m)^perf: accepted because (\S.*?)\s*$")
 
 
 def acceptance(argument: str) -> tuple[str, str]:
-    """Return why what is beyond a limit was accepted, or a hint at what is missing for that."""
+    """Return why a figure beyond its limit was accepted, or a hint at how to accept it."""
     if argument.strip():
         return argument.strip(), ""
     try:

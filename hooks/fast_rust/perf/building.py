@@ -12,15 +12,15 @@ from fast_rust.perf.workspace import Workspace
 
 
 def programs_to_time(
-    workspace: Workspace, side: str, targets: Iterable[Target], faults: dict[Target, str]
+    workspace: Workspace, side: str, targets: Iterable[Target], failures: dict[Target, str]
 ) -> dict[Target, Path]:
     """Build the benches of time and put them aside, since the next side is built in the same place."""
     programs, failed = _build(workspace, [target for target in targets if not target.counts])
     if failed and side == "base":
-        raise base_fault(workspace, next(iter(failed.values())))
+        raise base_error(workspace, next(iter(failed.values())))
     if failed and side == "own":
         raise NotMeasuredError(f"the head does not build; type: just bench\n{next(iter(failed.values()))}")
-    faults.update(failed)
+    failures.update(failed)
     kept: dict[Target, Path] = {}
     for target, program in programs.items():
         kept[target] = workspace.folder / "programs" / side / f"{target.package}-{target.name}"
@@ -37,7 +37,7 @@ def builds(workspace: Workspace, target: Target) -> bool:
 def _build(workspace: Workspace, targets: Iterable[Target]) -> tuple[dict[Target, Path], dict[Target, str]]:
     """Build benches in the worktree; return their programs, and why others do not build."""
     programs: dict[Target, Path] = {}
-    faults: dict[Target, str] = {}
+    failures: dict[Target, str] = {}
     packages: dict[str, list[Target]] = {}
     for target in targets:
         packages.setdefault(target.package, []).append(target)
@@ -45,8 +45,8 @@ def _build(workspace: Workspace, targets: Iterable[Target]) -> tuple[dict[Target
         # All at once is quicker; one by one tells which of them fail.
         if _try_build(workspace, group, programs) is not None:
             tried = {target: _try_build(workspace, [target], programs) for target in group}
-            faults.update({target: fault for target, fault in tried.items() if fault is not None})
-    return programs, faults
+            failures.update({target: failure for target, failure in tried.items() if failure is not None})
+    return programs, failures
 
 
 def _try_build(workspace: Workspace, group: Sequence[Target], programs: dict[Target, Path]) -> str | None:
@@ -64,8 +64,9 @@ def _try_build(workspace: Workspace, group: Sequence[Target], programs: dict[Tar
     return None
 
 
-def base_fault(workspace: Workspace, fault: str) -> NotMeasuredError:
+def base_error(workspace: Workspace, failure: str) -> NotMeasuredError:
     """Return the error of a base that cannot be measured, which says nothing about the head."""
     commit = workspace.base[:12]
     hint = "name another base: just perf BASE, or fix that one first"
-    return NotMeasuredError(f"the base {commit} does not build or run, so there is nothing to compare; {hint}\n{fault}")
+    problem = f"the base {commit} does not build or run, so there is nothing to compare"
+    return NotMeasuredError(f"{problem}; {hint}\n{failure}")

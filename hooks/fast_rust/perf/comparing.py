@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fast_rust.perf.benches import Benches, changes_of, read_benches, share_gungraun
-from fast_rust.perf.building import base_fault, builds, programs_to_time
+from fast_rust.perf.building import base_error, builds, programs_to_time
 from fast_rust.perf.counting import count, count_base, count_own
 from fast_rust.perf.errors import DoesNotRunError, NotMeasuredError
 from fast_rust.perf.figures import GATED, Comparison, Measured, Target
@@ -30,7 +30,7 @@ def compare(workspace: Workspace, options: Options) -> Comparison:
     base, head = _read_sides(workspace)
     gungraun, counts_own = _gungraun_for_both(base, head)
     changes = changes_of(workspace, base, head)
-    comparison, programs, faults = Comparison(), _Programs(workspace, options), dict[Target, str]()
+    comparison, programs, failures = Comparison(), _Programs(workspace, options), dict[Target, str]()
     share_gungraun(workspace, gungraun)
     counted = count_base(workspace, _counting(base.targets()))
     programs.build("base", base.targets(), {})
@@ -38,10 +38,10 @@ def compare(workspace: Workspace, options: Options) -> Comparison:
     keep_settings(workspace, profiles=not options.release)
     share_gungraun(workspace, gungraun)
     judged, failed = count(workspace, _counting(base.targets()), workspace.folder / "head")
-    faults.update(failed)
+    failures.update(failed)
     comparison.refusals += [_failure_of(target) for target in failed if builds(workspace, target)]
-    programs.build("head", base.targets(), faults)
-    own = [target for target in head.targets() if changes.get(target) in {"changed", "new"} or target in faults]
+    programs.build("head", base.targets(), failures)
+    own = [target for target in head.targets() if changes.get(target) in {"changed", "new"} or target in failures]
     workspace.fill(())
     share_gungraun(workspace, gungraun)
     shown = count_own(workspace, _counting(own) if counts_own else [])
@@ -50,8 +50,8 @@ def compare(workspace: Workspace, options: Options) -> Comparison:
     if _counting(own) and not counts_own:
         reason = "no gungraun-runner of its version is installed"
         comparison.notes.append(f"the head's own text of the benches is not counted: {reason}")
-    _enter_counts(comparison, counted, judged, shown, faults)
-    _name_changes(comparison, changes, faults, [counted, judged, shown])
+    _enter_counts(comparison, counted, judged, shown, failures)
+    _name_changes(comparison, changes, failures, [counted, judged, shown])
     if not options.release:
         comparison.refusals += offences_of(workspace)
     limits = (head if options.release else base).metadata
@@ -67,7 +67,7 @@ def _read_sides(workspace: Workspace) -> tuple[Benches, Benches]:
     try:
         base = read_benches(workspace, workspace.worktree)
     except DoesNotRunError as error:
-        raise base_fault(workspace, str(error)) from error
+        raise base_error(workspace, str(error)) from error
     workspace.many = len({target.package for side in (base, head) for target in side.targets()}) > 1
     return base, head
 
@@ -110,10 +110,10 @@ class _Programs:
         self._workspace, self._options = workspace, options
         self._built: dict[str, dict[Target, Path]] = {}
 
-    def build(self, side: str, targets: Iterable[Target], faults: dict[Target, str]) -> None:
+    def build(self, side: str, targets: Iterable[Target], failures: dict[Target, str]) -> None:
         """Build the benches of a side, and note why some do not build."""
         if self._options.times:
-            self._built[side] = programs_to_time(self._workspace, side, targets, faults)
+            self._built[side] = programs_to_time(self._workspace, side, targets, failures)
 
     def run(self, comparison: Comparison) -> None:
         """Run the benches of all sides, and enter their times."""
@@ -125,7 +125,7 @@ class _Programs:
 
 
 def _enter_counts(
-    comparison: Comparison, counted: Measured, judged: Measured, shown: Measured, faults: Mapping[Target, str]
+    comparison: Comparison, counted: Measured, judged: Measured, shown: Measured, failures: Mapping[Target, str]
 ) -> None:
     """Write the counts into the rows; a bench that was not counted where it should be is an error."""
     for name, figures in counted.figures.items():
@@ -135,7 +135,7 @@ def _enter_counts(
             row.head.update(judged.figures[name])
             missing = [key for key in GATED if key in row.base and key not in row.head]
         else:
-            missing = [] if counted.targets[name] in faults else ["all"]
+            missing = [] if counted.targets[name] in failures else ["all"]
         if missing:
             raise NotMeasuredError(f"{name}: {', '.join(missing)} of the head cannot be read; type: just instructions")
     for name in judged.figures.keys() - counted.figures.keys():
@@ -145,13 +145,13 @@ def _enter_counts(
 
 
 def _name_changes(
-    comparison: Comparison, changes: Mapping[Target, str], faults: Mapping[Target, str], sides: Sequence[Measured]
+    comparison: Comparison, changes: Mapping[Target, str], failures: Mapping[Target, str], sides: Sequence[Measured]
 ) -> None:
     """Note for each bench that differs between the sides what became of it."""
     counted, _, shown = sides
     for name, target in {**counted.targets, **shown.targets}.items():
         row, change = comparison.row(name), changes.get(target, "")
-        if target in faults:
+        if target in failures:
             row.notes.append("NOT COMPARABLE: the base's bench does not build or run with the head's sources")
         if change == "changed" and name not in shown.targets:
             row.notes.append("deleted; judged by the base's text")
@@ -162,8 +162,8 @@ def _name_changes(
         elif change:
             row.notes.append(change)
     for target, change in sorted(changes.items()):
-        judged = "" if change in {"new", "deleted"} or target in faults else "; the base's text is what judges"
+        judged = "" if change in {"new", "deleted"} or target in failures else "; the base's text is what judges"
         comparison.notes.append(f"bench `{target.name}`: {change}{judged}")
-    for target, fault in sorted(faults.items()):
+    for target, failure in sorted(failures.items()):
         comparison.notes.append(f"**NOT JUDGED**: `{target.name}` of the base does not build or run on the head")
-        comparison.failures[target.name] = fault
+        comparison.failures[target.name] = failure

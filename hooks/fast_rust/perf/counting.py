@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fast_rust.perf.building import base_fault
+from fast_rust.perf.building import base_error
 from fast_rust.perf.errors import NotMeasuredError
 from fast_rust.perf.figures import Figures, Measured, Target
 from fast_rust.perf.programs import end_of, processor, version
@@ -18,26 +18,26 @@ from fast_rust.perf.workspace import Workspace
 def count(workspace: Workspace, targets: Iterable[Target], home: Path) -> tuple[Measured, dict[Target, str]]:
     """Run instruction benches in the worktree; return what they counted, and why others do not run."""
     shutil.rmtree(home, ignore_errors=True)
-    faults: dict[Target, str] = {}
+    failures: dict[Target, str] = {}
     for target in targets:
         options = ("--package", target.package, "--bench", target.name, "--", "--save-summary=json")
         done = workspace.cargo(workspace.worktree, "bench", *options, GUNGRAUN_HOME=str(home))
         # 3 is a limit that the bench itself has; it counted all the same.
         if done.returncode not in {0, 3}:
-            faults[target] = end_of(done.stdout + done.stderr)
+            failures[target] = end_of(done.stdout + done.stderr)
         elif not any((home / target.package / target.name).rglob("summary.json")):
             raise NotMeasuredError(f"{target.name} ended well and left no summary in {home}\n{end_of(done.stdout)}")
-    return read_counts(home, faults, many=workspace.many), faults
+    return read_counts(home, failures, many=workspace.many), failures
 
 
-def read_counts(home: Path, faults: Iterable[Target], *, many: bool) -> Measured:
+def read_counts(home: Path, failures: Iterable[Target], *, many: bool) -> Measured:
     """Read what gungraun saved below a folder, by the names of the benches."""
     figures: dict[str, Figures] = {}
     files: dict[str, Path] = {}
     targets: dict[str, Target] = {}
     for path in sorted(home.rglob("summary.json")):
         target = Target(*path.relative_to(home).parts[:2])
-        if target not in set(faults):
+        if target not in set(failures):
             name, found = read_summary(path)
             name = target.named(name, many=many)
             figures[name] = found
@@ -51,9 +51,9 @@ def count_base(workspace: Workspace, targets: Sequence[Target]) -> Measured:
     home = workspace.folder / "bases" / _base_key(workspace)
     done = home.with_suffix(".done")
     if not done.exists():
-        _, faults = count(workspace, targets, home)
-        for fault in faults.values():
-            raise base_fault(workspace, fault)
+        _, failures = count(workspace, targets, home)
+        for failure in failures.values():
+            raise base_error(workspace, failure)
         for old in sorted(home.parent.glob("*.done"), key=lambda path: path.stat().st_mtime)[:-3]:
             shutil.rmtree(old.with_suffix(""), ignore_errors=True)
             old.unlink()
@@ -95,7 +95,7 @@ def count_own(workspace: Workspace, targets: Iterable[Target]) -> Measured:
 
     Raises NotMeasuredError where that does not build or run.
     """
-    measured, faults = count(workspace, targets, workspace.folder / "own")
-    for target, fault in faults.items():
-        raise NotMeasuredError(f"{target.name} of the head does not build or run; type: just bench\n{fault}")
+    measured, failures = count(workspace, targets, workspace.folder / "own")
+    for target, failure in failures.items():
+        raise NotMeasuredError(f"{target.name} of the head does not build or run; type: just bench\n{failure}")
     return measured

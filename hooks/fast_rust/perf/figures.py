@@ -1,4 +1,4 @@
-"""What was measured: the figures of a bench on each side, and what is said about them."""
+"""The figures of a bench on each side, and the notes about them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the benches of one role counted, and where callgrind's files are."""
+    """The counts of the benches of one side, and the paths of callgrind's files."""
 
     figures: dict[str, Figures]
     files: dict[str, Path]

@@ -8,7 +8,7 @@ class Options:
     """What to compare, and how."""
 
     base: str = ""
-    """What the head is to be merged into; empty for the default branch."""
+    """The target of the merge; empty for the default branch."""
     head: str = ""
     """The commit to measure; empty for the working tree."""
     release: bool = False

@@ -14,7 +14,7 @@ from fast_rust.perf.workspace import Workspace
 
 Rank: TypeAlias = Callable[[Any], float]
 
-# Those that are measured, or ship; the profile `bench` takes from `release` what it does not set.
+# The profiles that are measured or shipped; the profile `bench` takes from `release` what it does not set.
 PROFILES = ("release", "bench")
 # Settings that make no program slower.
 OF_NO_MATTER = {"build-override", "debug", "inherits", "panic", "rpath", "split-debuginfo", "strip"}
@@ -60,7 +60,7 @@ def _setting(profile: Mapping[str, Any], path: str, key: str) -> Any:  # noqa: A
 
 
 def changes_of_measuring(base: str, head: str) -> list[str]:
-    """Return the tables of cargo's settings that differ and decide how programs are run and by what they are built."""
+    """Return the tables of cargo's settings that differ and affect how programs are built or run."""
     before, after = (_of_measuring(tomllib.loads(text)) for text in (base, head))
     return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
 
@@ -126,7 +126,7 @@ def keep_settings(workspace: Workspace, *, profiles: bool) -> None:
 
 
 def offences_of(workspace: Workspace) -> Iterator[str]:
-    """Yield what the head may not change unseen, whatever the figures are: a looser profile, another way to measure.
+    """Yield changes that are refused for any figures: a looser profile, another way to measure.
 
     Raises DoesNotRunError where settings of cargo are not valid TOML.
     """

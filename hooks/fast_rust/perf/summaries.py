@@ -21,14 +21,14 @@ def read_summary(path: Path) -> tuple[str, Figures]:
     summary = json.loads(path.read_text("utf-8"))
     if summary.get("version") != SUMMARY_VERSION:
         found = summary.get("version")
-        fault = f"{path} has version {found} of the format, and version {SUMMARY_VERSION} is understood"
-        raise NotMeasuredError(f"{fault}; type: just setup, or update the crate to a newer release of the template")
+        failure = f"{path} has version {found} of the format, and version {SUMMARY_VERSION} is understood"
+        raise NotMeasuredError(f"{failure}; type: just setup, or update the crate to a newer release of the template")
     try:
         totals = [profile["data"]["total"]["metrics"] for profile in summary["profiles"]]
         values = {name: one["values"]["new"] for metrics in totals for name, one in metrics.items()}
         name = " ".join(filter(None, [summary["module_path"], summary["id"]]))
-    except (KeyError, TypeError) as fault:
-        raise NotMeasuredError(f"{path} cannot be read: {fault!r}; update the crate to a newer release") from fault
+    except (KeyError, TypeError) as failure:
+        raise NotMeasuredError(f"{path} cannot be read: {failure!r}; update the crate to a newer release") from failure
     figures = {ours: float(values[theirs]) for ours, theirs in METRICS.items() if theirs in values}
     if {"LLhits", "RamHits"} <= values.keys():
         figures["misses"] = float(values["LLhits"] + values["RamHits"])
@@ -49,7 +49,7 @@ def cost_by_function(path: Path) -> Counter[str]:
             number, _, name = FUNCTION.findall(line[3:])[0]
             function = names.setdefault(number, name) if number else name
         elif line.startswith("calls="):
-            # The next line is the cost of what is called, which stands where that is defined.
+            # The next line is the cost of the callee, which is listed at its definition.
             skip = True
         elif line[:1].isdigit() or line[:1] in {"+", "-", "*"}:
             fields = line.split()

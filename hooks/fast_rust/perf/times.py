@@ -54,8 +54,8 @@ def _read_time(path: Path, notes: list[str]) -> tuple[str, Figures] | None:
         means = sorted(took / rounds for took, rounds in zip(sample["times"], sample["iters"], strict=True))
         figures = {"median": statistics.median(means), "p95": means[-(-95 * len(means) // 100) - 1]}
         bounds = {"lower": float(interval["lower_bound"]), "upper": float(interval["upper_bound"])}
-    except (KeyError, TypeError, ValueError, OSError, ArithmeticError, IndexError) as fault:
-        notes.append(f"times cannot be shown: {path} is not as criterion 0.8 writes it ({fault!r})")
+    except (KeyError, TypeError, ValueError, OSError, ArithmeticError, IndexError) as failure:
+        notes.append(f"times cannot be shown: {path} is not as criterion 0.8 writes it ({failure!r})")
         return None
     return name, {**figures, **bounds}
 

@@ -10,7 +10,7 @@ from fast_rust.perf.report import cell
 from fast_rust.perf.summaries import growth
 
 DEFAULTS = {"instructions": 2.0, "blocks": 8.0, "peak-bytes": 10.0, "cumulative-instructions": 5.0}
-# A buffer of this size more is no matter, however small the peak was before.
+# A buffer of this size is always accepted, however small the peak was before.
 PEAK_SLACK = 4096
 DIRECTIVES = {"instructions": "OP-1, BENCH-2", "blocks": "BENCH-2, BENCH-7", "peak": "BENCH-2, BENCH-7"}
 
@@ -28,8 +28,8 @@ def limits_of(metadata: Mapping[str, Any], name: str) -> dict[str, float]:
             limits.update(own)
     for key, value in limits.items():
         if key not in DEFAULTS or isinstance(value, bool) or not isinstance(value, (int, float)):
-            fault = f"[workspace.metadata.perf] of Cargo.toml has {key} = {value!r}"
-            raise NotMeasuredError(f"{fault}; it takes numbers for {', '.join(DEFAULTS)}")
+            failure = f"[workspace.metadata.perf] of Cargo.toml has {key} = {value!r}"
+            raise NotMeasuredError(f"{failure}; it takes numbers for {', '.join(DEFAULTS)}")
     return limits
 
 
@@ -61,7 +61,7 @@ def _notes_on_times(row: Row) -> Iterator[str]:
 
 
 def _offence(row: Row, key: str, limits: Mapping[str, float]) -> str:
-    """Return what is beyond its limit; empty where nothing is."""
+    """Return the figure that is beyond its limit; empty if none is."""
     base, head = row.base.get(key), row.head.get(key)
     if base is None or head is None:
         return ""

@@ -1,1 +1,1 @@
-"""Builds programs with a profile of their own work (PGO)."""
+"""Builds programs with profile-guided optimisation (PGO)."""

@@ -25,7 +25,7 @@ class Comparison:
 
 
 def compare(workspace: Workspace, load: Path, plain: Path, optimised: Path) -> Comparison:
-    """Run both on the same load; what they answer has to be the same.
+    """Run both on the same load, and require the same answer.
 
     The time is taken in pairs, so that a machine that slows down does so for both. Raises PgoError where the answers
     differ.

@@ -9,7 +9,7 @@ from fast_rust.pgo.workspace import Workspace
 
 
 class MergerMissingError(PgoError):
-    """No llvm-profdata that reads what the compiler writes is installed."""
+    """No llvm-profdata is installed that reads the compiler's profiles."""
 
 
 def find_merger(workspace: Workspace) -> str:
@@ -24,7 +24,7 @@ def find_merger(workspace: Workspace) -> str:
         program = shutil.which(name, path=folder)
         if program is None:
             continue
-        # Old ones know no `--version` of their own.
+        # Old ones have no option `--version`.
         stated = re.search(r"LLVM version (\d+)", output(program, "merge", "--version"))
         if stated and int(stated[1]) >= workspace.llvm:
             return program

@@ -1,4 +1,4 @@
-"""Builds each program of a workspace with a profile of its own work, and says what that brought.
+"""Builds each program of a workspace with profile-guided optimisation, and reports the gain.
 
 Each program is built three times: as it ships; instrumented, to be put under the load of bench/examples/load.rs; and
 optimised by what that run counted. The last one is kept in target/pgo, and compared with the first: the same answers,

@@ -24,7 +24,7 @@ CODE = re.compile(r"`([^`]+)`")
 
 
 class StandardsError(FastRustError):
-    """A page that is not written as all pages are; says where and what was expected."""
+    """A page with another form than all pages have; the message has the place and the expected form."""
 
     def __init__(self, path: Path, line: int, message: str) -> None:
         """Name the place: a line of a file, counted from 1."""
@@ -199,7 +199,7 @@ class _Facts:
             if not colon or name not in self.NAMES:
                 raise StandardsError(path, _line(item), f"expected one of {', '.join(self.NAMES)}, then `: `")
             if name != "Erratum" and self.text(name):
-                raise StandardsError(path, _line(item), f"{name} stands here twice")
+                raise StandardsError(path, _line(item), f"{name} is listed twice")
             self.entries.append((name, text, _line(item)))
 
     def text(self, name: str) -> str:

@@ -50,7 +50,7 @@ def _restored(crate: Path) -> str:
     except (OSError, FastRustError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else str(error)
         return f"fix that, then run `fast-rust update --abort` to restore the crate ({reason})"
-    return "the crate is as it was"
+    return "the crate is unchanged"
 
 
 def write_change(file: Path, change: Change) -> None:
