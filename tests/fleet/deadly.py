@@ -3,7 +3,7 @@
 import os
 import signal
 
-from fast_rust.fleet.outcome import Outcome, State
+from fast_rust.fleet.outcome import CrateState, Outcome
 from fast_rust.fleet.workers import Task
 
 
@@ -11,4 +11,4 @@ def die(task: Task[None]) -> list[Outcome]:
     """Kill the process at the crate `b`."""
     if task.crates[0].name == "b":
         os.kill(os.getpid(), signal.SIGKILL)
-    return [Outcome(task.crates[0].name, State.EXISTS)]
+    return [Outcome(task.crates[0].name, CrateState.EXISTS)]

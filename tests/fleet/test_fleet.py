@@ -14,10 +14,10 @@ import pytest
 from fast_rust.adopt import adoption as adopt
 from fast_rust.adopt.staging import Staging
 from fast_rust.drift.report import inspect
-from fast_rust.fleet.bootstrap import Wanted, bootstrap
+from fast_rust.fleet.bootstrap import BootstrapOptions, bootstrap
 from fast_rust.fleet.checks import Checks
 from fast_rust.fleet.manifest import Crate
-from fast_rust.fleet.outcome import State
+from fast_rust.fleet.outcome import CrateState
 from fast_rust.fleet.repositories import workplace
 from fast_rust.fleet.workers import Task, work_on
 from fast_rust.update import plan as single
@@ -131,7 +131,7 @@ def test_bootstrap_never_exchanges_a_repository_that_has_anything_in_it(
     assert not (clones / "sold").exists()
 
 
-def old_crate(folder: Path) -> Task[Wanted]:
+def old_crate(folder: Path) -> Task[BootstrapOptions]:
     """A crate that the template did not make."""
     crate = folder / "older"
     (crate / "src").mkdir(parents=True)
@@ -139,7 +139,7 @@ def old_crate(folder: Path) -> Task[Wanted]:
     git(crate, "init", "--quiet", "--initial-branch=main")
     commit(crate)
     row = Crate("older", crate, ".", "", "all", "", "", {}, {"kind": "lib", "sample": False}, 1)
-    return Task((row,), Wanted("/template", OLD, push=False, dry_run=False))
+    return Task((row,), BootstrapOptions("/template", OLD, push=False, dry_run=False))
 
 
 def test_bootstrap_adopts_a_crate_of_another_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_bootstrap_adopts_a_crate_of_another_origin(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(adopt, "plan", lambda *given, **_: asked.extend(given))
     monkeypatch.setattr(adopt, "apply", adopted)
     [outcome] = bootstrap(old_crate(tmp_path))
-    assert outcome.state is State.ADOPTED
+    assert outcome.state is CrateState.ADOPTED
     assert asked == [tmp_path / "older", "/template", OLD, {"kind": "lib", "sample": "false"}, None]
 
 
@@ -378,7 +378,7 @@ def test_one_bad_crate_never_stops_the_others(small: Fleet, fleet: Type) -> None
 def test_a_worker_that_dies_takes_only_its_own_crate_with_it() -> None:
     crates = [Crate(name, Path(name), ".", "", "all", "", "", {}, {}, 1) for name in "abcde"]
     found = [one for _, outcomes in work_on([Task((crate,), None) for crate in crates], die, 2) for one in outcomes]
-    assert {one.crate: one.state for one in found} == dict.fromkeys("acde", State.EXISTS) | {"b": State.ERROR}
+    assert {one.crate: one.state for one in found} == dict.fromkeys("acde", CrateState.EXISTS) | {"b": CrateState.ERROR}
 
 
 def test_what_is_under_way_when_a_ring_stops_is_brought_to_its_end_and_told() -> None:

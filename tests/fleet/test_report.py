@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fast_rust.fleet.journal import Journal
 from fast_rust.fleet.markdown import markdown
-from fast_rust.fleet.outcome import Outcome, State
+from fast_rust.fleet.outcome import CrateState, Outcome
 from fast_rust.fleet.page import page
 from fast_rust.fleet.report import Report, read_report
 from fast_rust.fleet.written import write_report
@@ -22,7 +22,7 @@ REPORT = Report(
     (
         Outcome(
             "orders",
-            State.DRIFT,
+            CrateState.DRIFT,
             NASTY,
             {
                 "release": "v0.1.0",
@@ -40,9 +40,11 @@ REPORT = Report(
                 ],
             },
         ),
-        Outcome("stock", State.CONFLICT, "", {"release": "v0.10.0", "owner": "", "touches": {"justfile": "conflict"}}),
-        Outcome("bills", State.UP_TO_DATE, "", {"release": "v0.3.0", "owner": ""}),
-        Outcome("gone", State.ERROR, "no answers"),
+        Outcome(
+            "stock", CrateState.CONFLICT, "", {"release": "v0.10.0", "owner": "", "touches": {"justfile": "conflict"}}
+        ),
+        Outcome("bills", CrateState.UP_TO_DATE, "", {"release": "v0.3.0", "owner": ""}),
+        Outcome("gone", CrateState.ERROR, "no answers"),
     ),
 )
 
@@ -76,7 +78,7 @@ def test_the_page_needs_nothing_else_and_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_only_what_is_at_the_newest_release_looks_good() -> None:
-    states = (State.UP_TO_DATE, State.BEHIND, State.AHEAD, State.CONFLICT)
+    states = (CrateState.UP_TO_DATE, CrateState.BEHIND, CrateState.AHEAD, CrateState.CONFLICT)
     tiles = page(Report("v0.3.0", "2026-01-02", tuple(Outcome(str(state), state) for state in states)))
     found = re.findall(r'<b class="(\w+)">1</b>([\w-]+)', tiles)
     assert found == [("good", "up-to-date"), ("open", "behind"), ("open", "ahead"), ("bad", "conflict")]
@@ -151,5 +153,5 @@ def test_a_journal_of_an_older_form_is_not_resumed(tmp_path: Path) -> None:
     file.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
     assert Journal(file, options).done == {}
     journal = Journal(file, options)
-    journal.note(Outcome("orders", State.EXISTS))
+    journal.note(Outcome("orders", CrateState.EXISTS))
     assert list(Journal(file, options).done) == ["orders"]

@@ -139,27 +139,29 @@ def bootstrap(  # noqa: PLR0913  Typer makes an option of each.
     fleet = _read(manifest, ring, shard)
     release = templates.target_of(fleet, to, templates.refresh(fleet, ()))
     bootstrapping.require_answers_that_apply(fleet, release)
-    wanted = bootstrapping.Wanted(fleet.template, release, push, dry_run)
+    wanted = bootstrapping.BootstrapOptions(fleet.template, release, push, dry_run)
     name = "bootstrap-trial" if dry_run else "bootstrap"
     options = {"release": release, "push": push}
     _end(_go(Run(fleet, name, options, bootstrapping.bootstrap, lambda _: wanted, jobs), as_json=as_json))
 
 
 @contextmanager
-def _inspected(fleet: Manifest, to: str | None, template: Path | None) -> Iterator[inspection.Wanted]:
+def _inspected(fleet: Manifest, to: str | None, template: Path | None) -> Iterator[inspection.InspectionOptions]:
     """Give what to inspect; a checkout of the template is a release meanwhile."""
     unreachable = templates.refresh(fleet, fleet.crates)
     if template is None:
         target = templates.target_of(fleet, to, unreachable)
-        yield inspection.Wanted(target, unreachable=unreachable)
+        yield inspection.InspectionOptions(target, unreachable=unreachable)
     elif to is not None:
-        yield inspection.Wanted(to, str(template.resolve()), unreachable=unreachable)
+        yield inspection.InspectionOptions(to, str(template.resolve()), unreachable=unreachable)
     else:
         with templates.checkout_as_release(template.resolve()) as (address, commit):
-            yield inspection.Wanted(commit, address, label=str(template), unreachable=unreachable)
+            yield inspection.InspectionOptions(commit, address, label=str(template), unreachable=unreachable)
 
 
-def _inspect(command: str, fleet: Manifest, wanted: inspection.Wanted, jobs: int, *, as_json: bool) -> Result:
+def _inspect(
+    command: str, fleet: Manifest, wanted: inspection.InspectionOptions, jobs: int, *, as_json: bool
+) -> Result:
     options: dict[str, Any] = vars(wanted)
     run = Run(fleet, command, options, inspection.inspect, lambda _: wanted, jobs, resumes=False)
     return _go(run, as_json=as_json)
@@ -194,7 +196,7 @@ def drift(
 ) -> None:
     """Compare the files of each crate with its release, in what the template owns. Changes nothing."""
     fleet = _read(manifest, ring, shard)
-    wanted = inspection.Wanted("", plan=False, unreachable=templates.refresh(fleet, fleet.crates))
+    wanted = inspection.InspectionOptions("", plan=False, unreachable=templates.refresh(fleet, fleet.crates))
     _end(_inspect("drift", fleet, wanted, jobs, as_json=as_json))
 
 
@@ -228,10 +230,10 @@ def update(  # noqa: PLR0913
     target = templates.target_of(fleet, to, unreachable)
     logs = fleet.state_folder / "logs"
 
-    def job_of(name: str) -> updating.Wanted:
+    def job_of(name: str) -> updating.UpdateOptions:
         settings = fleet.rings[name]
         checks = Checks(tuple(settings.checks), settings.max_minutes, logs)
-        return updating.Wanted(target, checks, push, dry_run, unreachable)
+        return updating.UpdateOptions(target, checks, push, dry_run, unreachable)
 
     name = "update-trial" if dry_run else "update"
     _end(_go(Run(fleet, name, {"target": target, "push": push}, updating.update, job_of, jobs), as_json=as_json))

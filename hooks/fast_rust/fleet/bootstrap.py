@@ -15,7 +15,7 @@ from fast_rust.adopt import adoption as adopt
 from fast_rust.answers import ANSWERS_FILE, Answers, answers_file, with_source
 from fast_rust.errors import FastRustError
 from fast_rust.fleet.manifest import Crate, Manifest, ManifestError
-from fast_rust.fleet.outcome import Outcome, State, failed
+from fast_rust.fleet.outcome import CrateState, Outcome, failed
 from fast_rust.fleet.workers import Task
 from fast_rust.git import GitError
 from fast_rust.owned import IDENTITY
@@ -26,7 +26,7 @@ MAIN = "main"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BootstrapOptions:
     """The template's address and release, as crates record them, and whether to push new repositories."""
 
     template: str
@@ -39,12 +39,12 @@ class RefusedError(FastRustError):
     """Answers to questions that the template does not ask for such a crate."""
 
 
-def bootstrap(task: Task[Wanted]) -> list[Outcome]:
+def bootstrap(task: Task[BootstrapOptions]) -> list[Outcome]:
     """Create the crates of a repository that do not exist, and adopt those that the template did not create."""
     outcomes = []
     for crate in task.crates:
         if crate.freeze:
-            outcomes.append(Outcome(crate.name, State.FROZEN, crate.freeze))
+            outcomes.append(Outcome(crate.name, CrateState.FROZEN, crate.freeze))
             continue
         try:
             outcomes.append(_bootstrap(crate, task.job))
@@ -53,27 +53,27 @@ def bootstrap(task: Task[Wanted]) -> list[Outcome]:
     return outcomes
 
 
-def _bootstrap(crate: Crate, wanted: Wanted) -> Outcome:
-    facts = {"release": wanted.release, "folder": str(crate.folder)}
+def _bootstrap(crate: Crate, options: BootstrapOptions) -> Outcome:
+    facts = {"release": options.release, "folder": str(crate.folder)}
     if not crate.repository.exists() and not crate.url:
-        return _start(crate, wanted, facts)
+        return _start(crate, options, facts)
     if not crate.repository.exists():
-        if wanted.dry_run:
-            return Outcome(crate.name, State.PLANNED, f"clone {crate.url}", facts)
+        if options.dry_run:
+            return Outcome(crate.name, CrateState.PLANNED, f"clone {crate.url}", facts)
         _clone(crate)
     if not (crate.repository / ".git").exists():
         raise GitError(f"{crate.repository} is not a git repository; run `git init` in it, and commit all files")
     if not git.is_commit(crate.repository, "HEAD"):
         _require_empty(crate.repository)
-        return _start(crate, wanted, facts)
+        return _start(crate, options, facts)
     if answers_file(crate.folder).is_file():
-        return _with_push(crate, wanted, Outcome(crate.name, State.EXISTS, "", facts))
+        return _with_push(crate, options, Outcome(crate.name, CrateState.EXISTS, "", facts))
     if not (crate.folder / "Cargo.toml").is_file():
         message = (
             "a further crate of a repository is created by hand, since its workspace has to list it: docs/create.md"
         )
-        return Outcome(crate.name, State.SKIPPED, message, facts)
-    return _adopt(crate, wanted, facts)
+        return Outcome(crate.name, CrateState.SKIPPED, message, facts)
+    return _adopt(crate, options, facts)
 
 
 def _require_empty(repository: Path) -> None:
@@ -92,25 +92,25 @@ def _require_empty(repository: Path) -> None:
 _not_asked: dict[str, frozenset[str]] = {}
 
 
-def asked(crate: Crate, wanted: Wanted) -> dict[str, Any]:
+def asked(crate: Crate, options: BootstrapOptions) -> dict[str, Any]:
     """Return the answers of a crate that the template asks for; crates with the same choices are asked about once.
 
     Raises RefusedError where an answer in the crate's row is not asked, RenderingError where one is not valid.
     """
     choices = sorted((name, answer) for name, answer in crate.given.items() if name not in IDENTITY)
-    key = json.dumps([wanted.template, wanted.release, choices, sorted(crate.answers)])
+    key = json.dumps([options.template, options.release, choices, sorted(crate.answers)])
     if key not in _not_asked:
-        _not_asked[key] = _find_not_asked(crate, wanted)
+        _not_asked[key] = _find_not_asked(crate, options)
     return {name: answer for name, answer in crate.given.items() if name not in _not_asked[key]}
 
 
-def _find_not_asked(crate: Crate, wanted: Wanted) -> frozenset[str]:
+def _find_not_asked(crate: Crate, options: BootstrapOptions) -> frozenset[str]:
     """Return the answers that do not apply, by Copier itself: it does not record them."""
     # Other crates with the same choices have other names.
     data = {**crate.given, "crate_name": IDENTITY["crate_name"]}
-    source = str(open_repository(wanted.template).folder)
+    source = str(open_repository(options.template).folder)
     with TemporaryDirectory(prefix="fast-rust-") as folder:
-        recorded = yaml.safe_load(questions_asked(source, wanted.release, data, Path(folder) / crate.name))
+        recorded = yaml.safe_load(questions_asked(source, options.release, data, Path(folder) / crate.name))
     if refused := [name for name in crate.answers if name not in recorded]:
         choice = ", ".join(f"{name} {recorded[name]}" for name in ("kind", "place") if name in recorded)
         names = ", ".join(refused)
@@ -123,13 +123,13 @@ def require_answers_that_apply(manifest: Manifest, release: str) -> None:
 
     Raises ManifestError with a line for each crate whose answers do not apply.
     """
-    wanted = Wanted(manifest.template, release, push=False, dry_run=True)
+    options = BootstrapOptions(manifest.template, release, push=False, dry_run=True)
     errors = []
     for crate in manifest.crates:
         try:
             if crate.freeze or answers_file(crate.folder).is_file():
                 continue
-            asked(crate, wanted)
+            asked(crate, options)
         except OSError:
             # The worker of the crate reports it.
             continue
@@ -142,20 +142,20 @@ def require_answers_that_apply(manifest: Manifest, release: str) -> None:
 # --- New repositories ---
 
 
-def _start(crate: Crate, wanted: Wanted, facts: Mapping[str, Any]) -> Outcome:
-    choices = asked(crate, wanted)
+def _start(crate: Crate, options: BootstrapOptions, facts: Mapping[str, Any]) -> Outcome:
+    choices = asked(crate, options)
     if crate.subdirectory != ".":
         message = "its repository does not exist; add a row for the root, and create this crate by hand: docs/create.md"
-        return Outcome(crate.name, State.SKIPPED, message, facts)
-    if wanted.dry_run:
-        return Outcome(crate.name, State.PLANNED, f"create from {wanted.release}", facts)
+        return Outcome(crate.name, CrateState.SKIPPED, message, facts)
+    if options.dry_run:
+        return Outcome(crate.name, CrateState.PLANNED, f"create from {options.release}", facts)
     # Created next to the folder, and renamed atomically; what a killed run left there is deleted.
     part, old = (crate.repository.with_name(f".{crate.repository.name}.{end}") for end in ("part", "old"))
     shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
     try:
         part.mkdir(parents=True)
-        _create(crate, wanted, choices, part)
+        _create(crate, options, choices, part)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -163,10 +163,10 @@ def _start(crate: Crate, wanted: Wanted, facts: Mapping[str, Any]) -> Outcome:
         crate.repository.rename(old)
     part.rename(crate.repository)
     shutil.rmtree(old, ignore_errors=True)
-    return _with_push(crate, wanted, Outcome(crate.name, State.CREATED, wanted.release, facts))
+    return _with_push(crate, options, Outcome(crate.name, CrateState.CREATED, options.release, facts))
 
 
-def _create(crate: Crate, wanted: Wanted, choices: Mapping[str, Any], part: Path) -> None:
+def _create(crate: Crate, options: BootstrapOptions, choices: Mapping[str, Any], part: Path) -> None:
     """Create the repository of a crate in a folder, with one commit of the user's.
 
     The files are staged in a clone of ours, so that no hook, filter or ignore rule of the user has an effect on the
@@ -181,10 +181,10 @@ def _create(crate: Crate, wanted: Wanted, choices: Mapping[str, Any], part: Path
             git.output(part, "remote", "add", "origin", crate.url)
     git.require_committer(part)
     with TemporaryDirectory(prefix="fast-rust-") as folder, git.empty_clone(part, Path(folder).resolve()) as clone:
-        _render(wanted, choices, clone)
+        _render(options, choices, clone)
         tree = git.stage(clone)
         git.copy_objects(clone, part, [tree])
-    commit = git.commit_tree(part, tree, [], f"Start from copier-fast-rust {wanted.release}\n")
+    commit = git.commit_tree(part, tree, [], f"Start from copier-fast-rust {options.release}\n")
     git.output(part, *git.NO_HOOKS, "update-ref", "HEAD", commit)
     git.output(part, *git.NO_HOOKS, "reset", "--quiet", "--hard")
     if changed := git.status(part):
@@ -194,13 +194,13 @@ def _create(crate: Crate, wanted: Wanted, choices: Mapping[str, Any], part: Path
         raise GitError(f"{message}; nothing was created")
 
 
-def _render(wanted: Wanted, choices: Mapping[str, Any], folder: Path) -> None:
+def _render(options: BootstrapOptions, choices: Mapping[str, Any], folder: Path) -> None:
     """Render a crate from the template's repository on this machine; its answers record the template's address."""
-    repository = open_repository(wanted.template)
+    repository = open_repository(options.template)
     with TemporaryDirectory(prefix="fast-rust-") as empty:
-        rendering = render(Answers(str(repository.folder), wanted.release, choices), Path(empty) / "crate")
+        rendering = render(Answers(str(repository.folder), options.release, choices), Path(empty) / "crate")
         shutil.copytree(Path(empty) / "crate", folder, dirs_exist_ok=True, symlinks=True)
-    (folder / ANSWERS_FILE).write_bytes(with_source(rendering[ANSWERS_FILE], wanted.template))
+    (folder / ANSWERS_FILE).write_bytes(with_source(rendering[ANSWERS_FILE], options.template))
 
 
 def _clone(crate: Crate) -> None:
@@ -213,16 +213,16 @@ def _clone(crate: Crate) -> None:
     part.rename(crate.repository)
 
 
-def _with_push(crate: Crate, wanted: Wanted, outcome: Outcome) -> Outcome:
+def _with_push(crate: Crate, options: BootstrapOptions, outcome: Outcome) -> Outcome:
     """Push the first commit where the remote has no branch yet, and return the outcome with what was done."""
-    if not wanted.push or not crate.url or wanted.dry_run:
+    if not options.push or not crate.url or options.dry_run:
         return outcome
     try:
         detail = _push(crate.repository)
     except GitError as error:
-        was = "was created" if outcome.state is State.CREATED else "exists"
+        was = "was created" if outcome.state is CrateState.CREATED else "exists"
         message = f"the crate {was} here, and was not pushed: {error}; run `fast-rust fleet bootstrap --push` again"
-        return Outcome(crate.name, State.ERROR, " ".join(message.split()), outcome.facts)
+        return Outcome(crate.name, CrateState.ERROR, " ".join(message.split()), outcome.facts)
     return Outcome(crate.name, outcome.state, "; ".join(filter(None, [outcome.detail, detail])), outcome.facts)
 
 
@@ -239,14 +239,14 @@ def _push(repository: Path) -> str:
 # --- Existing crates ---
 
 
-def _adopt(crate: Crate, wanted: Wanted, facts: Mapping[str, Any]) -> Outcome:
+def _adopt(crate: Crate, options: BootstrapOptions, facts: Mapping[str, Any]) -> Outcome:
     if git.is_commit(crate.repository, f"refs/heads/{adopt.BRANCH}"):
-        return Outcome(crate.name, State.EXISTS, f"branch {adopt.BRANCH} waits for review", facts)
+        return Outcome(crate.name, CrateState.EXISTS, f"branch {adopt.BRANCH} waits for review", facts)
     # As a person types them.
     data = {name: str(value).lower() if isinstance(value, bool) else value for name, value in crate.answers.items()}
-    plan = adopt.plan(crate.folder, wanted.template, wanted.release, data, refresh=False)
-    if wanted.dry_run:
-        return Outcome(crate.name, State.PLANNED, "adopt", facts)
+    plan = adopt.plan(crate.folder, options.template, options.release, data, refresh=False)
+    if options.dry_run:
+        return Outcome(crate.name, CrateState.PLANNED, "adopt", facts)
     result = adopt.apply(plan)
     warning = f"; warning: {result.warning}" if result.warning else ""
-    return Outcome(crate.name, State.ADOPTED, f"on branch {adopt.BRANCH}{warning}", facts)
+    return Outcome(crate.name, CrateState.ADOPTED, f"on branch {adopt.BRANCH}{warning}", facts)

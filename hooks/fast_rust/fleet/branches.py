@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fast_rust import git
-from fast_rust.fleet.outcome import State
+from fast_rust.fleet.outcome import CrateState
 from fast_rust.fleet.repositories import TREE
 from fast_rust.git import Commit, GitError
 
@@ -13,10 +13,10 @@ TRAILER = re.compile(r"^Fast-Rust-Update: (\S+) (\w+)$", re.MULTILINE)
 # The tree that a commit was created with; a commit that somebody has amended has another one.
 TREE_LINE = re.compile(rf"^{TREE}: (\w+)$", re.MULTILINE)
 STATES = {
-    "updated": State.UPDATED,
-    "conflict": State.CONFLICT,
-    "nothing": State.UP_TO_DATE,
-    "ahead": State.AHEAD,
+    "updated": CrateState.UPDATED,
+    "conflict": CrateState.CONFLICT,
+    "nothing": CrateState.UP_TO_DATE,
+    "ahead": CrateState.AHEAD,
 }
 
 
@@ -31,7 +31,7 @@ class Existing:
 
     ref: str = ""
     """Empty without a branch."""
-    states: dict[str, State] = field(default_factory=dict)
+    states: dict[str, CrateState] = field(default_factory=dict)
     """Its content for each crate; empty if someone else made a commit in it."""
 
     @property
@@ -49,9 +49,9 @@ def existing(repository: Path, base: str, branch: str) -> Existing:
     return theirs or next(iter(found), Existing())
 
 
-def _states(commits: list[Commit]) -> dict[str, State]:
+def _states(commits: list[Commit]) -> dict[str, CrateState]:
     """Return the content of a branch for each crate; nothing if someone else made or changed a commit in it."""
-    states: dict[str, State] = {}
+    states: dict[str, CrateState] = {}
     for commit in commits:
         trailers = TRAILER.findall(commit.message)
         is_known = trailers and all(what in STATES for _, what in trailers)

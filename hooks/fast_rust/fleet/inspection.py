@@ -14,7 +14,7 @@ from fast_rust.drift import differences as drift
 from fast_rust.errors import FastRustError
 from fast_rust.fleet.checkout import Checkout
 from fast_rust.fleet.manifest import Crate
-from fast_rust.fleet.outcome import Outcome, State, failed
+from fast_rust.fleet.outcome import CrateState, Outcome, failed
 from fast_rust.fleet.repositories import require_base
 from fast_rust.fleet.skeletons import Renderings, Source
 from fast_rust.fleet.templates import open_fetched
@@ -29,7 +29,7 @@ _renderings = Renderings()
 
 
 @dataclass(frozen=True)
-class Wanted:
+class InspectionOptions:
     """What to inspect, and the release to plan an update to."""
 
     target: str
@@ -52,30 +52,30 @@ class Wanted:
 class Planned:
     """What an update would do to a crate."""
 
-    state: State
+    state: CrateState
     detail: str
     touches: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
 
-def inspect(task: Task[Wanted]) -> list[Outcome]:
+def inspect(task: Task[InspectionOptions]) -> list[Outcome]:
     """Inspect the crates of a repository."""
     return [_inspect(crate, task.job) for crate in task.crates]
 
 
-def _inspect(crate: Crate, wanted: Wanted) -> Outcome:
+def _inspect(crate: Crate, options: InspectionOptions) -> Outcome:
     facts: dict[str, Any] = {"ring": crate.ring, "owner": crate.owner, "freeze": crate.freeze}
-    if not crate.repository.is_dir() or (wanted.drift and not crate.folder.is_dir()):
+    if not crate.repository.is_dir() or (options.drift and not crate.folder.is_dir()):
         return missing(crate, facts)
     try:
-        state = State.IN_LINE
+        state = CrateState.IN_LINE
         details: list[str] = []
-        if wanted.drift:
-            state, details = _drift(crate, wanted, facts)
-        if wanted.plan:
-            planned = _plan(crate, wanted, facts)
-            facts |= {"target": wanted.name, "touches": planned.touches, "notes": planned.notes}
-            state = _combined(state, planned.state) if wanted.drift else planned.state
+        if options.drift:
+            state, details = _drift(crate, options, facts)
+        if options.plan:
+            planned = _plan(crate, options, facts)
+            facts |= {"target": options.name, "touches": planned.touches, "notes": planned.notes}
+            state = _combined(state, planned.state) if options.drift else planned.state
             details = [planned.detail, *details, *planned.notes]
     except Exception as error:  # noqa: BLE001  One bad crate never stops the others.
         return replace(failed(crate.name, error), facts=facts)
@@ -87,27 +87,27 @@ def _inspect(crate: Crate, wanted: Wanted) -> Outcome:
 def missing(crate: Crate, facts: Mapping[str, Any]) -> Outcome:
     """Return the outcome of a crate that is not on this machine."""
     where = crate.folder if crate.repository.is_dir() else crate.repository
-    return Outcome(crate.name, State.MISSING, f"{where} does not exist; run `fast-rust fleet bootstrap`", facts)
+    return Outcome(crate.name, CrateState.MISSING, f"{where} does not exist; run `fast-rust fleet bootstrap`", facts)
 
 
-def _combined(drifted: State, planned: State) -> State:
+def _combined(drifted: CrateState, planned: CrateState) -> CrateState:
     """Return the state that a report shows: what needs a person comes first."""
-    if planned is State.CONFLICT:
+    if planned is CrateState.CONFLICT:
         return planned
-    if drifted is State.DRIFT or planned is State.UP_TO_DATE:
+    if drifted is CrateState.DRIFT or planned is CrateState.UP_TO_DATE:
         return drifted
     return planned
 
 
-def _drift(crate: Crate, wanted: Wanted, facts: dict[str, Any]) -> tuple[State, list[str]]:
+def _drift(crate: Crate, options: InspectionOptions, facts: dict[str, Any]) -> tuple[CrateState, list[str]]:
     answers = require_answers(crate.folder)
-    repository = open_fetched(answers.source, wanted.unreachable)
+    repository = open_fetched(answers.source, options.unreachable)
     found = list(drift.differences(crate.folder, _renderings.owned(repository, answers)))
     facts |= _release_facts(answers, repository)
-    facts["differences"] = [asdict(one) for one in found]
-    if drifted := [one for one in found if one.is_drift]:
-        return State.DRIFT, ["drift in " + ", ".join(dict.fromkeys(one.path for one in drifted))]
-    return State.IN_LINE, []
+    facts["differences"] = [asdict(difference) for difference in found]
+    if drifted := [difference for difference in found if difference.is_drift]:
+        return CrateState.DRIFT, ["drift in " + ", ".join(dict.fromkeys(difference.path for difference in drifted))]
+    return CrateState.IN_LINE, []
 
 
 def _release_facts(answers: Answers, repository: Repository) -> dict[str, Any]:
@@ -117,21 +117,21 @@ def _release_facts(answers: Answers, repository: Repository) -> dict[str, Any]:
 # --- What an update would do ---
 
 
-def _plan(crate: Crate, wanted: Wanted, facts: dict[str, Any]) -> Planned:
+def _plan(crate: Crate, options: InspectionOptions, facts: dict[str, Any]) -> Planned:
     """Return what `fast-rust fleet update` would do to a crate, by the same rules."""
     checkout = Checkout(crate)
-    require_base(crate.repository, checkout.branch, wanted.target)
+    require_base(crate.repository, checkout.branch, options.target)
     with ExitStack() as stack:
         folder = crate.folder
         if not checkout.has_committed_answers():
             folder = stack.enter_context(checkout.clone())
         try:
             answers = require_answers(folder)
-            repository = open_fetched(answers.source, wanted.unreachable)
+            repository = open_fetched(answers.source, options.unreachable)
             facts |= _release_facts(answers, repository)
-            if standing := _standing(answers, repository, wanted):
+            if standing := _standing(answers, repository, options):
                 return standing
-            before, after, refused = _parts(answers, repository, wanted)
+            before, after, refused = _parts(answers, repository, options)
             if folder == crate.folder and not checkout.has_committed(_changed(before, after)):
                 folder = stack.enter_context(checkout.clone())
             found = dict(changes(folder, before, after))
@@ -144,27 +144,27 @@ def _plan(crate: Crate, wanted: Wanted, facts: dict[str, Any]) -> Planned:
             raise type(error)(str(error).replace(str(folder), str(crate.folder))) from error
         found[answers_file(folder).name] = Change(Fate.CHANGED)
     differs = ("planned from the commit that is checked out; the working tree differs",)
-    return _planned(answers, wanted, found, (*notes_of(found, refused), *(differs if folder != crate.folder else ())))
+    return _planned(answers, options, found, (*notes_of(found, refused), *(differs if folder != crate.folder else ())))
 
 
-def _standing(answers: Answers, repository: Repository, wanted: Wanted) -> Planned | None:
+def _standing(answers: Answers, repository: Repository, options: InspectionOptions) -> Planned | None:
     """Return why a crate needs no update; none where it needs one."""
-    if wanted.template:
+    if options.template:
         return None
-    match _renderings.order(repository, answers.release, wanted.target):
+    match _renderings.order(repository, answers.release, options.target):
         case Order.SAME:
-            return Planned(State.UP_TO_DATE, wanted.target, {})
+            return Planned(CrateState.UP_TO_DATE, options.target, {})
         case Order.NEWER:
-            return Planned(State.AHEAD, ahead_of(answers.release, wanted.target), {})
+            return Planned(CrateState.AHEAD, ahead_of(answers.release, options.target), {})
         case Order.OLDER:
             return None
 
 
-def _parts(answers: Answers, repository: Repository, wanted: Wanted) -> tuple[Part, Part, tuple[str, ...]]:
+def _parts(answers: Answers, repository: Repository, options: InspectionOptions) -> tuple[Part, Part, tuple[str, ...]]:
     """Return the renderings of both releases, and the answers that the newer one refuses."""
-    newer = open_fetched(wanted.template, {}) if wanted.template else repository
+    newer = open_fetched(options.template, {}) if options.template else repository
     before, _ = _renderings.part(Source(repository, answers.release), answers)
-    after, taken = _renderings.part(Source(newer, wanted.target, is_update=True), answers)
+    after, taken = _renderings.part(Source(newer, options.target, is_update=True), answers)
     return before, after, refused_answers(answers.choices, taken)
 
 
@@ -174,14 +174,16 @@ def _changed(before: Part, after: Part) -> set[str]:
     }
 
 
-def _planned(answers: Answers, wanted: Wanted, found: Mapping[str, Change], notes: tuple[str, ...]) -> Planned:
+def _planned(
+    answers: Answers, options: InspectionOptions, found: Mapping[str, Change], notes: tuple[str, ...]
+) -> Planned:
     touches = {path: str(change.fate) for path, change in sorted(found.items())}
-    move = f"{answers.release} to {wanted.name}"
+    move = f"{answers.release} to {options.name}"
     conflicts = [path for path, change in found.items() if change.fate is Fate.CONFLICT]
     if conflicts:
-        return Planned(State.CONFLICT, f"{move}, conflicts in {', '.join(conflicts)}", touches, notes)
+        return Planned(CrateState.CONFLICT, f"{move}, conflicts in {', '.join(conflicts)}", touches, notes)
     count = len(found)
-    return Planned(State.BEHIND, f"{move}, {count} {'file' if count == 1 else 'files'}", touches, notes)
+    return Planned(CrateState.BEHIND, f"{move}, {count} {'file' if count == 1 else 'files'}", touches, notes)
 
 
 def ahead_of(release: str, target: str) -> str:

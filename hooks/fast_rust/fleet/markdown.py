@@ -19,8 +19,8 @@ def markdown(report: Report) -> str:
     for title, heads, found in sections:
         lines = list(found)
         parts += [f"## {title}", _table(heads, lines) if lines else "None."]
-    persons = [one for one in report.crates if one.state.needs_a_person]
-    rows = [(one.crate, one.facts.get("owner", ""), one.state, one.detail) for one in persons]
+    persons = [outcome for outcome in report.crates if outcome.state.needs_a_person]
+    rows = [(outcome.crate, outcome.facts.get("owner", ""), outcome.state, outcome.detail) for outcome in persons]
     parts += ["## For a person", _table(("crate", "owner", "state", "detail"), rows) if rows else "None."]
     return "\n\n".join(parts) + "\n"
 

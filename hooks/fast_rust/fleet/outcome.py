@@ -9,7 +9,7 @@ from typing import Any
 FORM = 2
 
 
-class State(StrEnum):
+class CrateState(StrEnum):
     """The state of a crate."""
 
     CREATED = "created"
@@ -38,14 +38,14 @@ class State(StrEnum):
 
 
 NEEDS_A_PERSON = {
-    State.MISSING,
-    State.CONFLICT,
-    State.DRIFT,
-    State.CHECKS_FAILED,
-    State.CHANGED_BY_OTHERS,
-    State.NOT_REACHED,
-    State.SKIPPED,
-    State.ERROR,
+    CrateState.MISSING,
+    CrateState.CONFLICT,
+    CrateState.DRIFT,
+    CrateState.CHECKS_FAILED,
+    CrateState.CHANGED_BY_OTHERS,
+    CrateState.NOT_REACHED,
+    CrateState.SKIPPED,
+    CrateState.ERROR,
 }
 
 
@@ -54,7 +54,7 @@ class Outcome:
     """What happened to one crate."""
 
     crate: str
-    state: State
+    state: CrateState
     detail: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,10 +65,10 @@ class Outcome:
     @staticmethod
     def from_dict(noted: Mapping[str, Any]) -> "Outcome":
         """Read an outcome from JSON."""
-        return Outcome(noted["crate"], State(noted["state"]), noted["detail"], noted["facts"])
+        return Outcome(noted["crate"], CrateState(noted["state"]), noted["detail"], noted["facts"])
 
 
 def failed(crate: str, error: BaseException) -> Outcome:
     """Return the outcome of a crate for which an error ended the work."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return Outcome(crate, State.ERROR, text)
+    return Outcome(crate, CrateState.ERROR, text)

@@ -33,43 +33,45 @@ class Report:
     @property
     def releases(self) -> dict[str, int]:
         """Return the number of crates at each release, oldest first."""
-        counts = Counter(str(one.facts.get("release", NOT_KNOWN)) for one in self.crates)
+        counts = Counter(str(outcome.facts.get("release", NOT_KNOWN)) for outcome in self.crates)
         return dict(sorted(counts.items(), key=lambda pair: _order(pair[0])))
 
     @property
     def states(self) -> dict[str, int]:
         """Return the number of crates in each state, the most frequent first."""
-        return dict(Counter(str(one.state) for one in self.crates).most_common())
+        return dict(Counter(str(outcome.state) for outcome in self.crates).most_common())
 
     @property
     def drifted_files(self) -> dict[str, int]:
         """Return the number of crates in which each file drifted, the most frequent first."""
-        found = [path for one in self.crates for path in {d["path"] for d in _differences(one, loosened=False)}]
+        found = [path for outcome in self.crates for path in {d["path"] for d in _differences(outcome, loosened=False)}]
         return dict(sorted(Counter(found).items(), key=lambda pair: (-pair[1], pair[0])))
 
     @property
     def loosened(self) -> list[tuple[str, str, str, str]]:
         """Return the keys that are loosened with a reason: crate, key, value and reason."""
         return [
-            (one.crate, f"{d['path']}: {d['key']}", d["found"], d["reason"])
-            for one in self.crates
-            for d in _differences(one, loosened=True)
+            (outcome.crate, f"{d['path']}: {d['key']}", d["found"], d["reason"])
+            for outcome in self.crates
+            for d in _differences(outcome, loosened=True)
         ]
 
     @property
     def conflicts(self) -> list[tuple[str, str, str]]:
         """Return the conflicts that an update would have: crate, owner and files."""
         return [
-            (one.crate, str(one.facts.get("owner", "")), ", ".join(files))
-            for one in self.crates
-            if (files := [path for path, fate in one.facts.get("touches", {}).items() if fate == "conflict"])
+            (outcome.crate, str(outcome.facts.get("owner", "")), ", ".join(files))
+            for outcome in self.crates
+            if (files := [path for path, fate in outcome.facts.get("touches", {}).items() if fate == "conflict"])
         ]
 
     @property
     def frozen(self) -> list[tuple[str, str, str]]:
         """Return the frozen crates: crate, owner and reason."""
         return [
-            (one.crate, str(one.facts["owner"]), str(one.facts["freeze"])) for one in self.crates if _is_frozen(one)
+            (outcome.crate, str(outcome.facts["owner"]), str(outcome.facts["freeze"]))
+            for outcome in self.crates
+            if _is_frozen(outcome)
         ]
 
     def as_json(self) -> str:
@@ -79,17 +81,17 @@ class Report:
             "target": self.target,
             "made": self.made,
             "shard": self.shard,
-            "crates": [one.as_dict() for one in self.crates],
+            "crates": [outcome.as_dict() for outcome in self.crates],
         }
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _is_frozen(one: Outcome) -> bool:
-    return bool(one.facts.get("freeze"))
+def _is_frozen(outcome: Outcome) -> bool:
+    return bool(outcome.facts.get("freeze"))
 
 
-def _differences(one: Outcome, *, loosened: bool) -> list[Mapping[str, Any]]:
-    found = one.facts.get("differences", [])
+def _differences(outcome: Outcome, *, loosened: bool) -> list[Mapping[str, Any]]:
+    found = outcome.facts.get("differences", [])
     return [d for d in found if (d["state"] == DriftState.LOOSENED) is loosened]
 
 
@@ -109,7 +111,7 @@ def read_report(path: Path) -> Report:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["form"] != FORM:
             raise ReportError(f"{path} was written by another version of fast-rust; run `fast-rust fleet report` again")
-        crates = tuple(Outcome.from_dict(one) for one in content["crates"])
+        crates = tuple(Outcome.from_dict(outcome) for outcome in content["crates"])
         match content:
             case {"target": str(target), "made": str(made), "shard": None}:
                 return Report(target, made, crates, None)
@@ -126,17 +128,17 @@ def merged(reports: Sequence[Report]) -> Report:
 
     Raises ReportError where their targets differ, a shard is missing, or two have the same crate.
     """
-    if len(targets := {one.target for one in reports}) > 1:
+    if len(targets := {report.target for report in reports}) > 1:
         raise ReportError(
             f"these reports have different targets: {', '.join(sorted(targets))}; write them for the same release"
         )
-    shards = {one.shard for one in reports if one.shard}
+    shards = {report.shard for report in reports if report.shard}
     expected = {(number, count) for _, count in shards for number in range(1, count + 1)}
     if missing := sorted(expected - shards):
         names = ", ".join(f"{number}/{count}" for number, count in missing)
         raise ReportError(f"the report of shard {names} is missing; add its fleet.json")
-    crates = [crate for one in reports for crate in one.crates]
+    crates = [crate for report in reports for crate in report.crates]
     if doubles := [name for name, times in Counter(crate.crate for crate in crates).items() if times > 1]:
         raise ReportError(f"{doubles[0]} is in more than one of these reports; use the report of each shard once")
     crates.sort(key=lambda crate: crate.crate)
-    return Report(reports[0].target, min(one.made for one in reports), tuple(crates))
+    return Report(reports[0].target, min(report.made for report in reports), tuple(crates))

@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar
 
 from fast_rust.fleet.journal import Journal, only_run
 from fast_rust.fleet.manifest import Crate, Manifest
-from fast_rust.fleet.outcome import Outcome, State
+from fast_rust.fleet.outcome import CrateState, Outcome
 from fast_rust.fleet.workers import Task, by_repository, work_on
 
 # A run that resumes tries these again.
-TRIED_AGAIN = {State.ERROR, State.CHECKS_FAILED}
+TRIED_AGAIN = {CrateState.ERROR, CrateState.CHECKS_FAILED}
 Job = TypeVar("Job")
 
 
@@ -27,7 +27,7 @@ class Result:
     @property
     def needs_a_person(self) -> bool:
         """Return whether a person has to act on a crate."""
-        return any(one.state.needs_a_person for one in self.crates)
+        return any(outcome.state.needs_a_person for outcome in self.crates)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Run(Generic[Job]):
         """
         with only_run(self.manifest):
             journal = Journal(self.manifest.state_folder / f"{self.command}.jsonl", self._options())
-            for name in [name for name, one in journal.done.items() if one.state in TRIED_AGAIN]:
+            for name in [name for name, outcome in journal.done.items() if outcome.state in TRIED_AGAIN]:
                 del journal.done[name]
             skip(len(journal.done))
             resumed = frozenset(journal.done)
@@ -62,7 +62,9 @@ class Run(Generic[Job]):
                 if not stopped and not self._ring(ring, journal, resumed, show):
                     stopped = f"ring {ring} stopped: too many of its crates fail the checks"
             crates = self.manifest.crates
-            found = (journal.done.get(one.name) or Outcome(one.name, State.NOT_REACHED, stopped) for one in crates)
+            found = (
+                journal.done.get(crate.name) or Outcome(crate.name, CrateState.NOT_REACHED, stopped) for crate in crates
+            )
             result = Result(tuple(found), stopped)
             journal.end()
         return result
@@ -84,12 +86,12 @@ class Run(Generic[Job]):
         tasks = [Task(group, self.job_of(ring)) for group in groups]
         with closing(work_on(tasks, self.work, self.jobs, may_continue)) as results:
             for _, outcomes in results:
-                for one in outcomes:
-                    journal.note(one)
-                    show(one)
+                for outcome in outcomes:
+                    journal.note(outcome)
+                    show(outcome)
         return may_continue()
 
 
 def _failures(journal: Journal, members: Sequence[Crate]) -> int:
     states = [journal.done[crate.name].state for crate in members if crate.name in journal.done]
-    return states.count(State.CHECKS_FAILED)
+    return states.count(CrateState.CHECKS_FAILED)

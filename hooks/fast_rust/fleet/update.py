@@ -14,7 +14,7 @@ from fast_rust.fleet.checkout import missing_in
 from fast_rust.fleet.checks import Checks
 from fast_rust.fleet.inspection import ahead_of, missing, notes_of
 from fast_rust.fleet.manifest import Crate
-from fast_rust.fleet.outcome import Outcome, State, failed
+from fast_rust.fleet.outcome import CrateState, Outcome, failed
 from fast_rust.fleet.repositories import OWN, Workplace, checked_out_branch, clear, require_base, workplace
 from fast_rust.fleet.templates import open_fetched
 from fast_rust.fleet.workers import Task
@@ -26,11 +26,11 @@ from fast_rust.update.merge import Fate
 from fast_rust.update.plan import OlderReleaseError, Plan, Standing, plan
 
 REPORT = "UPDATE-CONFLICTS.md"
-IDLE = {State.UP_TO_DATE: "nothing", State.AHEAD: "ahead"}
+IDLE = {CrateState.UP_TO_DATE: "nothing", CrateState.AHEAD: "ahead"}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class UpdateOptions:
     """The release to update to, the checks of it, and whether to push the branch."""
 
     target: str
@@ -46,9 +46,9 @@ class Wanted:
         return f"{OWN}/{self.target}"
 
 
-def update(task: Task[Wanted]) -> list[Outcome]:
+def update(task: Task[UpdateOptions]) -> list[Outcome]:
     """Update the crates of a repository: a commit for each, on one branch."""
-    frozen = [Outcome(crate.name, State.FROZEN, crate.freeze) for crate in task.crates if crate.freeze]
+    frozen = [Outcome(crate.name, CrateState.FROZEN, crate.freeze) for crate in task.crates if crate.freeze]
     crates = [crate for crate in task.crates if not crate.freeze]
     if not crates:
         return frozen
@@ -57,26 +57,26 @@ def update(task: Task[Wanted]) -> list[Outcome]:
     return [*frozen, *_update_repository(crates[0].repository, crates, task.job)]
 
 
-def _update_repository(repository: Path, crates: Sequence[Crate], wanted: Wanted) -> list[Outcome]:
+def _update_repository(repository: Path, crates: Sequence[Crate], options: UpdateOptions) -> list[Outcome]:
     branch = checked_out_branch(repository)
     clear(repository)
-    require_base(repository, branch, wanted.target)
+    require_base(repository, branch, options.target)
     base = f"refs/heads/{branch}"
-    there = existing(repository, base, wanted.branch)
+    there = existing(repository, base, options.branch)
     if there.is_of_others:
-        if all(_is_at(crate, wanted.target) for crate in crates):
+        if all(_is_at(crate, options.target) for crate in crates):
             # The branch was squashed and merged, and not deleted.
-            return _all(crates, State.UP_TO_DATE, wanted.target, wanted)
+            return _all(crates, CrateState.UP_TO_DATE, options.target, options)
         message = f"{there.ref} has commits of others; merge the branch, or delete it"
-        return _all(crates, State.CHANGED_BY_OTHERS, message, wanted)
+        return _all(crates, CrateState.CHANGED_BY_OTHERS, message, options)
     is_complete = {crate.name for crate in crates} <= there.states.keys()
     if there.ref and is_complete and is_on_top(repository, base, there.ref):
-        return _existing(repository, crates, there, wanted)
-    return _update(repository, crates, wanted)
+        return _existing(repository, crates, there, options)
+    return _update(repository, crates, options)
 
 
-def _all(crates: Iterable[Crate], state: State, detail: str, wanted: Wanted) -> list[Outcome]:
-    return [Outcome(crate.name, state, detail, _facts(wanted)) for crate in crates]
+def _all(crates: Iterable[Crate], state: CrateState, detail: str, options: UpdateOptions) -> list[Outcome]:
+    return [Outcome(crate.name, state, detail, _facts(options)) for crate in crates]
 
 
 def _is_at(crate: Crate, release: str) -> bool:
@@ -84,80 +84,80 @@ def _is_at(crate: Crate, release: str) -> bool:
     return answers is not None and answers.release == release
 
 
-def _existing(repository: Path, crates: Iterable[Crate], there: Existing, wanted: Wanted) -> list[Outcome]:
+def _existing(repository: Path, crates: Iterable[Crate], there: Existing, options: UpdateOptions) -> list[Outcome]:
     """Return the outcomes of crates with an unchanged branch, and push it where that is still to do."""
     outcomes = []
     for crate in crates:
         state = there.states[crate.name]
-        shown = State.EXISTS if state is State.UPDATED else state
-        detail = f"branch {wanted.branch}" + (f"; see {REPORT} there" if state is State.CONFLICT else "")
-        outcomes.append(Outcome(crate.name, shown, detail, _facts(wanted)))
-    has_work = bool({State.UPDATED, State.CONFLICT} & {*there.states.values()})
-    return _pushed(repository, outcomes, wanted) if has_work else outcomes
+        shown = CrateState.EXISTS if state is CrateState.UPDATED else state
+        detail = f"branch {options.branch}" + (f"; see {REPORT} there" if state is CrateState.CONFLICT else "")
+        outcomes.append(Outcome(crate.name, shown, detail, _facts(options)))
+    has_work = bool({CrateState.UPDATED, CrateState.CONFLICT} & {*there.states.values()})
+    return _pushed(repository, outcomes, options) if has_work else outcomes
 
 
-def _facts(wanted: Wanted) -> dict[str, Any]:
-    return {"target": wanted.target, "branch": wanted.branch}
+def _facts(options: UpdateOptions) -> dict[str, Any]:
+    return {"target": options.target, "branch": options.branch}
 
 
-def _update(repository: Path, crates: Sequence[Crate], wanted: Wanted) -> list[Outcome]:
+def _update(repository: Path, crates: Sequence[Crate], options: UpdateOptions) -> list[Outcome]:
     with workplace(repository) as work:
-        if any(_is_due(work, crate, wanted) for crate in crates):
-            require_publishable(repository, wanted.branch, work.base, is_pushed=wanted.push)
-        before = commit_of(repository, f"refs/heads/{wanted.branch}")
-        outcomes = [_update_in(work, crate, wanted) for crate in crates]
+        if any(_is_due(work, crate, options) for crate in crates):
+            require_publishable(repository, options.branch, work.base, is_pushed=options.push)
+        before = commit_of(repository, f"refs/heads/{options.branch}")
+        outcomes = [_update_in(work, crate, options) for crate in crates]
         if not work.commits:
             return outcomes
         # The branch records what happened to each crate, so that a later run need not try again.
-        if idle := [one for one in outcomes if one.state in IDLE]:
-            work.extend_last("\n".join(trailer(one.crate, IDLE[one.state]) for one in idle))
-        updated = [one for one in outcomes if one.state is State.UPDATED]
-        if updated and (failure := wanted.checks.failure(work.folder, crates)):
-            return [_with_failure(one, failure) for one in outcomes]
-        if wanted.dry_run:
+        if idle := [outcome for outcome in outcomes if outcome.state in IDLE]:
+            work.extend_last("\n".join(trailer(outcome.crate, IDLE[outcome.state]) for outcome in idle))
+        updated = [outcome for outcome in outcomes if outcome.state is CrateState.UPDATED]
+        if updated and (failure := options.checks.failure(work.folder, crates)):
+            return [_with_failure(outcome, failure) for outcome in outcomes]
+        if options.dry_run:
             return outcomes
-        work.publish(wanted.branch, before)
-    return _pushed(repository, outcomes, wanted)
+        work.publish(options.branch, before)
+    return _pushed(repository, outcomes, options)
 
 
-def _is_due(work: Workplace, crate: Crate, wanted: Wanted) -> bool:
+def _is_due(work: Workplace, crate: Crate, options: UpdateOptions) -> bool:
     """Return whether a crate is older than the target, so that a commit is to be expected."""
     try:
         answers = read_answers(work.folder / crate.subdirectory)
         if answers is None:
             return False
-        repository = open_fetched(answers.source, wanted.unreachable)
-        return repository.order(answers.release, wanted.target) is Order.OLDER
+        repository = open_fetched(answers.source, options.unreachable)
+        return repository.order(answers.release, options.target) is Order.OLDER
     except FastRustError:
         # The update reports it.
         return False
 
 
-def _update_in(work: Workplace, crate: Crate, wanted: Wanted) -> Outcome:
+def _update_in(work: Workplace, crate: Crate, options: UpdateOptions) -> Outcome:
     folder = work.folder / crate.subdirectory
-    facts = _facts(wanted)
+    facts = _facts(options)
     if not folder.is_dir():
-        return Outcome(crate.name, State.ERROR, missing_in(crate), facts)
+        return Outcome(crate.name, CrateState.ERROR, missing_in(crate), facts)
     try:
         if (answers := read_answers(folder)) is not None:
-            open_fetched(answers.source, wanted.unreachable)
-        planned = plan(folder, wanted.target, refresh=False)
+            open_fetched(answers.source, options.unreachable)
+        planned = plan(folder, options.target, refresh=False)
         if planned is Standing.UP_TO_DATE:
-            return Outcome(crate.name, State.UP_TO_DATE, wanted.target, facts)
+            return Outcome(crate.name, CrateState.UP_TO_DATE, options.target, facts)
         if not isinstance(planned, Plan):
-            return Outcome(crate.name, State.AHEAD, f"newer than {wanted.target}; nothing to update", facts)
+            return Outcome(crate.name, CrateState.AHEAD, f"newer than {options.target}; nothing to update", facts)
         facts |= {"release": planned.answers.release, "notes": notes_of(planned.changes, planned.changed_answers)}
         facts |= {"touches": {path: str(change.fate) for path, change in planned.changes.items()}}
         return _committed(work, crate, planned, facts)
     except OlderReleaseError:
         release = answers.release if answers else ""
-        return Outcome(crate.name, State.AHEAD, ahead_of(release, wanted.target), facts)
+        return Outcome(crate.name, CrateState.AHEAD, ahead_of(release, options.target), facts)
     except FastRustError as error:
         # The branch has only complete updates.
         work.discard()
         # People know the crate by where it is, not by the clone.
         message = str(error).replace(str(work.folder), str(crate.repository))
-        return Outcome(crate.name, State.ERROR, " ".join(message.split()), _facts(wanted))
+        return Outcome(crate.name, CrateState.ERROR, " ".join(message.split()), _facts(options))
 
 
 def _committed(work: Workplace, crate: Crate, planned: Plan, facts: dict[str, Any]) -> Outcome:
@@ -168,7 +168,7 @@ def _committed(work: Workplace, crate: Crate, planned: Plan, facts: dict[str, An
         (folder / REPORT).write_text(report(crate, planned), encoding="utf-8")
         subject = f"Record the conflicts of updating {crate.name} from {move}"
         work.commit([_path(crate, REPORT)], f"{subject}\n\n{trailer(crate.name, 'conflict')}")
-        return Outcome(crate.name, State.CONFLICT, f"{move}, conflicts in {', '.join(conflicts)}", facts)
+        return Outcome(crate.name, CrateState.CONFLICT, f"{move}, conflicts in {', '.join(conflicts)}", facts)
     lock = apply(planned)
     notes = [*facts["notes"], *([f"Cargo.lock: {lock}"] if lock else [])]
     body = "".join(f"{note}\n" for note in notes)
@@ -178,7 +178,7 @@ def _committed(work: Workplace, crate: Crate, planned: Plan, facts: dict[str, An
     changed = git.names(work.folder, "ls-files", "-z", "--modified")
     locks = [path for path in changed if lock and PurePosixPath(path).name == LOCK]
     work.commit([*written, *locks], f"{subject}\n\n{body}{trailer(crate.name, 'updated')}")
-    return Outcome(crate.name, State.UPDATED, "; ".join([move, *notes]), facts)
+    return Outcome(crate.name, CrateState.UPDATED, "; ".join([move, *notes]), facts)
 
 
 def _path(crate: Crate, path: str) -> str:
@@ -211,28 +211,34 @@ def report(crate: Crate, planned: Plan) -> str:
 
 
 def _with_failure(outcome: Outcome, failure: str) -> Outcome:
-    if outcome.state is State.UPDATED:
-        return Outcome(outcome.crate, State.CHECKS_FAILED, failure, outcome.facts)
-    if outcome.state is State.CONFLICT:
+    if outcome.state is CrateState.UPDATED:
+        return Outcome(outcome.crate, CrateState.CHECKS_FAILED, failure, outcome.facts)
+    if outcome.state is CrateState.CONFLICT:
         return replace(outcome, detail=f"{outcome.detail}; no branch was created, since checks of its repository fail")
     return outcome
 
 
-def _pushed(repository: Path, outcomes: list[Outcome], wanted: Wanted) -> list[Outcome]:
+def _pushed(repository: Path, outcomes: list[Outcome], options: UpdateOptions) -> list[Outcome]:
     """Push the branch, if asked for, and say so in each outcome that it has."""
-    if not wanted.push or wanted.dry_run:
+    if not options.push or options.dry_run:
         return outcomes
-    on_branch = {State.UPDATED, State.CONFLICT, State.EXISTS}
-    if not commit_of(repository, f"refs/heads/{wanted.branch}"):
+    on_branch = {CrateState.UPDATED, CrateState.CONFLICT, CrateState.EXISTS}
+    if not commit_of(repository, f"refs/heads/{options.branch}"):
         # It is on the remote only.
         return outcomes
     try:
-        push(repository, wanted.branch)
+        push(repository, options.branch)
     except GitError as error:
-        message = f"the branch {wanted.branch} exists here, and was not pushed: {error}; push it, or run this again"
+        message = f"the branch {options.branch} exists here, and was not pushed: {error}; push it, or run this again"
         message = " ".join(message.split())
-        return [replace(one, state=State.ERROR, detail=message) if one.state in on_branch else one for one in outcomes]
-    return [replace(one, detail=f"{one.detail}; pushed") if one.state in on_branch else one for one in outcomes]
+        return [
+            replace(outcome, state=CrateState.ERROR, detail=message) if outcome.state in on_branch else outcome
+            for outcome in outcomes
+        ]
+    return [
+        replace(outcome, detail=f"{outcome.detail}; pushed") if outcome.state in on_branch else outcome
+        for outcome in outcomes
+    ]
 
 
 # --- One crate, for a runner that has its own branches ---
@@ -247,18 +253,18 @@ def update_here(folder: Path, target: str | None, *, dry_run: bool = False) -> O
     try:
         planned = plan(folder, target)
         if planned is Standing.UP_TO_DATE:
-            return Outcome(name, State.UP_TO_DATE)
+            return Outcome(name, CrateState.UP_TO_DATE)
         if not isinstance(planned, Plan):
-            return Outcome(name, State.AHEAD, "newer than the newest release; nothing to update")
+            return Outcome(name, CrateState.AHEAD, "newer than the newest release; nothing to update")
         move = f"{planned.answers.release} to {planned.target}"
         if conflicts := planned.having(Fate.CONFLICT):
             detail = f"{move}, conflicts in {', '.join(conflicts)}; nothing was changed"
-            return Outcome(name, State.CONFLICT, detail)
+            return Outcome(name, CrateState.CONFLICT, detail)
         if not dry_run:
             apply(planned)
         notes = notes_of(planned.changes, planned.changed_answers)
-        return Outcome(name, State.UPDATED, "; ".join([move, *notes]))
+        return Outcome(name, CrateState.UPDATED, "; ".join([move, *notes]))
     except OlderReleaseError as error:
-        return Outcome(name, State.AHEAD, str(error))
+        return Outcome(name, CrateState.AHEAD, str(error))
     except FastRustError as error:
         return failed(name, error)
