@@ -126,7 +126,7 @@ compare: check-machine .venv/.installed ## Compare the sample with other tools o
 	.venv/bin/python measure/compare.py
 
 .PHONY: compare-service
-compare-service: setup ## Measure the service by layer and against axum alone, into docs/compare-service.md; needs wrk
+compare-service: setup ## Measure the service by layer and against other stacks, into docs/compare-service.md; needs wrk
 	.venv/bin/python measure/service.py
 
 .PHONY: compare-generator
