@@ -1,4 +1,4 @@
-# What a person types, and what CI types: `make help` lists it.
+# The commands for people and for CI. `make help` lists them.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -8,20 +8,20 @@ PYTHON ?= python3
 PYTEST := .venv/bin/pytest $(EXHAUSTIVE)
 # Rendering takes one core for each process.
 PROCESSES ?= 2
-# Cargo locks the folder of a profile while it builds, so two processes that build, mostly by different profiles, hardly
-# wait for each other: the second begins with benches. Programs of one name are built in one process alone.
+# Cargo locks the target folder of a profile during a build. These two groups mostly build different profiles (the second
+# begins with benchmarks), so they rarely wait for each other. Tests that build programs of the same name are in one group.
 BUILDING_1 := $(addprefix tests/crates/test_,adopted.py names.py variants.py) tests/standards tests/performance/test_attacks.py
 BUILDING_2 := $(filter-out $(BUILDING_1),$(wildcard tests/performance/test_*.py tests/crates/test_*.py))
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/copier-fast-rust
 RUNNER_VERSION := $(shell sed -n 's/^gungraun: *//p' versions.yml)
-# The version is part of the path, so a new version is a new file, and an old one is not built again.
+# The version is part of the path, so each version is built once.
 RUNNER := $(CACHE)/gungraun-runner-$(RUNNER_VERSION)/bin/gungraun-runner
 
-# Python's tools, the cargo tools that are wheels, and the runner are all found here.
+# .venv/bin has the Python tools, the cargo tools that are wheels, and the runner.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-# Copier writes many small files; where there is room for them in memory, that takes half the time.
+# Copier writes many small files; in memory, if there is room, that takes half the time.
 IN_MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000000 { print "env TMPDIR=/dev/shm" }')
 
 .PHONY: help
@@ -30,16 +30,17 @@ help: ## List the targets
 		printf '  make %-18s %s\n' "$$target" "$$text"; done
 
 .PHONY: setup
-setup: check-machine .venv/.installed runner packages ## Install what the tests need; quick when it is there
+setup: check-machine .venv/.installed runner packages ## Install what the tests need; quick if it is installed already
 
 .PHONY: test
-test: expect lint ## Check the code, and run all tests but the exhaustive ones
+test: expect lint ## Check the code, and run all tests except the exhaustive ones
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target PROCESSES=1 test-building-1 test-building-2 test-not-building
 
-# 45 minutes were measured with an empty target folder, beside other work; `make test-times` says where they go.
+# 45 minutes were measured with an empty target folder, while other work was running; `make test-times` prints what takes
+# them.
 .PHONY: expect
 expect:
-	@echo "make test takes up to 45 minutes on two cores. For one part alone: make test-rendering, test-crates," \
+	@echo "make test takes up to 45 minutes on two cores. To run a single part: make test-rendering, test-crates," \
 		"test-standards, test-performance, test-updates, test-fleet, test-tool."
 
 .PHONY: test-all
@@ -48,7 +49,7 @@ test-all: ## Run `make test`, then `make test-exhaustive`
 	@$(MAKE) --no-print-directory test-exhaustive
 
 .PHONY: test-exhaustive
-test-exhaustive: ## Build and run every variant, and run all combinations that `make test` leaves out
+test-exhaustive: ## Build and run every variant, and render the combinations of answers that `make test` skips
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target PROCESSES=1 EXHAUSTIVE=--exhaustive \
 		test-building-1 test-building-2 test-not-building
 
@@ -61,13 +62,13 @@ test-variant: setup ## Render, build and run one variant: `make test-variant VAR
 	if [ -z "$$found" ]; then echo "unknown variant '$(VARIANT)'; names are the ids of tests/crates/test_variants.py" >&2; exit 2; fi
 
 .PHONY: test-times
-test-times: setup ## Run `make test`, and print where its time goes; the tables are in build/test-times
+test-times: setup ## Run `make test`, and print the CPU seconds of each test; writes tables to build/test-times
 	@rm -rf build/test-times
 	PYTHONPATH=measure PYTEST_ADDOPTS='-p test_times' $(MAKE) --no-print-directory test
 	.venv/bin/python measure/test_times.py
 
 .PHONY: test-rendering
-test-rendering: .venv/.installed ## Run the tests of what is rendered, and of this repository
+test-rendering: .venv/.installed ## Run the tests of the rendered files and of this repository
 	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py
 
 .PHONY: test-crates
@@ -75,11 +76,11 @@ test-crates: setup ## Run the tests that build crates
 	$(PYTEST) tests/crates
 
 .PHONY: test-standards
-test-standards: setup ## Run the tests that show what each gate refuses, and what it lets through
+test-standards: setup ## Run the tests of what each gate rejects and accepts
 	$(PYTEST) tests/standards
 
 .PHONY: test-updates
-test-updates: check-machine .venv/.installed ## Run the tests of updates, of drift and of adoption
+test-updates: check-machine .venv/.installed ## Run the tests of updates, drift and adoption
 	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/updates
 
 .PHONY: test-fleet
@@ -87,14 +88,14 @@ test-fleet: check-machine .venv/.installed ## Run the tests of fleets
 	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/fleet
 
 .PHONY: test-tool
-test-tool: check-machine .venv/.installed ## Run the tests of how a crate gets the tool, and of what that brings
+test-tool: check-machine .venv/.installed ## Run the tests of how a crate installs and starts fast-rust
 	$(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/tool
 
 .PHONY: test-performance
-test-performance: setup ## Run the tests of what is held about speed
+test-performance: setup ## Run the tests of benchmarks, `just perf` and the measuring scripts
 	$(PYTEST) tests/performance
 
-# None of them builds a crate. Those that do take longest, so what both want is theirs first.
+# These tests build no crate. Tests that build crates take longest, so this target runs at lower priority.
 .PHONY: test-not-building
 test-not-building: check-machine .venv/.installed
 	nice -n 5 $(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py tests/updates tests/fleet tests/tool
@@ -108,7 +109,7 @@ test-building-2: setup
 	$(PYTEST) $(BUILDING_2)
 
 .PHONY: demo
-demo: check-machine .venv/.installed ## Make a service, build it, use it, watch it and stop it
+demo: check-machine .venv/.installed ## Create a service, build it, send it requests, read its metrics and stop it
 	.venv/bin/python tests/demo.py
 
 .PHONY: lint
@@ -118,18 +119,18 @@ lint: check-machine .venv/.installed ## Check the Python code, the configuration
 	.venv/bin/mypy
 	SKIP=ruff-check,ruff-format,mypy .venv/bin/pre-commit run --all-files
 
-# --- Documents with figures, to be written on a quiet machine ---
+# --- Documents with figures: write them on an idle machine ---
 
 .PHONY: compare
-compare: check-machine .venv/.installed ## Compare the sample with its peers on 50 million lines, into docs/compare.md
+compare: check-machine .venv/.installed ## Compare the sample with other tools on 50 million lines, into docs/compare.md
 	.venv/bin/python measure/compare.py
 
 .PHONY: compare-service
-compare-service: setup ## Measure the service by layer and beside other stacks, into docs/compare-service.md; needs wrk
+compare-service: setup ## Measure the service by layer and against other stacks, into docs/compare-service.md; needs wrk
 	.venv/bin/python measure/service.py
 
 .PHONY: compare-generator
-compare-generator: .venv/.installed ## Measure copying and updating beside other generators, into docs/compare-generator.md
+compare-generator: .venv/.installed ## Measure copies and updates against other generators, into docs/compare-generator.md
 	.venv/bin/python measure/generator.py
 
 N ?= 100
@@ -138,11 +139,11 @@ fleet-bench: .venv/.installed ## Measure fleets of up to N crates, into docs/fle
 	PYTHONPATH=tests $(IN_MEMORY) .venv/bin/python measure/fleet_bench.py $(N)
 
 .PHONY: fleet-kills
-fleet-kills: .venv/.installed ## Kill runs of a fleet fifty times at random, and demand that each ends as if it had not been
+fleet-kills: .venv/.installed ## Kill 50 runs of a fleet at random, resume each, and fail if the result differs from an undisturbed run
 	PYTHONPATH=tests $(IN_MEMORY) .venv/bin/python measure/fleet_bench.py --kills
 
 .PHONY: profiles
-profiles: setup ## Measure what each build setting costs and brings, into docs/profiles.md; a quarter of an hour
+profiles: setup ## Measure what each build setting costs and gains, into docs/profiles.md; takes a quarter of an hour
 	.venv/bin/python measure/profiles.py
 
 .PHONY: evidence
@@ -150,19 +151,19 @@ evidence: .venv/.installed ## Measure the figures of the guide, into docs/eviden
 	.venv/bin/python measure/evidence.py
 
 .PHONY: measure-perf
-measure-perf: setup ## Measure one commit ten times, and print how far apart its figures are
+measure-perf: setup ## Measure one commit ten times, and print the spread of its figures
 	.venv/bin/python measure/perf_spread.py
 
 .PHONY: measure-check
-measure-check: .venv/.installed ## Measure `fast-rust check` beside ast-grep alone, and print both
+measure-check: .venv/.installed ## Measure `fast-rust check` and ast-grep alone, and print both times
 	.venv/bin/python measure/check.py
 
 .PHONY: measure-setup
-measure-setup: .venv/.installed ## Measure `just setup` with an empty cache beside that of 0.7.0, and print both
+measure-setup: .venv/.installed ## Measure `just setup` with an empty cache, here and in 0.7.0, and print both times
 	.venv/bin/python measure/setup.py
 
 .PHONY: measure-lints
-measure-lints: setup ## Count what each candidate for a lint finds in well-regarded crates, into build/measure-lints
+measure-lints: setup ## Count the hits of each candidate lint in well-regarded crates, into build/measure-lints
 	.venv/bin/python tests/standards/measure_lints.py
 
 # --- The parts of setup ---
@@ -172,10 +173,10 @@ check-machine:
 	@missing=; \
 	command -v git >/dev/null || missing="$$missing\n  git"; \
 	$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-		missing="$$missing\n  Python 3.11 or newer with venv (on Debian: python3-venv); another one is taken by: make setup PYTHON=..."; \
-	command -v cargo >/dev/null || missing="$$missing\n  cargo, by https://rustup.rs"; \
-	command -v rustup >/dev/null || missing="$$missing\n  rustup, by https://rustup.rs; it brings the toolchain that a crate asks for"; \
-	if [ -n "$$missing" ]; then printf "Please install, then type make setup again:$$missing\n" >&2; exit 1; fi
+		missing="$$missing\n  Python 3.11 or newer with venv (on Debian: python3-venv); to use another Python: make setup PYTHON=..."; \
+	command -v cargo >/dev/null || missing="$$missing\n  cargo, from https://rustup.rs"; \
+	command -v rustup >/dev/null || missing="$$missing\n  rustup, from https://rustup.rs; it installs the toolchain that a crate requires"; \
+	if [ -n "$$missing" ]; then printf "These programs are missing; install them, then run make setup again:$$missing\n" >&2; exit 1; fi
 
 .venv/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -187,12 +188,12 @@ check-machine:
 runner: $(RUNNER) .venv/.installed
 	@ln -sf $(RUNNER) .venv/bin/gungraun-runner
 
-# The tests start it for a moment, so what counts is how soon it is built.
+# The tests run it only briefly, so it is built without optimisation, which is faster.
 $(RUNNER):
 	@echo "Building gungraun-runner $(RUNNER_VERSION), once; this takes a minute."
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo install --quiet --locked --root $(CACHE)/gungraun-runner-$(RUNNER_VERSION) --version =$(RUNNER_VERSION) gungraun-runner
 
-# valgrind counts instructions; qemu-user is an old processor to run on.
+# valgrind counts instructions; qemu-user emulates an old processor.
 .PHONY: packages
 packages:
 	@if command -v valgrind >/dev/null && command -v qemu-x86_64 >/dev/null; then exit 0; fi; \
@@ -200,6 +201,5 @@ packages:
 	elif [ "$$(id -u)" = 0 ]; then sudo=; \
 	elif sudo -n true 2>/dev/null; then sudo='sudo -n'; else sudo=none; fi; \
 	if [ "$$sudo" != none ] && $$sudo apt-get -qq update && $$sudo apt-get -qq install --yes valgrind qemu-user; then exit 0; fi; \
-	echo "valgrind or qemu-x86_64 is not there and cannot be installed from here. Install both with the package" \
-		"manager of the machine (Debian: apt-get install valgrind qemu-user). Until then the tests that need them" \
-		"fail." >&2
+	echo "warning: valgrind or qemu-x86_64 is missing, and this command cannot install them. Install both with the" \
+		"package manager (Debian: apt-get install valgrind qemu-user); the tests that need them fail until then." >&2

@@ -305,7 +305,7 @@ def ladder_table(runs: Sequence[Run], counted: Mapping[str, str]) -> str:
         name, cpu = run.contestant.name, run.cpu()
         lines.append([name, f"{cpu:.2f}", f"{before / cpu:.2f}", f"{runs[0].cpu() / cpu:.1f}", counted[name]])
         before = cpu
-    return table(["step", "CPU, s", "to the step before", "to the first", "instructions a row"], lines)
+    return table(["step", "CPU, s", "to the step before", "to the first", "instructions per line"], lines)
 
 
 def scaling(one: Run, two: Run) -> str:
@@ -321,10 +321,10 @@ def best_peer(runs: Sequence[Run], threads: int, others: set[str]) -> str:
     ours, *rest = [run for run in runs if run.threads == threads]
     rivals = [run for run in rest if run.contestant.name in others]
     if not rivals:
-        return "No peer took part."
+        return "No other tool was measured."
     best = min(rivals, key=Run.cpu)
     return (
-        f"The peer with the least CPU time is {best.contestant.name}: {best.cpu() / ours.cpu():.1f} times ours, "
+        f"The other tool with the lowest CPU time is {best.contestant.name}: {best.cpu() / ours.cpu():.1f} times ours, "
         f"with {best.memory() / ours.memory():.1f} times our memory."
     )
 

@@ -191,8 +191,9 @@ def rows(claims: Sequence[Claim], cases: Sequence[Case]) -> list[list[str]]:
 PAGE = """\
 # Do the guide's figures hold?
 
-Each figure of the guide, by its lines, beside what a pair of functions in [measure/evidence](../measure/evidence/)
-comes to: the way to avoid, and the way to prefer. A factor says how many times as long the first takes.
+The guide that the [standards](standards.md) come from gives figures. This table compares each, by its line in the
+guide, with a measurement of two functions in [measure/evidence](../measure/evidence/): the way to avoid, and the way
+to prefer. A factor (such as 2x) says how many times as long the way to avoid takes.
 
 {table}
 
@@ -200,36 +201,36 @@ Of {count} claims, {holds} hold in all cases measured, {partly} in some, and {fa
 
 ## What the verdict means
 
-It is computed from the claimed range and the measured figures. A case agrees where its figure is within the range, or
-misses it by no more than a factor: {times:g} for a time, which differs most from machine to machine, {ratio:g} for a
-ratio of times, and {counts:g} for what is counted.
+It is computed from the claimed range and the measured figures. A case agrees with the claim if its figure is in the
+claimed range, or misses it by at most a factor of {times:g} for a time, which differs most between machines,
+{ratio:g} for a ratio of times, and {counts:g} for a count.
 
-- **holds**: each case agrees.
-- **holds for** some: these agree, the others do not.
-- **false**: none agrees, and all are less than what is claimed, or all are more.
-- **depends**: none agrees, some are less and some are more.
+- **holds**: all cases agree.
+- **holds for** some cases: these agree, the others do not.
+- **false**: no case agrees, and all figures are less than claimed, or all are more.
+- **depends**: no case agrees, some figures are less and some are more.
 
 ## How it is measured
 
-- Both functions of a pair run by turns in one process; [bench.rs](../measure/evidence/src/bench.rs) says for how many
-  rounds, and for how long. A time is the median of its rounds, a ratio the median of the ratios of the rounds, and what
-  stands here is the median of {processes} processes. For half of the {timed} timed pairs no process is farther than
-  {usual:.0%} from it, for nine in ten no farther than {most:.0%}.
-- The input comes through `black_box`, the result goes into it, and nothing within a function does.
-- It is built like a program of this template: fat link-time optimisation, one codegen unit.
-- Allocations are counted by the allocator, and the growing of a block is one. Reads and writes are counted by a
-  reader and a writer that stand for a file.
+- Both functions of a pair run in turns in one process; [bench.rs](../measure/evidence/src/bench.rs) defines the
+  number of rounds, and their time. A time is the median of its rounds, and a ratio is the median of the ratios of the
+  rounds. The table has the medians of {processes} processes. For half of the {timed} timed pairs, no process deviates
+  more than {usual:.0%} from the median; for nine in ten, no more than {most:.0%}.
+- The input and the result of a function pass through `black_box`; there is no `black_box` inside a function.
+- The build is that of a program of this template: fat link-time optimisation, one codegen unit.
+- The allocator counts allocations; growing a block counts as one. A reader and a writer that replace a file count
+  reads and writes.
 
 ## Traps
 
-- `black_box` within the loop hides the difference: the gain of collecting {trap} falls from {right:.1f}x to
+- `black_box` inside the loop hides the difference: the gain of collecting {trap} falls from {right:.1f}x to
   {wrong:.1f}x.
-- One size is no evidence: most factors here shrink as the input grows, since growing a collection, or a call, costs
-  less and less beside the work that both sides do.
-- A ratio of nothing to something is no factor. What a borrow "gains" over a clone is the work of the clone, which grows
-  with the elements; beside what the caller does anyway it is the figure of the summed cases.
-- The processor learns input that repeats. The loop by hand of ITER-2, with a branch that depends on the data, takes
-  {learnt:.1f} ns an element for a thousand that it sees again and again, and {new:.1f} ns for a million.
+- Measuring only one size proves little: most factors here shrink as the input grows, because the cost of growing a
+  collection, or of a call, becomes small compared with the work that both functions do.
+- A ratio to almost nothing is meaningless. The "gain" of a borrow over a clone is the work of the clone, which grows
+  with the elements. Compared with the work of the caller, the gain is that of the *summed* cases.
+- The branch predictor learns repeated input. The hand-written loop of ITER-2, with a branch that depends on the data,
+  takes {learnt:.1f} ns per element for a thousand elements that are used repeatedly, and {new:.1f} ns for a million.
 
 ## Not measured here
 
@@ -267,7 +268,7 @@ def page(claims: Sequence[Claim], unmeasured: Sequence[Unmeasured], found: Seque
         learnt=loops["1,000"],
         new=loops["1,000,000"],
         unmeasured="\n".join(
-            f"- {one.directive} ({one.lines}): {one.text}. Why not: {one.reason}." for one in unmeasured
+            f"- {one.directive} ({one.lines}): {one.text}. Reason: {one.reason}." for one in unmeasured
         ),
     )
 

@@ -179,23 +179,26 @@ def main(arguments: Sequence[str]) -> None:
         return
     largest = int(arguments[0]) if arguments else 100
     sizes = sorted({10, min(100, largest), largest})
-    heads = ("command", "crates", "seconds", "crates a second", "seconds of processors", "MiB of the largest process")
+    heads = ("command", "crates", "seconds", "crates per second", "CPU seconds", "MiB of the largest process")
     rows = [row for size in sizes for row in rows_of(size)]
     jobs = scaling(largest)
     write_page(
         "fleet-figures.md",
         f"fleet-bench N={largest}",
-        "# How long does a fleet take?\n\n"
-        "A fifth of the crates is edited, and of fifty six are broken. With an empty cache (*first*) each choice of"
-        f" answers is rendered once. All files were {place()}.\n\n"
+        "# How long do the commands of a fleet take?\n\n"
+        "These are the times of `fast-rust fleet COMMAND`. In these fleets a fifth of the crates have edits of their"
+        " users, and six of every fifty crates are broken. *First* is a run with an empty cache, which renders the"
+        " template once for each set of answers; *again* is the next run. All files were"
+        f" {place()}.\n\n"
         f"{table(heads, rows)}\n\n"
-        "## On one process and on two\n\n"
-        "The start of a run is not shared; it is most of what ten crates take when they are planned again.\n\n"
+        "## One worker process and two\n\n"
+        "The start of a run is not parallel; it takes most of the time of a second `plan` of ten crates. *Of ideal* is"
+        " the speed-up divided by two.\n\n"
         f"{table(('command', 'crates', 'one', 'two', 'times as fast', 'of ideal'), jobs)}\n\n"
-        "## Killed\n\n"
+        "## Killed runs\n\n"
         f"`make fleet-kills` kills {KILLS} runs of `bootstrap`, `update` and `plan` at random moments, every second"
-        " time with all their processes, types the command again, and fails unless all is as an undisturbed run leaves"
-        " it.\n",
+        " time with all their processes, and runs the command again. It fails unless the result is that of an"
+        " undisturbed run.\n",
     )
 
 

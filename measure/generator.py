@@ -224,23 +224,24 @@ PAGE = """\
 
 {table}
 
-{runs} runs of each, by turns, as whole processes with a warm cache; the spread is from the fastest to the slowest.
-{aims}
+{runs} runs of each command, in turns, as complete processes with a warm cache. The spread is from the fastest to the
+slowest. {aims}
 
-- **copier copy** makes a program with all defaults from a git repository on this machine, and **copier update** brings
-  one from {old} to {new}, the files as they are here.
-- **fast-rust update** does the same without a trial repository, and prints the changelog ({ratio}).
-- **cargo generate** is cargo-generate {version}, with as many files in a git repository, of which those are templates
-  that are templates in ours. It cannot update.{absent}
-- **cargo new** writes two files, and asks nobody.
+- **copier copy** creates a program with all defaults from a git repository on this machine. **copier update** updates
+  it from {old} to {new}; both releases are made from the files of this checkout.
+- **fast-rust update** does the same update without a trial repository, and prints the changelog ({ratio}).
+- **cargo generate** is cargo-generate {version} with a git repository that has the same number of files; the same
+  files as in ours are templates. It cannot update.{absent}
+- **cargo new** writes two files, and asks no questions.
 
 ## Where the time goes
 
 {inside}
 
-By watching Copier from within ([inside_copier.py](../measure/inside_copier.py)), which costs a little: medians of as
-many runs. Each moment counts once, for the innermost part that it belongs to. An update renders three times: the older
-release, the newer one, and the newer one into the crate.
+These times are medians of the same number of runs, measured inside Copier
+([inside_copier.py](../measure/inside_copier.py)), which takes a little time itself. Time in nested parts counts only
+for the innermost part. An update renders three times: the older release, the newer one, and the newer one into the
+crate.
 """
 
 

@@ -109,39 +109,40 @@ QUICK = Plan(
     {"cli": [Knob(SHIPPED), LTO[1]]},
     rounds=2,
     repeats=3,
-    note="**Two builds and little work, to see that it can be measured: `make profiles` measures all of them.**\n\n",
+    note="**Only two builds and little work, to test the measurement: `make profiles` measures all builds.**\n\n",
     clean=False,
 )
 
 PAGE = """\
-# What does each build setting cost and bring?
+# What does each build setting cost and gain?
 
-Each row changes one setting of what the template ships: for a program fat LTO, one codegen unit, `panic = "abort"`,
-`opt-level` 3, a portable processor level and the system's allocator; for a service the same with `panic = "unwind"`.
+The first row is the release build with the template's settings: for a program fat LTO, one codegen unit,
+`panic = "abort"`, `opt-level` 3, a portable CPU level and the system's allocator; for a service the same with
+`panic = "unwind"`. Each other row changes one of these settings.
 
-The load is `bench/examples/load.rs` of the sample. *Clean build* is that of the crate and all its dependencies; *after
-a change* is the same command once one file of the library was touched. *Instructions* are callgrind's, for one round of
-the load, from the start of the program to its end. *Throughput* is that of the build divided by that of what ships,
-timed in turns: the median of {repeats} runs, with the lowest and the highest. Where these lie on both sides of 1.00, no
-difference was seen. *Memory* is the most that was resident in a run.
+The load is `bench/examples/load.rs` of the sample. *Clean build* is the build time of the crate and all its
+dependencies; *after a change* is the time of the same command after one file of the library was touched.
+*Instructions* are counted with callgrind, for one round of the load, from the start of the program to its end.
+*Throughput* is relative to the first row, timed in turns: the median of {repeats} runs, with the lowest and the
+highest. If 1.00 is between these two, no difference was seen. *Memory* is the peak resident memory in a run.
 
 {note}{tables}
 
 ## What to choose
 
-- **LTO**: `fat` for what ships, where it is built seldom; `thin` where its build is what people wait for; `off` for
-  trying things, by `cargo build --profile quick`.
-- **Codegen units**: 1 for what ships. More of them let cores share the work, so they pay while you edit, and on many
+- **LTO**: `fat` for releases, which are built rarely; `thin` if people wait for release builds; `off` while you
+  develop, with `cargo build --profile quick`.
+- **Codegen units**: 1 for releases. More units are compiled in parallel, so they help while you edit, and on many
   cores.
-- **Panic**: `abort` for a program, which ends anyway. `unwind` for a service: the price of its landing pads buys that
-  a fault costs one request.
-- **Optimisation**: 3. Take `s` only where the size of the file is what counts, and measure the hot path again.
-- **Processor level**: `portable`, unless you know the machines, and see a gain here that you want. The rows set the
-  level alone.
-- **Allocator**: the system's, where the hot path does not allocate, as here. Try another one where your program
-  allocates in many threads, and look at the memory, too.
-- **PGO**: `just pgo`, for a program that people wait for, once its load is true to what they do. It has to be trained
-  again for each release. {trained}
+- **Panic**: `abort` for a program, which ends after a panic in any case. `unwind` for a service: its landing pads cost
+  something, but a panic ends only one request.
+- **Optimisation**: 3. Use `s` only if the size of the file matters most, and then measure the hot path again.
+- **CPU level**: `portable`, unless you know the machines, and see a gain here that you need. These rows change only
+  the CPU level.
+- **Allocator**: the system's, if the hot path does not allocate, as here. Try another one if your program allocates
+  in many threads, and check the memory, too.
+- **PGO** (profile-guided optimisation): `just pgo`, if people wait for the program and its load is like their real
+  use. It needs a new training run for each release. {trained}
 """
 
 

@@ -215,8 +215,8 @@ def read_summary(summary: dict[str, object]) -> tuple[tuple[str, str], tuple[flo
 
 LAYERS = {
     "without_limits": "limits: concurrency, bytes, idle and total time",
-    "without_log": "line in the log, as JSON",
-    "without_record": "record: id, span, line, metrics, panics caught",
+    "without_log": "log line, as JSON",
+    "without_record": "record: request id, span, log line, metrics, catching panics",
 }
 
 
@@ -238,32 +238,36 @@ def layer_rows(counts: Mapping[tuple[str, str], tuple[float, float]]) -> list[li
 
 # --- The page ---
 
-PAGE = """# What a request costs in the service
+PAGE = """# What does a request cost in the service?
 
 ## By layer
 
-Instructions and heap blocks a request, by gungraun, on one thread and without sockets: a request without a body, and
-one with 64 KiB in four frames. A layer's cost is that of all layers, less that of all but it; the line in the log and
-the metrics are parts of the record. `bench/benches/request_instructions.rs` of a crate holds each of these sums to what
-was measured and a tenth.
+Instructions and heap blocks per request, counted with gungraun, on one thread and without sockets: for a request
+without a body, and for one with 64 KiB in four frames. The cost of a layer is the cost of all layers minus the cost
+without that layer. The layer *record* includes the log line and the metrics. `bench/benches/request_instructions.rs`
+in a crate limits each of these sums to the measured value plus a tenth.
 
 {layers}
 
-## Beside other stacks
+## Compared with other stacks
 
-Requests a second, side by side in one run: the service, the same handlers on [axum
-alone](../measure/service/twin/src/main.rs), and the same handlers behind [the usual
-middleware](../measure/service/usual/src/main.rs): tower-http's trace, request id, timeout, body limit and
-catch-panic, tower's load-shed and concurrency limit, axum-prometheus, and tracing's JSON log from a thread of its
-own. All have one profile, and the log at one level. At `info`, which is the default, the service and the usual stack
-write a line for each request, and axum alone writes none. Server and wrk have a core each, with {connections}
-connections over loopback; {rounds} rounds of {seconds} s in turn. A ratio is the median of the rounds, with the least
-and the greatest. CPU is microseconds of the server's core a request; p99 is milliseconds.
+Requests per second of three servers, measured in turns in one run:
+
+- the service;
+- the same handlers on [axum alone](../measure/service/twin/src/main.rs);
+- the same handlers behind [the usual middleware](../measure/service/usual/src/main.rs): tower-http's trace, request
+  id, timeout, body limit and catch-panic, tower's load-shed and concurrency limit, axum-prometheus, and tracing's
+  JSON log from a separate thread.
+
+All three have the same build profile and log level. At `info`, which is the default, the service and the usual stack
+write a log line for each request, and axum alone writes none. Server and wrk have a core each, with {connections}
+connections over loopback; {rounds} rounds of {seconds} s in turns. A ratio is the median of the rounds, with the
+minimum and the maximum. CPU is microseconds of the server's core per request; p99 is in milliseconds.
 
 {rates}
 
-Beyond the usual stack, the service bounds bytes in flight, headers, idle and slow clients and responses that are not
-read, names the route and not the path in metrics, and drains without losing a request.
+In addition to the usual stack, the service limits bytes in flight, headers, idle and slow clients and responses that
+are not read, uses the route and not the path in metrics, and shuts down gracefully without losing a request.
 """
 HEADS = [
     *("request", "log", "to axum", "to the usual", "rate", "axum", "usual"),

@@ -1,6 +1,6 @@
 """The `fast-rust` command.
 
-Exit codes: 0 done; 1 something is left for a person; 2 the command could not do its work, and says why.
+Exit codes: 0 done; 1 something is left for you to do, and is printed; 2 the command failed, and says why.
 """
 
 from importlib import import_module
@@ -83,8 +83,8 @@ def main(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Keep a Rust crate made from copier-fast-rust at its standards.
+    """Create, check, measure and update Rust crates made from the Copier template copier-fast-rust.
 
-    Exit codes: 0 done; 1 something is left for a person; 2 the command could not do its work, and says why.
+    Exit codes: 0 done; 1 something is left for you to do, and is printed; 2 the command failed, and says why.
     """
     accept_all_names()

@@ -346,7 +346,7 @@ def test_only_linux_compares(
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     command()
-    assert capsys.readouterr().out.startswith("Skipped: speed is compared by the instructions that valgrind counts")
+    assert capsys.readouterr().out.startswith("Skipped: the comparison needs valgrind, which counts instructions")
 
 
 # --- Acceptance ---

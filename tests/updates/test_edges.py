@@ -189,7 +189,7 @@ def test_a_report_that_fails_is_a_warning(next_release: Bench, monkeypatch: pyte
     monkeypatch.setattr("fast_rust.commands.update.inspect", fail)
     done = next_release.fast_rust()
     assert done.exit_code == 0
-    assert "warning: the update is made, but not all of its report: Permission denied" in done.stderr
+    assert "warning: the update is complete, but its report is not: Permission denied" in done.stderr
 
 
 def test_drift_names_what_it_restored_before_it_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +264,7 @@ def test_a_backup_of_the_answers_is_not_taken_for_them(next_release: Bench) -> N
 
 def test_an_answer_that_yaml_reads_as_true_is_taken(next_release: Bench) -> None:
     done = next_release.fast_rust("--data", "publish=yes")
-    assert "does not take your answer" not in done.stdout
+    assert "rejects your answer" not in done.stdout
     assert next_release.answers()["publish"] is True
 
 

@@ -171,7 +171,7 @@ def test_our_command_names_an_answer_that_a_release_does_not_take(bench: Bench) 
     tighten(bench)
     done = bench.fast_rust()
     assert done.exit_code == 1
-    assert "The release does not take your answer to `msrv`, and has its default" in done.stdout
+    assert "The release rejects your answer to `msrv`, so the default replaces it" in done.stdout
 
 
 def test_what_answers_come_to_can_change_and_the_answer_stays(bench: Bench) -> None:

@@ -185,7 +185,7 @@ def test_starters_that_a_changed_answer_would_change_are_named(next_release: Ben
     before = read_tree(next_release.crate)
     done = next_release.fast_rust("--data", f"license={licence}")
     assert done.exit_code == 1
-    named = re.findall(r"(?m)^(\S+) is yours, so it is not changed: .*: (.*)\.$", done.stdout)
+    named = re.findall(r"(?m)^(\S+) is yours, so the update does not change it: .*: (.*)\.$", done.stdout)
     assert dict(named) == LICENCE_STARTERS[licence]
     after = read_tree(next_release.crate)
     assert all(after[path] == before[path] for path in LICENCE_STARTERS[licence])
@@ -195,7 +195,8 @@ def test_a_starter_that_a_changed_answer_would_add_is_named(next_release: Bench)
     done = next_release.fast_rust("--data", "sample=true")
     assert done.exit_code == 1
     assert (
-        "src/aggregate.rs is yours, so it is not changed: a crate with these answers has it: create it." in done.stdout
+        "src/aggregate.rs is yours, so the update does not change it: a crate with these answers has it: create it."
+        in done.stdout
     )
 
 
@@ -420,7 +421,7 @@ def test_it_is_taken_back_exactly_and_what_was_written_since_stays(next_release:
     (next_release.crate / "notes.txt").write_text(OURS, encoding="utf-8")
     git(next_release.crate, "add", ".github/new.yml")
     done = next_release.update("--abort")
-    assert (done.exit_code, done.stdout) == (0, "The crate is as it was before the update.\n")
+    assert (done.exit_code, done.stdout) == (0, "The update is undone.\n")
     assert read_tree(next_release.crate) == {**before, "notes.txt": OURS.encode()}
     assert next_release.status() == "?? notes.txt\n"
     assert next_release.update("--abort").exit_code == 2

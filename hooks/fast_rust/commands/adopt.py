@@ -13,29 +13,30 @@ from fast_rust.adopt.adoption import AdoptError, Fate, Plan, Result
 NEEDS_WORK = 1
 NEXT = {
     "justfile": "move your recipes to local.just under other names, then run `git mv -f {0}.proposed {0}`",
-    ".github/workflows/ci.yml": "it runs the recipes of the justfile: once those are in place, move your own jobs to"
-    " another workflow, then run `git mv -f {0}.proposed {0}`",
+    ".github/workflows/ci.yml": "it calls the recipes of the template's justfile: once those are in place, move your"
+    " own jobs to another workflow, then run `git mv -f {0}.proposed {0}`",
 }
 
 
 def command(  # noqa: PLR0913  Typer makes an option of each.
-    crate: Annotated[Path, typer.Argument(help="The folder of the crate.", file_okay=False, exists=True)],
+    crate: Annotated[Path, typer.Argument(help="Folder of the crate.", file_okay=False, exists=True)],
     *,
     template: Annotated[
-        str | None, typer.Option(help="The template's address [default: the source of this program].")
+        str | None, typer.Option(help="Address of the template [default: where fast-rust was installed from].")
     ] = None,
-    to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="The release; the newest by default.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="Template release [default: the newest].")] = None,
     data: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An answer that replaces the inferred one.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Answer that replaces the inferred one; repeatable.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would do, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and change nothing.")] = False,
     unstage: Annotated[
-        bool, typer.Option("--unstage", help="In an adopted crate: enable the gates that it satisfies by now.")
+        bool,
+        typer.Option("--unstage", help="In an adopted crate, enable the staged gates that the code now satisfies."),
     ] = False,
 ) -> None:
-    """Adopt an existing crate, on a separate branch; no line of yours is lost.
+    """Adopt an existing crate: add the template's files and gates on a separate branch, and keep your lines.
 
-    Exit codes: 0 adopted; 1 adopted, and something is left for a person; 2 not adopted: the message says why.
+    Exit codes: 0 adopted; 1 adopted, but you have to finish the listed steps; 2 not adopted: the message says why.
     """
     if unstage:
         is_left = _unstage(crate)
@@ -55,7 +56,7 @@ def own_address() -> str:
     origin = json.loads(distribution("fast-rust").read_text("direct_url.json") or "{}")
     url = str(origin.get("url", "")).removeprefix("file://")
     if not url:
-        raise AdoptError("the address of the template is unknown; name it by --template")
+        raise AdoptError("the address of the template is unknown; pass it with --template")
     return url
 
 
@@ -67,7 +68,7 @@ def _pairs(data: list[str]) -> dict[str, str]:
 
 
 def _show(plan: Plan) -> None:
-    typer.echo(f"Adopting {plan.crate.folder}, release {plan.release}.\n\n## Answers\n")
+    typer.echo(f"Adopting {plan.crate.folder} with release {plan.release}.\n\n## Answers\n")
     typer.echo("| question | answer | reason |\n| --- | --- | --- |")
     for answer in plan.answers:
         value = str(answer.value).lower() if isinstance(answer.value, bool) else answer.value
@@ -78,8 +79,8 @@ def _show(plan: Plan) -> None:
 
 
 def _report(result: Result) -> bool:
-    """Print what was done, and return whether something is left for a person."""
-    typer.echo("\n## Directives\n\n| directive | how | by |\n| --- | --- | --- |")
+    """Print the result, and return whether it needs a person."""
+    typer.echo("\n## Directives\n\n| directive | status | gates |\n| --- | --- | --- |")
     for name, how, by in result.directives:
         typer.echo(f"| {name} | {how} | {by} |")
     ways = [how for _, how, _ in result.directives]
@@ -91,13 +92,13 @@ def _report(result: Result) -> bool:
             typer.echo(f"- {gate}: {count}")
     if result.warning:
         typer.echo(f"warning: {result.warning}", err=True)
-    typer.echo(f"\n## Next\n\nYou are on the branch {adopt.BRANCH}; `git switch -` returns to the one before.\n")
+    typer.echo(f"\n## Next\n\nYou are on the branch {adopt.BRANCH}; `git switch -` returns to the previous branch.\n")
     for path in result.proposed:
         how = NEXT.get(path, "compare the two files; to replace yours, run `git mv -f {0}.proposed {0}`").format(path)
         typer.echo(f"- {path} is only proposed: {how}")
     for what in result.staging.left:
         typer.echo(f"- still failing: {what}")
-    typer.echo("- fix what is staged, one gate at a time, then run `fast-rust adopt --unstage .`")
+    typer.echo("- fix the places of the staged gates, one gate at a time, then run `fast-rust adopt --unstage .`")
     return bool(result.proposed or result.staging.left)
 
 
@@ -108,5 +109,5 @@ def _unstage(crate: Path) -> bool:
         typer.echo(f"{'disabled' if now else 'enabled':8} {gate}: {count} when it was staged, {now} now")
     for what in staging.left:
         typer.echo(f"still failing: {what}")
-    typer.echo("Review with `git diff`, and commit." if before else "Nothing is staged.")
+    typer.echo("Review with `git diff`, and commit." if before else "No gate is staged.")
     return bool(staging.left)

@@ -14,14 +14,14 @@ CLIPPY = ("cargo", "clippy", "--workspace", "--all-targets", "--all-features", "
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="The root of the workspace.", file_okay=False, exists=True)] = Path(),
+    path: Annotated[Path, typer.Argument(help="Root of the workspace.", file_okay=False, exists=True)] = Path(),
 ) -> None:
-    """Show findings that are often right, but not often enough to refuse them: of our rules, and of clippy.
+    """Show advice of the rules and of clippy: findings that are often right, but too often wrong to be errors.
 
-    Exit codes: 0 shown; 2 the workspace could not be checked.
+    Exit codes: 0 shown, also if there are findings; 2 the workspace could not be checked.
     """
     report(path, advice=True)
     warn = [argument for lint in ADVICE for argument in ("--warn", lint)]
     done = subprocess.run([*CLIPPY, *warn], cwd=path, check=False)
     if done.returncode:
-        raise FastRustError("clippy could not check the workspace, as said above; fix the error, and run this again")
+        raise FastRustError("clippy failed with the errors above; fix them, then run `fast-rust advice` again")

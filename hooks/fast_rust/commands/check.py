@@ -1,4 +1,4 @@
-"""`fast-rust check`, with its help; `start.py` runs what is no question for help without Typer."""
+"""`fast-rust check` and its help; `start.py` runs the command without Typer, except for `--help` and errors."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,15 +10,18 @@ from fast_rust.checks.report import report
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="The root of the workspace.", file_okay=False, exists=True)] = Path(),
+    path: Annotated[Path, typer.Argument(help="Root of the workspace.", file_okay=False, exists=True)] = Path(),
     *,
-    advice: Annotated[bool, typer.Option("--advice", help="Show what is often right, too; it never fails.")] = False,
+    advice: Annotated[
+        bool,
+        typer.Option("--advice", help="Also show advice: findings that are often right, and never fail the check."),
+    ] = False,
     output_format: Annotated[
-        Format | None, typer.Option(help="How findings are printed; `github` in a workflow there, else `full`.")
+        Format | None, typer.Option(help="Format of the findings [default: github in GitHub Actions, else full].")
     ] = None,
 ) -> None:
     """Check a workspace by every rule of the standards that clippy does not have.
 
-    Exit codes: 0 no error; 1 an error is left for a person; 2 the workspace could not be checked.
+    Exit codes: 0 no error; 1 errors to fix; 2 the workspace could not be checked.
     """
     raise typer.Exit(report(path, output_format, advice=advice))

@@ -9,13 +9,11 @@ from fast_rust.update.conflicts import conflicts
 
 
 def command(
-    folder: Annotated[
-        Path, typer.Argument(help="A folder in a git repository.", file_okay=False, exists=True)
-    ] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Folder in a git repository.", file_okay=False, exists=True)] = Path(),
 ) -> None:
-    """List the conflicts that an update has left.
+    """List the unresolved conflicts of an update.
 
-    Exit codes: 0 none; 1 some, which are listed; 2 not a git repository.
+    Exit codes: 0 no conflicts; 1 conflicts, which are listed; 2 not a git repository.
     """
     found = list(conflicts(folder))
     for line in found:

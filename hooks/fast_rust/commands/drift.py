@@ -51,21 +51,21 @@ def _as_json(report: Report) -> dict[str, Any]:
 
 def command(  # noqa: PLR0913  Typer makes an option of each.
     path: Annotated[
-        Path, typer.Argument(help="A crate, or a workspace of crates.", file_okay=False, exists=True)
+        Path, typer.Argument(help="Folder of a crate or of a workspace.", file_okay=False, exists=True)
     ] = Path(),
     *,
     fix: Annotated[bool, typer.Option("--fix", help="Restore the files and keys that the template owns.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="With --fix, overwrite uncommitted work, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --fix, also overwrite uncommitted changes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
     keys: Annotated[bool, typer.Option("--keys", help="Compare only the keys of shared files.")] = False,
     lenient: Annotated[
-        bool, typer.Option("--lenient", help="Warn about a crate that cannot be compared, and exit with 0.")
+        bool, typer.Option("--lenient", help="Print a warning, not an error, for a crate that cannot be compared.")
     ] = False,
     template: Annotated[str | None, typer.Option(help="Address of the template [default: the recorded one].")] = None,
 ) -> None:
-    """Compare the files and keys that the template owns in a crate with its release.
+    """Report drift: files and keys that the template owns and that differ from the crate's release.
 
-    Exit codes: 0 in line; 1 drift; 2 a crate could not be compared.
+    Exit codes: 0 no drift; 1 drift, or --fix left a file unfixed; 2 a crate could not be compared.
     """
     reports, failed = _inspect(path, template)
     if keys:
@@ -78,7 +78,7 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         typer.echo(f"{'warning' if lenient else 'error'}: cannot compare {message}", err=True)
     is_drift = _fix(reports, force=force) if fix else any(report.drifted for report in reports)
     if is_drift and not fix:
-        reason = "add the reason to the line of a looser key: `# reason: ...`"
+        reason = "keep a looser key by adding `# reason: ...` to its line"
         typer.echo(f"Run `fast-rust drift --fix` to restore the release's content, or {reason}.", err=True)
     if failed and not lenient:
         raise typer.Exit(NOT_COMPARED)
@@ -105,7 +105,7 @@ def _of_keys(report: Report) -> tuple[Difference, ...]:
 
 
 def _fix(reports: Sequence[Report], *, force: bool) -> bool:
-    """Restore what drifted, print what was done, and return whether a file is left."""
+    """Restore drifted files, print the result for each, and return whether a file could not be restored."""
     is_left = False
     for report in reports:
         for path, reason in fixing.fix(report, force=force):

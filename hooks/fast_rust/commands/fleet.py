@@ -31,22 +31,22 @@ Job = TypeVar("Job")
 
 application = typer.Typer(
     no_args_is_help=True,
-    help="""Work on many crates, listed in a manifest.
+    help="""Create, compare and update the crates that are listed in a manifest.
 
-    Exit codes: 0 all crates are done; 1 some crates need a person, and are named; 2 the run did not begin; 3 a ring
-    was stopped.
+    Exit codes: 0 all crates are done; 1 the listed crates need a person; 2 the run did not start; 3 a ring was stopped,
+    because the checks of too many crates failed.
     """,
 )
 
-ManifestPath = Annotated[Path, typer.Option("--manifest", help="The manifest of the fleet.", dir_okay=False)]
+ManifestPath = Annotated[Path, typer.Option("--manifest", help="Manifest of the fleet.", dir_okay=False)]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Number of worker processes.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON, and nothing else.")]
-RingName = Annotated[str | None, typer.Option("--ring", metavar="NAME", help="Only the crates of this ring.")]
-Shard = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the crates of this shard.")]
-To = Annotated[str | None, typer.Option("--to", metavar="vX.Y.Z", help="The release; the newest by default.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON only.")]
+RingName = Annotated[str | None, typer.Option("--ring", metavar="NAME", help="Only the crates of this ring (group).")]
+Shard = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts of the fleet.")]
+To = Annotated[str | None, typer.Option("--to", metavar="vX.Y.Z", help="Target release [default: the newest].")]
 OtherTemplate = Annotated[
     Path | None,
-    typer.Option("--template", help="A checkout of the template, whose files, committed or not, are the target."),
+    typer.Option("--template", help="Checkout of the template as the target, including its uncommitted changes."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Do the work in clones, and change nothing.")]
 Push = Annotated[bool, typer.Option("--push", help="Push new branches to `origin`.")]
@@ -63,7 +63,7 @@ def _read(path: Path, ring: str | None = None, shard: str | None = None) -> Mani
 
 
 def _go(run: Run[Job], *, as_json: bool) -> Result:
-    """Run a command, show each crate as it is done, and the summary."""
+    """Run a command, print each crate when it is done, and the summary."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     is_shown = console.is_terminal and not as_json
@@ -106,16 +106,14 @@ def _end(result: Result) -> None:
 
 @application.command()
 def init(
-    source: Annotated[
-        Path, typer.Argument(help="A folder of clones, or a CSV file with a column `name`.", exists=True)
-    ],
+    source: Annotated[Path, typer.Argument(help="Folder of clones, or CSV file with a column `name`.", exists=True)],
     *,
-    template: Annotated[str, typer.Option(help="The address of the template, which crates record.")],
+    template: Annotated[str, typer.Option(help="Address of the template, which the crates record.")],
     manifest: ManifestPath = MANIFEST,
 ) -> None:
-    """Write a manifest of the crates in a folder or a list."""
+    """Write a manifest of the crates in a folder or a CSV file."""
     if manifest.exists():
-        raise ManifestError(f"{manifest} exists; delete it, or name another file by --manifest")
+        raise ManifestError(f"{manifest} exists; delete it, or pass another file with --manifest")
     rows = inventory.of_folder(source) if source.is_dir() else inventory.of_csv(source)
     # The folder is relative to the manifest.
     folder = os.path.relpath(source, manifest.parent) if source.is_dir() else "."
@@ -135,7 +133,7 @@ def bootstrap(  # noqa: PLR0913  Typer makes an option of each.
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Create the crates that do not exist, and adopt those that do."""
+    """Create the crates that do not exist, and adopt those that the template did not create."""
     fleet = _read(manifest, ring, shard)
     release = templates.target_of(fleet, to, templates.refresh(fleet, ()))
     bootstrapping.require_answers_that_apply(fleet, release)
@@ -178,7 +176,7 @@ def plan(  # noqa: PLR0913
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Print what an update would do to the commit that is checked out: files, conflicts. Changes nothing."""
+    """Print which files an update would change or conflict in, from the checked-out commit. Changes nothing."""
     fleet = _read(manifest, ring, shard)
     with _inspected(fleet, to, template) as wanted:
         result = _inspect("plan", fleet, replace(wanted, drift=False), jobs, as_json=as_json)
@@ -194,7 +192,7 @@ def drift(
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the files of each crate with its release, in what the template owns. Changes nothing."""
+    """Compare the files and keys that the template owns in each crate with its release. Changes nothing."""
     fleet = _read(manifest, ring, shard)
     wanted = inspection.InspectionOptions("", plan=False, unreachable=templates.refresh(fleet, fleet.crates))
     _end(_inspect("drift", fleet, wanted, jobs, as_json=as_json))
@@ -210,7 +208,8 @@ def update(  # noqa: PLR0913
     dry_run: DryRun = False,
     push: Push = False,
     one: Annotated[
-        bool, typer.Option("--one", help="Only the crate in this folder, in its working tree, without a manifest.")
+        bool,
+        typer.Option("--one", help="Update only the crate in this folder, in its working tree; needs no manifest."),
     ] = False,
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
@@ -218,13 +217,15 @@ def update(  # noqa: PLR0913
     """Update crates to a release, each on the branch copier-fast-rust/vX.Y.Z of its clone."""
     if one:
         if ring or shard or push:
-            raise ManifestError("--one is for this folder alone; leave out --ring, --shard and --push")
+            raise ManifestError("--one updates only the current folder; omit --ring, --shard and --push")
         outcome = updating.update_here(Path(), to, dry_run=dry_run)
         typer.echo(json.dumps(outcome.as_dict()) if as_json else f"{outcome.state}: {outcome.detail}".rstrip(": "))
         raise typer.Exit(int(outcome.state.needs_a_person))
     fleet = _read(manifest, ring, shard)
     if shard and not ring and len(fleet.rings) > 1:
-        raise ManifestError("a shard cannot see whether a ring was stopped in another shard; name a ring by --ring")
+        raise ManifestError(
+            "--shard needs --ring, because a shard cannot see that another shard stopped a ring; add --ring NAME"
+        )
     require_separate(fleet.crates)
     unreachable = templates.refresh(fleet, fleet.crates)
     target = templates.target_of(fleet, to, unreachable)
@@ -241,19 +242,21 @@ def update(  # noqa: PLR0913
 
 @application.command()
 def report(  # noqa: PLR0913
-    reports: Annotated[list[Path] | None, typer.Argument(help="With --merge: the fleet.json of each shard.")] = None,
+    reports: Annotated[list[Path] | None, typer.Argument(help="With --merge, the fleet.json of each shard.")] = None,
     *,
     merge: Annotated[bool, typer.Option("--merge", help="Merge the reports of shards.")] = False,
-    out: Annotated[Path, typer.Option("--out", help="The folder for fleet.json, fleet.md and fleet.html.")] = Path(),
+    out: Annotated[Path, typer.Option("--out", help="Folder for fleet.json, fleet.md and fleet.html.")] = Path(),
     manifest: ManifestPath = MANIFEST,
     to: To = None,
     template: OtherTemplate = None,
     shard: Shard = None,
     jobs: Jobs = JOBS,
 ) -> None:
-    """Write the state of all crates as JSON, as Markdown, and as a page for the browser."""
+    """Write the state of all crates as JSON, Markdown and HTML."""
     if merge != bool(reports):
-        raise ManifestError("--merge and the fleet.json of each shard go together: use both, or neither")
+        raise ManifestError(
+            "--merge needs the fleet.json of each shard, and these files need --merge: pass both or none"
+        )
     if reports:
         written = merged([read_report(path) for path in reports])
     else:
@@ -268,5 +271,5 @@ def report(  # noqa: PLR0913
 
 @application.command("renovate")
 def renovate_preset(*, manifest: ManifestPath = MANIFEST) -> None:
-    """Print a preset for Renovate: when it may update which repository."""
+    """Print a Renovate preset: a schedule for each ring, and no updates for frozen crates."""
     typer.echo(json.dumps(renovate.preset(_read(manifest)), indent=2))

@@ -11,16 +11,16 @@ from fast_rust.hot.changes import Changes, require_committed
 
 application = typer.Typer(no_args_is_help=True, help="Add a hot path with its benches, or remove one.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the module, as `parse`.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the module, such as `parse`.")]
 CrateFolder = Annotated[Path, typer.Option("--crate", help="Folder of the crate.", file_okay=False, exists=True)]
 
 
 @application.command()
 def add(name: Name, crate: CrateFolder = Path()) -> None:
-    """Add a hot path: a module, two benches and an allocation test, registered, which pass all checks."""
+    """Add a hot path: a module, two benchmarks and an allocation test, which are registered and pass all checks."""
     _apply(adding.add(crate, name))
     typer.echo(
-        f"Now write your code in src/{name}.rs, and its budget there and in bench/benches/{name}_instructions.rs."
+        f"Write your code in src/{name}.rs, and set its budget there and in bench/benches/{name}_instructions.rs."
     )
 
 
@@ -30,10 +30,10 @@ def remove(
     crate: CrateFolder = Path(),
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Remove it even where git could not restore the deleted files.")
+        bool, typer.Option("--force", help="Remove it even if git cannot restore the deleted files.")
     ] = False,
 ) -> None:
-    """Remove a hot path with its benches and tests; of the sample (`aggregate`) all that came with it."""
+    """Remove a hot path with its benchmarks and tests; for the sample (`aggregate`), remove all of its code."""
     if not force:
         require_committed(crate)
     changes = removing.remove(crate, name)

@@ -9,27 +9,27 @@ from fast_rust.migrate.server import plan_migration
 from fast_rust.update import journal
 from fast_rust.update.apply import apply
 
-application = typer.Typer(help="Change a crate's own code as a release needs it.", no_args_is_help=True)
-CrateFolder = Annotated[Path, typer.Argument(help="The folder of the service.", file_okay=False, exists=True)]
+application = typer.Typer(help="Migrate a crate's own code to the layout of a newer release.", no_args_is_help=True)
+CrateFolder = Annotated[Path, typer.Argument(help="Folder of the service.", file_okay=False, exists=True)]
 
 
 @application.callback()
 def _commands() -> None:
-    """Change a crate's own code as a release needs it."""
+    """Migrate a crate's own code to the layout of a newer release."""
 
 
 @application.command()
 def server(crate: CrateFolder = Path()) -> None:
     """Move the server of a service from the module src/plumbing into the package server/.
 
-    The change is tried in a copy of the crate first, and made only if the copy passes its tests; commit it on its own.
+    The crate is changed only if a changed copy passes its tests. Commit the change separately.
 
-    Exit codes: 0 moved, or moved before; 2 nothing was changed.
+    Exit codes: 0 moved now or before; 2 nothing was changed.
     """
     with journal.only_update(crate):
         planned = plan_migration(crate)
         if planned is None:
-            typer.echo("The server is the package server/ already.")
+            typer.echo("The server is already in the package server/.")
             return
         lock = apply(planned)
     # Now, so that a reader of the output that leaves does not stop the move.
@@ -37,4 +37,4 @@ def server(crate: CrateFolder = Path()) -> None:
         typer.echo(f"  {change.fate:8}  {path}")
     if lock:
         typer.echo(f"Cargo.lock: {lock}")
-    typer.echo("The tests pass. Review with `git diff`, and commit; `fast-rust update --abort` undoes it.")
+    typer.echo("The tests pass. Review with `git diff`, and commit; `fast-rust update --abort` undoes the move.")

@@ -13,26 +13,37 @@ from fast_rust.perf.options import Options
 
 def command(  # noqa: PLR0913  Each is an option.
     base: Annotated[
-        str, typer.Argument(metavar="[BASE]", envvar="PERF_BASE", help="What the head is to be merged into.")
+        str,
+        typer.Argument(
+            metavar="[BASE]",
+            envvar="PERF_BASE",
+            help="Branch to merge into; the base is where the head left it [default: origin/HEAD, origin/main, main].",
+        ),
     ] = "",
     *,
     head: Annotated[
-        str, typer.Option(metavar="COMMIT", envvar="PERF_HEAD", help="What to measure, in place of the working tree.")
+        str, typer.Option(metavar="COMMIT", envvar="PERF_HEAD", help="Commit to measure [default: the working tree].")
     ] = "",
     release: Annotated[
-        bool, typer.Option("--release", envvar="PERF_RELEASE", help="Compare with the last release, tagged v*.")
+        bool, typer.Option("--release", envvar="PERF_RELEASE", help="Compare with the last release (tag v*).")
     ] = False,
-    long: Annotated[bool, typer.Option("--long", help="Take times with criterion's own settings.")] = False,
-    times: Annotated[bool, typer.Option("--times/--no-times", help="Take times, or count only.")] = True,
-    accept: Annotated[str, typer.Option(metavar="REASON", help="Accept what is beyond a limit.")] = "",
+    long: Annotated[
+        bool, typer.Option("--long", help="Measure times with criterion's default settings, which takes longer.")
+    ] = False,
+    times: Annotated[
+        bool, typer.Option("--times/--no-times", help="Measure times, or only count instructions and memory.")
+    ] = True,
+    accept: Annotated[
+        str, typer.Option(metavar="REASON", help="Accept a change beyond a limit, for this reason.")
+    ] = "",
 ) -> None:
     """Compare the speed of a change with its base, measured on one machine in one run.
 
-    The limits and the benches are the base's. Exit codes: 0 nothing is beyond its limit, or that was accepted; 1
-    something is; 2 the speed could not be measured; 128 and the number of the signal that ended the run.
+    The limits and the benchmarks are the base's. Exit codes: 0 all changes are within their limits, or accepted; 1 a
+    change exceeds its limit; 2 the speed could not be measured; 128 plus the number of the signal that ended the run.
     """
     if sys.platform != "linux":
-        typer.echo("Skipped: speed is compared by the instructions that valgrind counts, on Linux only.")
+        typer.echo("Skipped: the comparison needs valgrind, which counts instructions, and runs on Linux only.")
         return
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
@@ -46,5 +57,5 @@ def command(  # noqa: PLR0913  Each is an option.
 
 
 def _end(number: int, _: object) -> NoReturn:
-    """End by way of all that is to be cleaned up."""
+    """Exit, so that all cleanup runs."""
     sys.exit(128 + number)

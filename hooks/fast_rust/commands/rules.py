@@ -11,7 +11,7 @@ import yaml
 from fast_rust.checks.rules import OWN, RulesError, rule_files, util_files, write_configuration
 
 CONFIG = "sgconfig.yml"
-# A folder whose configuration begins so is ours to write again.
+# A folder whose configuration begins with this line was written by this command, which may write it again.
 HEAD = "# Written by `fast-rust rules --export`, for editors; run it again after each update of fast-rust.\n"
 
 
@@ -19,13 +19,16 @@ def command(
     *,
     export: Annotated[
         Path | None,
-        typer.Option("--export", metavar="FOLDER", help="Write the rules to FOLDER, for editors; print its config."),
+        typer.Option(
+            "--export", metavar="FOLDER", help="Write the rules to FOLDER; print the path of its sgconfig.yml."
+        ),
     ] = None,
     crate: Annotated[
-        Path, typer.Option("--crate", help="Crate whose lints/own/ the export uses too.", file_okay=False, exists=True)
+        Path,
+        typer.Option("--crate", help="Crate whose lints/own/ the export includes.", file_okay=False, exists=True),
     ] = Path(),
 ) -> None:
-    """List the rules of ast-grep that `fast-rust check` runs, or export them for editors that read sgconfig.yml."""
+    """List the ast-grep rules that `fast-rust check` runs, or export them for editors that read sgconfig.yml."""
     if export is not None:
         typer.echo(export_rules(export, crate))
         return
@@ -46,9 +49,9 @@ def export_rules(folder: Path, crate: Path) -> Path:
     """
     config = folder / CONFIG
     if folder.exists() and not folder.is_dir():
-        raise RulesError(f"{folder} is not a folder; name a new one")
+        raise RulesError(f"{folder} is not a folder; pass a new folder")
     if folder.is_dir() and any(folder.iterdir()) and not _is_ours(config):
-        raise RulesError(f"{folder} is not empty, and was not written by this command; name a new or an empty folder")
+        raise RulesError(f"{folder} is not empty, and was not written by this command; pass a new or an empty folder")
     listed: dict[str, list[str]] = {"rules": [], "utils": []}
     for kind, files in (("rules", rule_files()), ("utils", map(Path, util_files()))):
         (folder / kind).mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,11 @@ from fast_rust.tools import set_up
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="The root of the workspace.", file_okay=False, exists=True)] = Path(),
+    path: Annotated[Path, typer.Argument(help="Root of the workspace.", file_okay=False, exists=True)] = Path(),
 ) -> None:
-    """Install the tools that the recipes of a crate call, and name those that are missing.
+    """Install the programs that the recipes of a crate call, and list those that you have to install.
 
-    Exit codes: 0 all are there; 1 one is left for a person to install; 2 one could not be built.
+    Exit codes: 0 all are installed; 1 you have to install the listed ones; 2 a program could not be built.
     """
     is_complete = True
     for tool in set_up(path):

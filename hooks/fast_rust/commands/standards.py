@@ -28,17 +28,17 @@ def _directives() -> list[Directive]:
 
 def explain(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Directives (`OWN-6`), or gates (`clippy::ptr_arg`).")
+        list[str], typer.Argument(metavar="NAME...", help="Directives (`OWN-6`) or gates (`clippy::ptr_arg`).")
     ],
 ) -> None:
-    """Tell what a directive or a gate asks for, why, and by examples."""
+    """Print what a directive or a gate requires, why, and examples."""
     known = _directives()
     found = [(name, _named(name, known)) for name in names]
     for name, those in found:
         if not those:
             ids = ", ".join(one.id for one in known if one.id.partition("-")[0] == name.upper().partition("-")[0])
-            hint = f"there are {ids}" if ids else "`fast-rust standards list` lists all"
-            message = f"{name} is neither a directive nor a gate of one; {hint}."
+            hint = f"directives of this section: {ids}" if ids else "`fast-rust standards list` lists the directives"
+            message = f"unknown directive or gate: {name}; {hint}."
             raise typer.BadParameter(message, param_hint="NAME")
     for one in dict.fromkeys(one for _, those in found for one in those):
         _show(one.text)
@@ -58,7 +58,7 @@ def _show(markdown: str) -> None:
 
 
 @application.command("list")
-def list_standards(*, as_json: Annotated[bool, typer.Option("--json", help="With all that is known.")] = False) -> None:
+def list_standards(*, as_json: Annotated[bool, typer.Option("--json", help="Print all data as JSON.")] = False) -> None:
     """List all directives."""
     if as_json:
         typer.echo(json.dumps([_as_json(one) for one in _directives()], indent=2, ensure_ascii=False))
@@ -77,18 +77,19 @@ def _as_json(directive: Directive) -> dict[str, Any]:
 
 @application.command()
 def coverage() -> None:
-    """Tell how many directives are held how well."""
+    """Print how many directives have a gate, by level and by kind of gate."""
     _show(documents.coverage(_pages()))
 
 
 @application.command()
 def render(
-    *, check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where something is stale.")] = False
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if a document is stale.")] = False,
 ) -> None:
-    """Write what is made from the pages: docs/standards.md, the errata, the table in the README."""
+    """Write the documents generated from standards/: docs/standards.md, docs/errata.md, the table in the README."""
     checkout = standards_folder().parent
     if not (checkout / "template").is_dir():
-        typer.echo("error: only a checkout of copier-fast-rust has the template; type this there.", err=True)
+        typer.echo("error: this is not a checkout of copier-fast-rust; run the command in one.", err=True)
         raise typer.Exit(2)
     stale = [(path, text) for path, text in documents.documents(_pages(), checkout) if _read(path) != text]
     for path, text in stale:
@@ -96,7 +97,7 @@ def render(
             path.write_text(text, encoding="utf-8")
         typer.echo(f"{'stale' if check else 'written'}: {path.relative_to(checkout)}")
     if check and stale:
-        typer.echo("Type: fast-rust standards render", err=True)
+        typer.echo("Run: fast-rust standards render", err=True)
         raise typer.Exit(1)
 
 

@@ -16,20 +16,20 @@ from fast_rust.update.plan import Plan, Standing, UpdateError, plan
 from fast_rust.update.target_tool import hand_over
 
 NEEDS_WORK = 1
-CrateFolder = Annotated[Path, typer.Argument(help="The folder of the crate.", file_okay=False, exists=True)]
+CrateFolder = Annotated[Path, typer.Argument(help="Folder of the crate.", file_okay=False, exists=True)]
 
 
 def command(
     crate: CrateFolder = Path(),
     *,
-    to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="The release; the newest by default.")] = None,
-    data: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change an answer.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
+    to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="Target release [default: the newest].")] = None,
+    data: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change an answer; repeatable.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes, and change nothing.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="Undo an update that is not committed.")] = False,
 ) -> None:
-    """Update a crate to a newer release of the template; no line of yours is lost.
+    """Update a crate to a newer release of the template; your lines are kept.
 
-    Exit codes: 0 updated, or nothing to do; 1 updated, and something is left for you; 2 nothing was changed.
+    Exit codes: 0 updated, or nothing to do; 1 updated, but you have to finish the listed steps; 2 nothing was changed.
     """
     if not abort and (code := hand_over(crate, to)) is not None:
         raise typer.Exit(code)
@@ -41,12 +41,12 @@ def command(
 
 def _abort(crate: Path) -> bool:
     journal.abort(crate)
-    typer.echo("The crate is as it was before the update.")
+    typer.echo("The update is undone.")
     return False
 
 
 def _update(crate: Path, to: str | None, data: dict[str, str], *, dry_run: bool) -> bool:
-    """Update a crate, and return whether something is left for a person."""
+    """Update a crate, and return whether a person has to finish it."""
     planned = plan(crate, to, data)
     match planned:
         case Standing.UP_TO_DATE:
@@ -68,7 +68,7 @@ def _update(crate: Path, to: str | None, data: dict[str, str], *, dry_run: bool)
 
 def _as_answers(data: list[str]) -> dict[str, str]:
     if wrong := [pair for pair in data if "=" not in pair]:
-        raise UpdateError(f"--data {wrong[0]} has no value: write --data {wrong[0]}=VALUE")
+        raise UpdateError(f"--data {wrong[0]} has no value; write --data {wrong[0]}=VALUE")
     return dict(pair.split("=", 1) for pair in data)
 
 
@@ -83,21 +83,21 @@ def _show(planned: Plan) -> None:
         if change.reason:
             typer.echo(f"{path}: {change.reason}.")
     for path, what in planned.starters.items():
-        typer.echo(f"{path} is yours, so it is not changed: {what}.")
+        typer.echo(f"{path} is yours, so the update does not change it: {what}.")
     for name in planned.changed_answers:
         file = answers_file(planned.crate).name
-        typer.echo(f"The release does not take your answer to `{name}`, and has its default: see {file}.")
+        typer.echo(f"The release rejects your answer to `{name}`, so the default replaces it: see {file}.")
     if any(change.fate is Fate.CONFLICT and not change.reason for change in planned.changes.values()):
-        typer.echo("You and the release changed the same lines of a file marked `conflict`.")
+        typer.echo("`conflict`: you and the release changed the same lines of this file.")
 
 
 def _report(planned: Plan, lock: str) -> None:
-    """Print what is left to do; the update is made, so no error of this ends the command."""
+    """Print the remaining steps; the update is complete, so an error here does not end the command."""
     try:
         _print_report(planned, lock)
     except (OSError, FastRustError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else error
-        typer.echo(f"warning: the update is made, but not all of its report: {reason}", err=True)
+        typer.echo(f"warning: the update is complete, but its report is not: {reason}", err=True)
 
 
 def _print_report(planned: Plan, lock: str) -> None:

@@ -23,29 +23,36 @@ DOORS = {
 }
 
 INTRODUCTION = """\
-# What is a crate held to?
+# Which standards does a crate have to satisfy?
 
-Each directive with its rule, the gates that enforce it, and how an exception is made. In a crate, `just lint`,
-`just test`, `just audit` and `just instructions` run the gates, and `just perf` for a pull request; CI runs them all.
-`just fast-rust explain OWN-6` prints a directive's reasons and examples.
+This page lists each directive with its rule, the gates that enforce it, and how to make an exception. A gate is a check
+that fails the build. In a crate, `just lint`, `just test`, `just audit` and `just instructions` run the gates, and
+`just perf` does for a pull request; CI runs them all. `just fast-rust explain OWN-6` prints a directive's reasons and
+examples.
 
-Names of gates: `clippy::` and `rustc::` are lints, which `Cargo.toml` enables (with an asterisk: a warning by default,
+Names of gates: `clippy::` and `rustc::` are lints, which `Cargo.toml` enables (an asterisk means: a warning by default,
 or enabled in `src/lib.rs`); `ast-grep::` and `standards::` are rules of `just rules`; `allocations` and `instructions`
 are the budgets of the hot paths in `bench/`.
 
-An exception has a reason, and is removed when nothing needs it any more:
+An exception needs a reason, and is removed when it is no longer needed. The column *exception* names the way:
 
-- expect: `#[expect(clippy::lint, reason = "...")]` at the item; `#[allow(lint, reason = "...")]` where the lint does
-  not fire on every platform.
-- ignore: a comment `// ast-grep-ignore: rule -- reason` on the line above.
-- reason: a comment `# reason: ...` on the line of the key that is loosened.
-- staged: what the code did not satisfy when `fast-rust adopt` ran, until `fast-rust adopt --unstage .` finds it
-  satisfied: `# reason: staged by adopt, ...`, or a line of `[workspace.metadata.staged]` in `Cargo.toml`.
-- code of others: a crate of its own in `vendor/`, and `exclude = ["vendor"]` under `[workspace]`: no gate looks there.
-- budget: a larger number in the `# Hot path` section and in the bench, with the reason in the pull request.
-- accepted: a maintainer's label `perf-accepted` on the pull request, and in its text `perf: accepted because ...`.
+- expect: add `#[expect(clippy::lint, reason = "...")]` to the item, or `#[allow(lint, reason = "...")]` if the lint
+  does not fire on every platform.
+- ignore: add a comment `// ast-grep-ignore: rule -- reason` on the line above.
+- reason: add a comment `# reason: ...` on the line of the looser key.
+- budget: increase the number in the `# Hot path` section and in the benchmark, and give the reason in the pull request.
+- accepted: write `perf: accepted because ...` in the text of the pull request; a maintainer adds the label
+  `perf-accepted`.
 
-No gate can judge these, so reviewers ask for them, and a pull request says why one does not apply:
+Two more exceptions apply to several gates:
+
+- staged: a gate that the code did not satisfy when `fast-rust adopt` ran is disabled until
+  `fast-rust adopt --unstage .` finds that the code satisfies it: by `# reason: staged by adopt, ...`, or by a line in
+  `[workspace.metadata.staged]` of `Cargo.toml`.
+- code of others: put it into a separate crate in `vendor/`, with `exclude = ["vendor"]` under `[workspace]`. No gate
+  checks that folder.
+
+No gate can judge these directives, so reviewers check them, and a pull request says why one does not apply:
 {review}.
 """
 
@@ -55,7 +62,7 @@ def list_of_standards(pages: Sequence[Page], switched_on: frozenset[str]) -> str
     sections = [
         f"## {page.number} · {page.title}\n\n"
         + _table(
-            ("directive", "rule", "held by", "exception"),
+            ("directive", "rule", "enforced by", "exception"),
             ([f"{one.id} {one.level}", one.rule, _held_by(one, switched_on), _door(one)] for one in page.directives),
         )
         for page in pages
@@ -95,11 +102,11 @@ def errata(pages: Sequence[Page]) -> str:
     )
     head = (
         "# Where is the guide wrong?\n\n"
-        "The standards follow the guide's intent. Here its text errs, by its lines; the directive named is the one that"
-        " was written in the light of it.\n\n"
-        "What the guide's figures come to is [measured](evidence.md).\n\n"
+        "The standards follow the intent of a guide, which has errors. This table lists them by the guide's line, with"
+        " the directive of the standards that takes each error into account.\n\n"
+        "[Another page](evidence.md) compares the guide's figures with measurements.\n\n"
     )
-    return head + _table(("line", "directive", "what is so"), ([e.lines, name, e.text] for e, name in found))
+    return head + _table(("line", "directive", "error and correction"), ([e.lines, name, e.text] for e, name in found))
 
 
 def coverage(pages: Sequence[Page]) -> str:
@@ -116,7 +123,7 @@ def coverage(pages: Sequence[Page]) -> str:
     table = _table(("", *Quality, "all"), [*(line(row, [row]) for row in rows), line("all", rows)])
     proven = sum(1 for one in everything if is_proven(one))
     gated = sum(1 for one in everything if one.quality not in {Quality.REVIEW, Quality.PENDING})
-    return f"{table}\n{proven} of the {gated} directives with a gate have seen each of their gates go red in a test.\n"
+    return f"{table}\nFor {proven} of the {gated} directives with a gate, tests have seen each gate fail.\n"
 
 
 def _row(directive: Directive) -> str:
