@@ -400,6 +400,14 @@ HOT_PATHS = [
         "there is no hot path of that name",
     ),
     Fault(
+        "a part of a hot path that does not say so",
+        ("OP-4",),
+        "src/aggregate/record.rs",
+        Replace("//! # Hot path\n//! Part of: aggregate\n", ""),
+        "standards::every_submodule_of_a_hot_path_says_so",
+        "//! Part of: NAME",
+    ),
+    Fault(
         "a map on a hot path without a hasher",
         ("HASH-3", "HASH-5"),
         "src/aggregate.rs",

@@ -74,6 +74,7 @@ def in_a_table(text: str) -> str:
 MEASURED = "every_measurement_belongs_to_a_hot_path"
 IS_MEASURED = "every_hot_path_is_measured"
 MAP = "every_map_on_a_hot_path_names_its_hasher"
+SUBMODULE = "every_submodule_of_a_hot_path_says_so"
 SAYS = "every_hot_path_says_why_and_what_it_may_cost"
 NATIVE = "no_build_is_for_the_build_host"
 CI = "ci_runs_every_gate"
@@ -90,6 +91,8 @@ FOUND: list[tuple[str, str, str, Edit, str]] = [
         IS_MEASURED,
     ),
     ("a map behind a text", "lib", HOT, without_maps('\nconst U: &str = "http://x"; type M = HashMap<u8, u8>;\n'), MAP),
+    ("a part of a part", "lib", "src/aggregate/decimal/digits.rs", write("//! Digits.\n"), SUBMODULE),
+    ("a cold part without a reason", "lib", "src/aggregate/table.rs", write("//! Cold: yes.\n"), SUBMODULE),
     ("a hot path in a module of a file", "lib", "src/error.rs", append(IN_A_MODULE), IS_MEASURED),
     ("an attribute over several lines", "lib", "src/error.rs", append(LONG_ATTRIBUTE), IS_MEASURED),
     (
@@ -149,6 +152,15 @@ PASSES: list[tuple[str, str, str, Edit, str]] = [
     ("a map in a comment", "lib", HOT, without_maps("\n/* a HashMap would do */\n"), MAP),
     ("a map in a text", "lib", HOT, without_maps('\nconst U: &str = "HashMap";\n'), MAP),
     ("fields as a list", "lib", HOT, as_list, SAYS),
+    (
+        "a cold part",
+        "lib",
+        "src/aggregate/table.rs",
+        write("//! A table.\n//!\n//! Cold: read once,\n//! at the start.\n"),
+        SUBMODULE,
+    ),
+    ("tests of a hot path", "lib", "src/aggregate/tests.rs", write("//! Tests.\n"), SUBMODULE),
+    ("helpers of tests of a hot path", "lib", "src/aggregate/made.rs", write("#![cfg(test)]\n"), SUBMODULE),
     (
         "a part in backticks",
         "lib",

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fast_rust.checks.registry import Violation, check
-from fast_rust.checks.sections import Section, code_of
+from fast_rust.checks.sections import Section, code_of, is_of_tests, reason_why_cold
 from fast_rust.checks.tables import read_text, words
-from fast_rust.checks.workspace import Package, Workspace, identifiers
+from fast_rust.checks.workspace import Package, Workspace, files_below, identifiers
 
 # The bench of a service as a whole: a request passes many modules, of which none is hot by itself.
 OF_ALL = ("benches", "request_instructions")
@@ -117,6 +117,35 @@ def every_hot_path_says_why_and_what_it_may_cost(workspace: Workspace) -> Iterat
             yield Violation(f"{section}: no `Why:`", section.path, section.line)
         if not re.search(r"\d", section.field("Budget")):
             yield Violation(f"{section}: no `Budget:` with a number", section.path, section.line)
+
+
+@check(
+    "OP-4",
+    then="""
+    begin the documentation of the file with the section, so that the rules for hot paths see it, or say why it is cold:
+
+    //! # Hot path
+    //! Part of: NAME
+
+    //! Cold: runs once, when the program starts.
+    """,
+)
+def every_submodule_of_a_hot_path_says_so(workspace: Workspace) -> Iterator[Violation]:
+    """A submodule of a hot path says that it is part of it, or why it is cold."""
+    declared = {section.path for section, _, _ in workspace.sections}
+    for section, _, _ in workspace.sections:
+        module = workspace.root / section.path
+        folder = module.parent if module.name == "mod.rs" else module.with_suffix("")
+        # A section in a function, and one of the whole crate, says nothing of files below.
+        if not section.is_of_file or module.stem in {"lib", "main"}:
+            continue
+        for file in files_below(folder):
+            path = workspace.shown(file)
+            if file.suffix != ".rs" or file == module or path in declared:
+                continue
+            text = read_text(file)
+            if not is_of_tests(path, text) and words(reason_why_cold(text)) < 3:  # noqa: PLR2004  As above.
+                yield Violation(f"{path} lacks `Part of: {section.whole or section.name}`", path)
 
 
 @check(

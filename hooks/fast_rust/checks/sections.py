@@ -16,6 +16,7 @@ NO_CODE = re.compile(
 )
 ITEM = re.compile(r"\s*(?:pub(?:\([^)]*\))? )?(?:(?:async|const|unsafe|extern(?: \"[^\"]*\")?) )*(?:fn|mod)\s+(\w+)")
 OTHER_ITEM = re.compile(r"\s*(?:pub(?:\([^)]*\))? )?(?:struct|enum|union|trait|impl|type|static|use|let)\b")
+TESTS_FILE = re.compile(r"(^|/)tests?(/|\.rs$)|/test_\w+\.rs$|_tests?\.rs$")
 LIST_MARK = re.compile(r"^[-*] ")
 
 
@@ -30,6 +31,8 @@ class Section:
     text: str
     code: str
     """Without comments and tests."""
+    is_of_file: bool
+    """Whether it is about all of its file, and not about one item."""
 
     @property
     def whole(self) -> str:
@@ -58,13 +61,14 @@ def sections(path: str, source: str) -> Iterator[Section]:
         if _documentation(line) != "# Hot path":
             continue
         rest = lines[number + 1 :]
-        if not line.lstrip().startswith("//!"):
-            name, code = _item(rest)
-        elif line[:1].isspace():
+        is_of_file = line.startswith("//!")
+        if is_of_file:
+            name, code = module_of(path), code_of(source)
+        elif line.lstrip().startswith("//!"):
             name, code = _item_around(lines, number)
         else:
-            name, code = module_of(path), code_of(source)
-        yield Section(path, number + 1, name, "\n".join(_section(rest)), code)
+            name, code = _item(rest)
+        yield Section(path, number + 1, name, "\n".join(_section(rest)), code, is_of_file)
 
 
 def _documentation(line: str) -> str | None:
@@ -110,6 +114,17 @@ def _indent(line: str) -> int:
 def code_of(source: str) -> str:
     """Return a source without comments, texts and tests."""
     return TEST_IMPORT.sub("", TESTS.sub("", NO_CODE.sub(" ", source)))
+
+
+def is_of_tests(path: str, source: str) -> bool:
+    """Return whether a file has only tests, by its name or by its first attribute."""
+    return TESTS_FILE.search(path) is not None or "#![cfg(test)]" in source
+
+
+def reason_why_cold(source: str) -> str:
+    """Return what a file says behind `//! Cold:`; empty where it does not."""
+    found = re.search(r"^//! Cold:(.*(?:\n//! ?[^\s#].*)*)", source, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def module_of(path: str) -> str:

@@ -1,0 +1,60 @@
+"""docs/lints.md has what was counted and what was judged, of each rule, and a gate is right often enough."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standards.measure_rules import COUNTED, PAGE, READ, USES, described, with_table
+
+from fast_rust.commands.rules import read_rules
+from standards import measure_rules
+
+HITS: dict[str, int] = json.loads(COUNTED.read_text(encoding="utf-8"))["hits"]
+JUDGED: dict[str, dict[str, Any]] = tomllib.loads(READ.read_text(encoding="utf-8"))
+RULES = [described(rule) for rule in read_rules()]
+GATES = [name for used, name, _ in RULES if USES[used] != "advice"]
+# It asks for a reason and not for a change, as the page says.
+ASKS_FOR_A_REASON = {"conc-spawn-then-join"}
+
+
+def test_each_rule_is_counted_and_judged() -> None:
+    names = {name for _, name, _ in RULES}
+    assert HITS.keys() == names
+    assert JUDGED.keys() == names
+
+
+def test_the_page_is_what_the_command_writes() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == with_table(page), "type: make measure-rules"
+
+
+def test_a_page_that_was_edited_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    edited = page.replace("| `err-string-result` | ERR-6 |", "| `err-string-result` | ERR-5 |")
+    assert edited != with_table(edited) == page
+    another = json.loads(COUNTED.read_text(encoding="utf-8"))
+    another["hits"]["err-string-result"] += 1
+    monkeypatch.setattr(measure_rules, "COUNTED", tmp_path / "counted.json")
+    (tmp_path / "counted.json").write_text(json.dumps(another), encoding="utf-8")
+    assert with_table(page) != page
+
+
+def is_right_often_enough(read: int, right: int) -> bool:
+    """19 of 20; with fewer hits all, or from ten on all but one."""
+    return right >= (read if read < 10 else read - 1 if read < 20 else read * 19 / 20)
+
+
+@pytest.mark.parametrize(
+    ("read", "right", "enough"), [(0, 0, True), (9, 8, False), (10, 9, True), (20, 19, True), (20, 18, False)]
+)
+def test_what_is_often_enough(read: int, right: int, *, enough: bool) -> None:
+    assert is_right_often_enough(read, right) == enough
+
+
+@pytest.mark.parametrize("name", sorted(set(GATES) - ASKS_FOR_A_REASON))
+def test_a_gate_was_read_and_is_right(name: str) -> None:
+    judged = JUDGED[name]
+    assert judged["read"] >= min(20, HITS[name])
+    assert is_right_often_enough(judged["read"], judged["right"])
