@@ -232,12 +232,13 @@ def test_another_file_in_place_of_ours_gets_a_proposal_beside_it(
     adopted: Adopted, tmp_path: Path, template: Template
 ) -> None:
     crate = Path(shutil.copytree(adopted.crate, tmp_path / "crate"))
-    for path in ("justfile", ".github/workflows/ci.yml", "rust-toolchain.toml"):
+    for path in ("justfile", ".github/workflows/ci.yml"):
         ours = template.rendering({"crate_name": "x9", "kind": "lib"}) / path
         assert (crate / f"{path}.proposed").read_bytes() == ours.read_bytes()
         assert f"{path} is only proposed" in adopted.said
     assert run("drift", crate).exit_code == 1
-    for path in ("justfile", ".github/workflows/ci.yml", "rust-toolchain.toml"):
+    # It waits for the justfile.
+    for path in ("justfile", ".github/workflows/ci.yml", ".github/workflows/perf.yml"):
         git(crate, "mv", "-f", f"{path}.proposed", path)
     assert run("drift", crate).exit_code == 0
 
@@ -261,8 +262,7 @@ def test_a_looser_value_stays_with_a_reason_that_drift_knows(adopted: Adopted) -
     said = run("drift", adopted.crate).stdout
     assert f"loosened  clippy.toml: large-error-threshold is 256, not 128 (reason: {AS_BEFORE})" in said
     if adopted.kind == "cli":
-        assert f'lto = "thin"   # quick enough # reason: {AS_BEFORE}\n' in (adopted.crate / "Cargo.toml").read_text()
-        assert f'profile.release.lto is "thin", not "fat" (reason: {AS_BEFORE})' in said
+        assert 'lto = "thin"   # quick enough\n' in (adopted.crate / "Cargo.toml").read_text()
 
 
 def test_lists_are_united(adopted: Adopted) -> None:
@@ -336,7 +336,7 @@ def test_a_workspace_is_adopted_with_all_its_crates(tmp_path: Path, adopt: Adopt
     assert adopt(root).exit_code == 0
     manifest = tomllib.loads((root / "Cargo.toml").read_text())
     assert manifest["workspace"]["members"] == ["crates/*"]
-    assert f'resolver = "2" # reason: {AS_BEFORE}' in (root / "Cargo.toml").read_text()
+    assert '\nresolver = "2"\n' in (root / "Cargo.toml").read_text()
     assert tomllib.loads((root / "crates/reader/Cargo.toml").read_text())["lints"] == {"workspace": True}
     # Its own table stays: a check reports that it does not inherit ours.
     assert (root / "crates/counter/Cargo.toml").read_text() == WORKSPACE["crates/counter/Cargo.toml"]

@@ -22,6 +22,7 @@ from fast_rust.answers import (
     require_answers,
     with_source,
 )
+from fast_rust.checks.cargo import metadata
 from fast_rust.drift.keys import UnclearKeyError
 from fast_rust.errors import FastRustError
 from fast_rust.files import as_git_has_it, link_to, replace_file, with_ends_of_lines
@@ -40,8 +41,8 @@ from fast_rust.update.guard import require_checked_out
 BRANCH = "adopt-fast-rust"
 # Other names under which tools read a file of ours.
 ALIASES = {"clippy.toml": (".clippy.toml",), "deny.toml": (".deny.toml", ".cargo/deny.toml")}
-# CI calls the recipes, so it needs them.
-NEEDS = {".github/workflows/ci.yml": "justfile"}
+# Workflows call the recipes, so they need them.
+NEEDS = {".github/workflows/ci.yml": "justfile", ".github/workflows/perf.yml": "justfile"}
 # Gates that come with starters, or with a hot path.
 ABSENT = {"tests", "allocations", "instructions", "clippy::print_stdout", "clippy::print_stderr"}
 FIXED = ("sample", "adopted", "place")
@@ -218,6 +219,7 @@ def apply(plan: Plan) -> Result:
     relative, root = (folder.relative_to(plan.top) for folder in (plan.crate.folder, plan.crate.root))
     with _clone(plan.top, head) as (clone, target):
         written = _write(plan, clone / relative, clone / root)
+        _require_loadable(clone / root)
         _require_publishable(plan.top, head)
         result = _stage(clone / root, target)
         enforced = tuple(enforcement(result))
@@ -228,6 +230,17 @@ def apply(plan: Plan) -> Result:
     warning = _switch(plan.top, commit)
     proposed = tuple(path for path, fate in plan.fates.items() if fate is Fate.PROPOSED)
     return Result(result, proposed, enforced, warning)
+
+
+def _require_loadable(root: Path) -> None:
+    """Check that cargo can read the workspace as it was written.
+
+    Raises AdoptError.
+    """
+    try:
+        metadata(root)
+    except FastRustError as error:
+        raise AdoptError(f"{error}; nothing was changed") from error
 
 
 def _require_publishable(top: Path, head: str) -> None:
@@ -333,19 +346,57 @@ def _write(plan: Plan, folder: Path, root: Path) -> list[Path]:
         elif fate is not Fate.UNCHANGED:
             file = file if fate is Fate.ADDED else file.with_name(f"{file.name}.proposed")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(plan.rendering[path])
+            file.write_bytes(_without_exemptions(folder, path, plan.rendering[path]))
             written.append(file)
-    packages = [package.folder for package in plan.crate.packages]
-    if plan.crate.is_member:
-        packages = [plan.crate.folder]
     if BENCH_MANIFEST in plan.rendering:
         bench = (folder.relative_to(root) / BENCH).as_posix()
         merging.rewrite(root / "Cargo.toml", lambda text: with_member(text, bench))
-    for package in packages:
+    for package in _heirs(plan.crate):
         file = root / package.relative_to(plan.crate.root) / "Cargo.toml"
         merging.rewrite(file, merging.with_inherited_lints)
         written.append(file)
     return [*written, root / "Cargo.toml"]
+
+
+# In tests: what of ours exempts code from a lint that a crate may have had on.
+EXEMPTIONS = {
+    "allow-dbg-in-tests": "dbg[-_]macro",
+    "allow-print-in-tests": "print[-_]std(out|err)",
+    "allow-unwrap-in-tests": "unwrap[-_]used",
+}
+
+
+def _without_exemptions(clone: Path, path: str, content: bytes) -> bytes:
+    """Return a new file without exemptions from lints that the crate names: it may have them on in its tests."""
+    if path != "clippy.toml":
+        return content
+    lines = content.decode().splitlines(keepends=True)
+    named = [
+        key
+        for key, lint in EXEMPTIONS.items()
+        if git.succeeds(clone, "grep", "-qIE", f"{lint}|clippy::restriction", "HEAD")
+    ]
+    return "".join(line for line in lines if line.partition(" ")[0] not in named).encode()
+
+
+def _heirs(crate: Crate) -> list[Path]:
+    """Return the packages that inherit the lints of the workspace from now on.
+
+    Lints that are there already get no further package: what breaks them there would switch them off everywhere.
+    """
+    if crate.is_member:
+        return [crate.folder]
+    if "lints" in crate.manifest.get("workspace", {}):
+        return []
+    has_lints = "lints" in crate.manifest
+    return [one.folder for one in crate.packages if not has_lints or one.folder == crate.folder]
+
+
+def _nested(folder: Path) -> list[str]:
+    """Return the folders of crates below one that no workspace has; a new workspace would claim them."""
+    found = [Path(name).parent for name in git.names(folder, "ls-files", "-z") if Path(name).name == "Cargo.toml"]
+    below = {one for one in found if one != Path()}
+    return sorted(one.as_posix() for one in below if not below.intersection(one.parents))
 
 
 def _merge(plan: Plan, folder: Path, path: str) -> list[Path]:
@@ -355,12 +406,15 @@ def _merge(plan: Plan, folder: Path, path: str) -> list[Path]:
         if not file.exists() and (folder / name).exists():
             written.append((folder / name).rename(file))
             written.append(folder / name)
-    release_text = plan.rendering[path].decode()
     is_top = path == "Cargo.toml" and not plan.crate.is_member
 
     def change(text: str) -> str:
+        release_text = plan.rendering[path].decode()
         if is_top:
+            text = merging.with_excluded(text, _nested(folder))
             text = merging.with_shared_lints(text)
+            # The keys stay those of the release: a stricter value is no drift.
+            release_text = merging.with_denied_lints(plan.rendering[path].decode(), text)
         text = merging.merged(text, release_text, plan.owned.keys(path), with_dependencies=path != "Cargo.toml")
         return merging.with_platforms(merging.with_clear_lints(text), release_text) if is_top else text
 
