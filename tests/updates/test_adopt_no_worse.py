@@ -6,19 +6,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from updates.test_adopt import CODE, LIB, MEMBER, PACKAGE, PLAIN, Adopt, Files, make, run
+from updates.test_adopt import CODE, LIB, MEMBER, PACKAGE, PLAIN, Adopt, Files, make, meet_all, run
 
-from fast_rust.adopt import staging
-from fast_rust.adopt.staging import Staging
 from template import Template
-
-CARGO_PACKAGE = MEMBER.format
 
 
 @pytest.fixture
 def adopt(template: Template, monkeypatch: pytest.MonkeyPatch) -> Adopt:
     """Adopt, as if the code met every gate."""
-    monkeypatch.setattr(staging, "stage", lambda *_: Staging({}, ()))
+    meet_all(monkeypatch)
     return lambda crate, *arguments: run("adopt", crate, "--template", template.repository, *arguments)
 
 

@@ -12,7 +12,7 @@ import yaml
 from fast_rust import git
 from fast_rust.adopt import merging, staging
 from fast_rust.adopt.inference import Answer, Crate, infer, read_crate
-from fast_rust.adopt.staging import Staging
+from fast_rust.adopt.staging import Mark, Staging
 from fast_rust.answers import (
     ANSWERS_FILE,
     OTHER_ANSWERS_FILE,
@@ -217,11 +217,17 @@ def apply(plan: Plan) -> Result:
     _require_tools()
     head = git.require_commit(plan.top)
     relative, root = (folder.relative_to(plan.top) for folder in (plan.crate.folder, plan.crate.root))
+    _require_publishable(plan.top, head)
     with _clone(plan.top, head) as (clone, target):
+        staging.before(clone / relative, clone / root, target)
+        own = {name: _content(clone / root / name) for name in staging.FILES}
+        own["clippy.toml"] = own["clippy.toml"] or _content(clone / root / ".clippy.toml")
         written = _write(plan, clone / relative, clone / root)
         _require_loadable(clone / root)
-        _require_publishable(plan.top, head)
-        result = _stage(clone / root, target)
+        result = _stage(clone / root, target, own)
+        if result.left:
+            raise AdoptError(_refusal(result))
+        staging.after(clone / relative, clone / root, target)
         enforced = tuple(enforcement(result))
         tree = _tree(clone, clone / root, written)
         git.copy_objects(clone, plan.top, [tree], [head])
@@ -230,6 +236,11 @@ def apply(plan: Plan) -> Result:
     warning = _switch(plan.top, commit)
     proposed = tuple(path for path, fate in plan.fates.items() if fate is Fate.PROPOSED)
     return Result(result, proposed, enforced, warning)
+
+
+def _refusal(result: Staging) -> str:
+    lines = "".join(f"\n- {one}" for one in result.left)
+    return f"gates fail that cannot be disabled without loosening the crate's own; nothing was changed:{lines}"
 
 
 def _require_loadable(root: Path) -> None:
@@ -278,16 +289,26 @@ def _switch(top: Path, commit: str) -> str:
     raise AdoptError(f"{message}; run `git switch {BRANCH}` once that is fixed")
 
 
-def unstage(folder: Path) -> tuple[dict[str, int], Staging]:
+@dataclass(frozen=True)
+class Unstaging:
+    """What was staged, and what the gates find now."""
+
+    before: Mapping[Mark, int]
+    now: Mapping[Mark, int]
+    staging: Staging
+
+
+def unstage(folder: Path) -> Unstaging:
     """Enable the gates that the code satisfies by now, in the crate's own files: nothing is committed.
 
-    Returns what was staged before, and what still is. Raises FastRustError where not all is committed, or a tool is
-    missing.
+    No gate is disabled, and no number grows. Raises FastRustError where not all is committed, or a tool is missing.
     """
     crate = read_crate(folder)
     top = _require_committed(crate.folder)
     require_answers(crate.folder)
-    before = staging.staged(crate.root)
+    before = staging.marks(crate.root)
+    if not before:
+        return Unstaging(before, {}, Staging({}, ()))
     _require_tools()
     root = crate.root.relative_to(top)
     files = {name: crate.root / name for name in staging.FILES}
@@ -295,8 +316,12 @@ def unstage(folder: Path) -> tuple[dict[str, int], Staging]:
     with _clone(top, git.require_commit(top)) as (clone, target):
         committed = {name: _content(clone / root / name) for name in files}
         staging.unstage(clone / root)
-        result = _stage(clone / root, target)
-        changed = {name: now for name in files if (now := _content(clone / root / name)) != committed[name]}
+        result = _stage(clone / root, target, {"clippy.toml": committed["clippy.toml"]})
+        now = staging.marks(clone / root)
+        for name, content in committed.items():
+            _restore(clone / root / name, content)
+        staging.unstage(clone / root, staging.ratchet(before, now, result.unjudged))
+        changed = {name: new for name in files if (new := _content(clone / root / name)) != committed[name]}
     for name in changed:
         # The gates take minutes, and a file that git ignores is none of theirs.
         if _content(files[name]) != at_first[name] or (committed[name] is None) != (at_first[name] is None):
@@ -307,16 +332,23 @@ def unstage(folder: Path) -> tuple[dict[str, int], Staging]:
             files[name].unlink(missing_ok=True)
         else:
             replace_file(files[name], with_ends_of_lines(as_git_has_it(content), at_first[name] or content))
-    return before, result
+    return Unstaging(before, now, result)
+
+
+def _restore(file: Path, content: bytes | None) -> None:
+    if content is None:
+        file.unlink(missing_ok=True)
+    else:
+        file.write_bytes(content)
 
 
 def _content(file: Path) -> bytes | None:
     return file.read_bytes() if file.is_file() else None
 
 
-def _stage(root: Path, target: Path) -> Staging:
+def _stage(root: Path, target: Path, own: Mapping[str, bytes | None]) -> Staging:
     justfile = next((name for name in ("justfile.proposed", "justfile") if (root / name).is_file()), "justfile")
-    return staging.stage(root, justfile, target)
+    return staging.stage(root, justfile, target, own)
 
 
 def _require_tools() -> None:

@@ -9,8 +9,11 @@ import typer
 
 from fast_rust.adopt import adoption as adopt
 from fast_rust.adopt.adoption import AdoptError, Fate, Plan, Result
+from fast_rust.adopt.staging import Mark, is_judged
 
 NEEDS_WORK = 1
+# Gates of which single entries are staged.
+UNNAMED = {"cargo-deny", "cargo-shear", "clippy.toml"}
 NEXT = {
     "justfile": "move your recipes to local.just under other names, then run `git mv -f {0}.proposed {0}`",
     ".github/workflows/ci.yml": "it runs the recipes of the justfile: once those are in place, move your own jobs to"
@@ -95,18 +98,38 @@ def _report(result: Result) -> bool:
     for path in result.proposed:
         how = NEXT.get(path, "compare the two files; to replace yours, run `git mv -f {0}.proposed {0}`").format(path)
         typer.echo(f"- {path} is only proposed: {how}")
-    for what in result.staging.left:
-        typer.echo(f"- still failing: {what}")
     typer.echo("- fix what is staged, one gate at a time, then run `fast-rust adopt --unstage .`")
-    return bool(result.proposed or result.staging.left)
+    return bool(result.proposed)
 
 
 def _unstage(crate: Path) -> bool:
-    before, staging = adopt.unstage(crate)
-    for gate, count in before.items():
-        now = staging.places.get(gate, 0)
-        typer.echo(f"{'disabled' if now else 'enabled':8} {gate}: {count} when it was staged, {now} now")
-    for what in staging.left:
-        typer.echo(f"still failing: {what}")
-    typer.echo("Review with `git diff`, and commit." if before else "Nothing is staged.")
-    return bool(staging.left)
+    """Enable what holds by now, print what was done, and return whether something is left for a person."""
+    done = adopt.unstage(crate)
+    if not done.before:
+        typer.echo("No gate is staged, so there is none to enable.")
+        return False
+    is_left = bool(done.staging.left)
+    for mark, count in done.before.items():
+        now = done.now.get(mark, 0)
+        name = f"{mark.gate} {mark.text.strip(' #,=')}" if mark.gate in UNNAMED else mark.gate
+        if not is_judged(mark.gate, done.staging.unjudged):
+            typer.echo(f"disabled {name}: {count} when it was staged, not judged now")
+        elif now > count:
+            is_left = True
+            typer.echo(
+                f"disabled {name}: {count} when it was staged, {now} now: it may only fall; {_where(done, mark)}"
+            )
+        else:
+            typer.echo(f"{'disabled' if now else 'enabled':8} {name}: {count} when it was staged, {now} now")
+    for mark in done.now.keys() - done.before.keys():
+        is_left = True
+        typer.echo(f"failing  {mark.gate}: it is not staged, and stays on; {_where(done, mark)}")
+    for what in done.staging.left:
+        typer.echo(f"failing  {what}")
+    typer.echo("Review with `git diff`, and commit.")
+    return is_left
+
+
+def _where(done: adopt.Unstaging, mark: Mark) -> str:
+    places = done.staging.where.get(mark.gate, ())
+    return f"it is at {', '.join(places)}" if places else "`just check` shows where"

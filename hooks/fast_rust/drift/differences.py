@@ -11,7 +11,7 @@ from typing import Any
 import tomlkit
 
 from fast_rust.drift.directions import is_dependency, keeps, keeps_if_missing
-from fast_rust.drift.keys import name_of, reason_at, spelled, value_at
+from fast_rust.drift.keys import name_of, reason_at, spelled, staged_reason, value_at
 from fast_rust.drift.requirements import requirement_of
 from fast_rust.files import as_git_has_it
 from fast_rust.owned import Key, Owned
@@ -79,7 +79,9 @@ def _differences_of_keys(file: Path, path: str, keys: Mapping[Key, Any]) -> Iter
     for key, wanted in keys.items():
         value = value_at(found, spelled(found, key))
         if value is None and not keeps_if_missing(key, wanted):
-            yield Difference(path, State.MISSING, name_of(key), _short(key, wanted), parts=key)
+            reason = staged_reason(text, key)
+            state, found_as = (State.LOOSENED, "off") if reason else (State.MISSING, "")
+            yield Difference(path, state, name_of(key), _short(key, wanted), found_as, reason, key)
         elif value is not None and not keeps(key, wanted, value):
             # Reading comments takes ten times as long, and hardly any crate needs it.
             document = document or tomlkit.parse(text)

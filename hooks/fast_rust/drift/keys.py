@@ -16,6 +16,7 @@ from fast_rust.owned import Key
 
 REASON = re.compile(r"#.*?\breason: *(\S.*)")
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+STAGED_LINE = re.compile(r"(?m)^ *# .*(# reason: staged by adopt, .*)$")
 # Where the value is a table, the line that counts may be that of a value in it.
 LINES_OF_A_TABLE = ("version", "level", "period")
 
@@ -74,6 +75,15 @@ def _comments(item: Item) -> Iterator[str]:
     # The line on which a list begins.
     if isinstance(item, Array) and (first := re.match(r"\[[ \t]*(#[^\n]*)", item.as_string())):
         yield first[1]
+    # An entry that `fast-rust adopt` made a comment.
+    if isinstance(item, Array) and (staged := STAGED_LINE.search(item.as_string())):
+        yield staged[1]
+
+
+def staged_reason(text: str, key: Key) -> str:
+    """Return the reason of a line with a key that `fast-rust adopt` made a comment; empty without one."""
+    lines = (match[0] for match in STAGED_LINE.finditer(text) if match[0].startswith(f"# {key[-1]} = "))
+    return next((REASON.search(line.partition(" = ")[2])[1] for line in lines), "")  # type: ignore[index]
 
 
 # --- Restoring ---
