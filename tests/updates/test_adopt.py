@@ -437,7 +437,6 @@ REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no_package": (hostile("[dependencies]\n"), "neither [package] nor [workspace]"),
     "no_toml": (hostile("[package\nname"), "is no valid TOML"),
     "path_in_name": (hostile(PACKAGE.replace("word-counts", "../evil")), "cargo cannot read the workspace"),
-    "no_version": (hostile('[package]\nname = "Word_Counts"\nedition = "2021"\n'), "type small letters"),
     "bad_bans": (bad_bans, "clippy.toml cannot be read or extended"),
     "linked": (linked, "clippy.toml is a symlink"),
     "proposed": (proposed_before, "justfile.proposed exists"),

@@ -1,14 +1,30 @@
 """An adoption leaves what a crate builds, and which gates of its own hold, as they were."""
 
+import re
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
-from updates.test_adopt import CODE, LIB, MEMBER, PACKAGE, PLAIN, Adopt, Files, make, meet_all, run
+from updates.test_adopt import (
+    CODE,
+    LIB,
+    MEMBER,
+    OTHERS,
+    PACKAGE,
+    PLAIN,
+    WORKSPACE,
+    Adopt,
+    Files,
+    commit,
+    make,
+    meet_all,
+    run,
+)
 
-from template import Template
+from fast_rust.adopt import staging
+from template import Template, git, read_tree
 
 
 @pytest.fixture
@@ -70,6 +86,29 @@ def test_what_cargo_cannot_load_is_never_committed(
     assert "nothing was changed" in done.stderr
 
 
+def leaves(table: object, above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """The keys of a document."""
+    if not isinstance(table, dict):
+        return {above}
+    return {leaf for name, value in table.items() for leaf in leaves(value, (*above, name))}
+
+
+def test_each_key_and_file_that_is_added_is_in_the_report(tmp_path: Path, adopt: Adopt) -> None:
+    files = {**PLAIN, "deny.toml": '[bans]\nwildcards = "deny"\n', "clippy.toml": OTHERS["clippy.toml"]}
+    crate = make(tmp_path / "crate", files)
+    before = read_tree(crate)
+    done = adopt(crate)
+    after = read_tree(crate)
+    assert all(f"- added: {path}\n" in done.stdout for path in after.keys() - before.keys())
+    for path in ("Cargo.toml", "clippy.toml", "deny.toml"):
+        old, new = (leaves(tomllib.loads(tree[path].decode())) for tree in (before, after))
+        assert new > old
+        for key in new - old:
+            assert re.search(rf"- {path} \[{'.'.join(key[:-1])}\] .*\b{key[-1]}\b", done.stdout), key
+    assert "- clippy.toml [] allow" not in done.stdout
+    assert "[profile.bench] lto, codegen-units, debug, strip: `cargo bench` builds so" in done.stdout
+
+
 # --- Gates of the crate ---
 
 STRICT = '\n[lints.clippy]\nall = "deny"\nunwrap-used = "forbid"\n'
@@ -115,6 +154,23 @@ def test_nothing_of_ours_exempts_from_a_gate_of_the_crate(tmp_path: Path, adopt:
     assert run("drift", crate).exit_code == 0
 
 
+# --- Names ---
+
+
+@pytest.mark.parametrize("name", ["csv", "Word_Counts", "x"])
+def test_a_crate_that_exists_keeps_its_name(tmp_path: Path, adopt: Adopt, name: str) -> None:
+    crate = make(tmp_path / "word-counts", {**PLAIN, "Cargo.toml": PACKAGE.replace("word-counts", name)})
+    done = adopt(crate)
+    assert done.exit_code == 0, done.output
+    assert yaml.safe_load((crate / ".copier-answers.yml").read_text())["crate_name"] == name
+    assert run("drift", crate).exit_code == 0
+
+
+def test_a_workspace_in_a_folder_of_any_name_is_adopted(tmp_path: Path, adopt: Adopt) -> None:
+    crate = make(tmp_path / "crate", WORKSPACE)
+    assert adopt(crate).exit_code == 0
+
+
 # --- Files ---
 
 
@@ -123,3 +179,93 @@ def test_workflows_come_only_with_the_recipes_that_they_run(tmp_path: Path, adop
     assert adopt(crate).exit_code == 1
     assert {file.name for file in (crate / ".github/workflows").iterdir()} == {"ci.yml.proposed", "perf.yml.proposed"}
     assert yaml.safe_load((crate / ".copier-answers.yml").read_text())["adopted"] is True
+
+
+SPELLINGS = {
+    "Justfile": ("justfile", "Justfile"),
+    ".justfile": ("justfile", ".justfile"),
+    "CI.yml": (".github/workflows/ci.yml", ".github/workflows/CI.yml"),
+    "ci.yaml": (".github/workflows/ci.yml", ".github/workflows/ci.yaml"),
+    "renovate.json5": (".github/renovate.json", "renovate.json5"),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_another_spelling_of_a_file_of_ours_is_seen_and_named(tmp_path: Path, adopt: Adopt, name: str) -> None:
+    ours, theirs = SPELLINGS[name]
+    crate = make(tmp_path / "crate", {**PLAIN, theirs: "# mine\n"})
+    done = adopt(crate)
+    assert done.exit_code == 1
+    assert not (crate / ours).exists()
+    assert (crate / theirs).read_text() == "# mine\n"
+    assert f"- proposed: {ours}.proposed, as you have {theirs}\n" in done.stdout
+    assert f"`git rm {theirs}`: one of the two stays" in done.stdout
+
+
+def test_a_file_that_is_renamed_is_named(tmp_path: Path, adopt: Adopt) -> None:
+    crate = make(tmp_path / "crate", {**PLAIN, ".clippy.toml": "msrv = '1.80'\n"})
+    assert "- merged: clippy.toml, as you have .clippy.toml\n" in adopt(crate).stdout
+
+
+@pytest.mark.parametrize("own", ["", 'exclude = ["/big"]\n', 'include = ["/src"]\n', "publish = false\n"])
+def test_what_is_published_does_not_grow(tmp_path: Path, adopt: Adopt, own: str) -> None:
+    crate = make(tmp_path / "crate", {**PLAIN, "Cargo.toml": PACKAGE + own, "big/x": ""})
+
+    def packaged() -> set[str]:
+        command = ["cargo", "package", "--list", "--offline"]
+        return set(subprocess.run(command, cwd=crate, check=True, capture_output=True, text=True).stdout.split())
+
+    before = packaged()
+    assert adopt(crate).exit_code == 0
+    assert own.startswith("publish") or packaged() == before
+    assert own.rstrip("]\n") in (crate / "Cargo.toml").read_text()
+    assert ("exclude" in toml(crate / "Cargo.toml")["package"]) == (own in ("", 'exclude = ["/big"]\n'))  # type: ignore[operator]
+
+
+# --- Shapes of repositories ---
+
+
+def test_a_crate_below_the_root_of_its_repository_has_no_workflows(tmp_path: Path, adopt: Adopt) -> None:
+    top = make(tmp_path / "all", {f"rust/{path}": text for path, text in PLAIN.items()})
+    done = adopt(top / "rust")
+    assert done.exit_code == 0, done.output
+    assert not (top / "rust/.github").exists()
+    assert "- left out: .github/workflows/ci.yml, which belongs to the root of the repository\n" in done.stdout
+    assert run("drift", top / "rust").exit_code == 0
+
+
+def test_a_member_beside_the_root_is_adopted(tmp_path: Path, adopt: Adopt) -> None:
+    member = f'{MEMBER.format("reader")}workspace = "../root"\n'
+    files = {"root/Cargo.toml": '[workspace]\nmembers = ["../reader"]\n', "reader/Cargo.toml": member}
+    top = make(tmp_path / "all", {**files, "reader/src/lib.rs": CODE})
+    done = adopt(top / "root")
+    assert done.exit_code == 0, done.output
+    assert toml(top / "reader/Cargo.toml")["lints"] == {"workspace": True}
+
+
+def test_a_workspace_without_a_root_package_has_the_identity_of_its_crates(tmp_path: Path, adopt: Adopt) -> None:
+    files = {"Cargo.toml": '[workspace]\nmembers = ["reader"]\n', "reader/Cargo.toml": PACKAGE}
+    done = adopt(make(tmp_path / "all", {**files, "reader/src/lib.rs": CODE}), "--dry-run")
+    assert "| license | MIT OR Apache-2.0 | [package] license MIT/Apache-2.0 |" in done.stdout
+    assert "there is no license" not in done.stdout
+
+
+@pytest.mark.parametrize(("promised", "msrv"), [("1", "1.85"), ("1.99", "1.99"), ("1.90.1", "1.90")])
+def test_any_promise_of_a_rust_is_taken(tmp_path: Path, adopt: Adopt, promised: str, msrv: str) -> None:
+    manifest = f'{PACKAGE.replace("2021", "2015")}rust-version = "{promised}"\n'
+    done = adopt(make(tmp_path / "all", {**PLAIN, "Cargo.toml": manifest}), "--dry-run")
+    assert f"| msrv | {msrv} |" in done.stdout
+
+
+def test_a_submodule_is_there_where_the_gates_run(
+    tmp_path: Path, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make(tmp_path / "data", {"data.txt": "1\n"})
+    crate = make(tmp_path / "crate", PLAIN)
+    git(crate, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "data")
+    commit(crate)
+    meet_all(monkeypatch)
+    found = []
+    monkeypatch.setattr(staging, "before", lambda folder, *_: found.append((folder / "data/data.txt").read_text()))
+    assert run("adopt", crate, "--template", template.repository).exit_code == 0
+    assert found == ["1\n"]

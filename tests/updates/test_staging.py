@@ -87,6 +87,28 @@ def test_a_ban_of_ours_is_switched_off_alone(tmp_path: Path, template: Template,
     assert "staged" not in (crate / "clippy.toml").read_text()
 
 
+def test_the_first_places_of_a_gate_are_in_the_report_with_the_command(
+    tmp_path: Path, template: Template, tools: Tools
+) -> None:
+    hits = "".join(hit("clippy::todo", line=line) for line in (3, 4, 5, 6))
+    tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', hits)
+    said = adopt(make(tmp_path / "word-counts", PLAIN), template)
+    command = "cargo clippy --workspace --all-targets --all-features -- --warn clippy::todo"
+    assert f"- clippy::todo: 4: src/lib.rs:3, src/lib.rs:4, src/lib.rs:5, ...; all by `{command}`" in said
+
+
+def test_files_of_members_have_their_folder(tmp_path: Path, template: Template, tools: Tools) -> None:
+    found = {"findings": [{"message": "1 unlinked file in `m`\nsrc/old.rs"}]}
+    tools["shear"] = lambda root: (
+        int("m/src/old.rs" not in (root / "Cargo.toml").read_text()),
+        json.dumps(found),
+        "error: x",
+    )
+    files = {"Cargo.toml": f'{PACKAGE}[workspace]\nmembers = ["m"]\n', "src/lib.rs": "", "m/src/lib.rs": ""}
+    crate = make(tmp_path / "word-counts", {**files, "m/Cargo.toml": PACKAGE.replace("word-counts", "m")})
+    assert "- cargo-shear: 1: m/src/old.rs;" in adopt(crate, template)
+
+
 def test_lints_that_only_our_configuration_finds_stay_on(tmp_path: Path, template: Template, tools: Tools) -> None:
     tools["clippy"] = if_in("clippy.toml", "^avoid-breaking.* = false", hit("clippy::needless_pass_by_value"))
     crate = make(tmp_path / "word-counts", PLAIN)

@@ -1,8 +1,11 @@
 """Adopting a crate that is older than the template: its standards come on a separate branch."""
 
+import os
+import shutil
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +32,7 @@ from fast_rust.files import as_git_has_it, link_to, replace_file, with_ends_of_l
 from fast_rust.git import GitError
 from fast_rust.hot.crate import BENCH, BENCH_MANIFEST
 from fast_rust.hot.membership import with_member
-from fast_rust.owned import Owned, of_rendering
+from fast_rust.owned import Key, Owned, of_rendering
 from fast_rust.programs import find_program
 from fast_rust.releases import Repository, open_repository
 from fast_rust.rendering import render
@@ -41,6 +44,16 @@ from fast_rust.update.guard import require_checked_out
 BRANCH = "adopt-fast-rust"
 # Other names under which tools read a file of ours.
 ALIASES = {"clippy.toml": (".clippy.toml",), "deny.toml": (".deny.toml", ".cargo/deny.toml")}
+# Other names of a file of ours, of which a crate has one.
+SPELLINGS = {
+    "justfile": ("Justfile", "JUSTFILE", ".justfile"),
+    ".github/renovate.json": (
+        *("renovate.json", "renovate.json5", ".renovaterc", ".renovaterc.json", ".renovaterc.json5"),
+        *(".github/renovate.json5", ".gitlab/renovate.json"),
+    ),
+    ".github/workflows/ci.yml": tuple(f".github/workflows/{name}" for name in ("CI.yml", "ci.yaml", "CI.yaml")),
+    ".github/workflows/perf.yml": (".github/workflows/perf.yaml",),
+}
 # Workflows call the recipes, so they need them.
 NEEDS = {".github/workflows/ci.yml": "justfile", ".github/workflows/perf.yml": "justfile"}
 # Gates that come with starters, or with a hot path.
@@ -59,6 +72,8 @@ class Fate(StrEnum):
     UNCHANGED = "unchanged"
     MERGED = "merged"
     PROPOSED = "proposed"
+    LEFT_OUT = "left out"
+    """It belongs to the root of the repository, and the crate is in a folder below."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,8 @@ class Result:
     proposed: tuple[str, ...]
     directives: Sequence[tuple[str, str, str]]
     """For each directive its name, how it is enforced, and by what."""
+    keys: Mapping[str, Sequence[Key]] = field(default_factory=dict)
+    """Of each file of the crate, the keys that are new or longer."""
     warning: str = ""
     """What git said of the switch to the branch, where a hook failed after it."""
 
@@ -115,8 +132,10 @@ def plan(folder: Path, template: str, target: str | None, data: Mapping[str, str
         raise AdoptError(f"{message}; its questions are: {', '.join(answer.name for answer in answers)}")
     owned = of_rendering(repository, release, rendering)
     require_checked_out(crate.folder, [*rendering, *(name for names in ALIASES.values() for name in names)])
-    fates = _fates(crate, rendering, owned)
-    if hidden := sorted(_ignored(crate.folder) & {path for path, fate in fates.items() if fate is not Fate.ADDED}):
+    fates = _fates(crate, rendering, owned, top)
+    if hidden := sorted(
+        _ignored(crate.folder) & {path for path, fate in fates.items() if fate in {Fate.MERGED, Fate.PROPOSED}}
+    ):
         raise AdoptError(f"git ignores {hidden[0]}, so it could not restore it; run `git add --force {hidden[0]}`")
     _require_own_files(crate, fates)
     return Plan(crate, answers, release, rendering, owned, fates, top)
@@ -134,7 +153,7 @@ def _require_own_files(crate: Crate, fates: Mapping[str, Fate]) -> None:
             file = file.with_name(f"{file.name}.proposed")
             if file.exists():
                 raise AdoptError(f"{file} exists; rename it, or delete it")
-        if fate is not Fate.UNCHANGED:
+        if fate not in {Fate.UNCHANGED, Fate.LEFT_OUT}:
             written += [file, *(crate.folder / name for name in ALIASES.get(path, ()))]
     for file in written:
         if link := link_to(file, crate.root):
@@ -184,15 +203,28 @@ def _render(
     return rendering
 
 
-def _fates(crate: Crate, rendering: Mapping[str, bytes], owned: Owned) -> dict[str, Fate]:
+def renamed_from(folder: Path, path: str) -> str:
+    """Return the name of a file that is renamed to that of ours; empty where there is none."""
+    is_there = (folder / path).exists()
+    return next((name for name in ALIASES.get(path, ()) if (folder / name).is_file() and not is_there), "")
+
+
+def spelling_of(folder: Path, path: str) -> str:
+    """Return the other name under which a crate has a file of ours; empty where it has none."""
+    return next((name for name in SPELLINGS.get(path, ()) if (folder / name).is_file()), "")
+
+
+def _fates(crate: Crate, rendering: Mapping[str, bytes], owned: Owned, top: Path) -> dict[str, Fate]:
     fates = {}
     for path, content in rendering.items():
         file = crate.folder / path
-        if path in owned.shared:
+        if path.startswith(".github/") and crate.folder != top:
+            fates[path] = Fate.LEFT_OUT
+        elif path in owned.shared:
             is_there = any((crate.folder / name).is_file() for name in (path, *ALIASES.get(path, ())))
             fates[path] = Fate.MERGED if is_there else Fate.ADDED
         elif not file.exists():
-            fates[path] = Fate.ADDED
+            fates[path] = Fate.PROPOSED if spelling_of(crate.folder, path) else Fate.ADDED
         else:
             same = file.is_file() and as_git_has_it(file.read_bytes()) == content
             fates[path] = Fate.UNCHANGED if same else Fate.PROPOSED
@@ -224,6 +256,7 @@ def apply(plan: Plan) -> Result:
         own["clippy.toml"] = own["clippy.toml"] or _content(clone / root / ".clippy.toml")
         written = _write(plan, clone / relative, clone / root)
         _require_loadable(clone / root)
+        keys = _new_keys(clone, [file for file in written if file.suffix == ".toml"])
         result = _stage(clone / root, target, own)
         if result.left:
             raise AdoptError(_refusal(result))
@@ -235,7 +268,19 @@ def apply(plan: Plan) -> Result:
     git.set_branch(plan.top, BRANCH, commit)
     warning = _switch(plan.top, commit)
     proposed = tuple(path for path, fate in plan.fates.items() if fate is Fate.PROPOSED)
-    return Result(result, proposed, enforced, warning)
+    return Result(result, proposed, enforced, keys, warning)
+
+
+def _new_keys(clone: Path, files: Sequence[Path]) -> dict[str, list[Key]]:
+    """Return the keys that were added to files of the crate."""
+    keys: dict[str, list[Key]] = {}
+    for file in dict.fromkeys(files):
+        path = file.relative_to(clone).as_posix()
+        committed = git.run(clone, "cat-file", "blob", f"HEAD:{path}")
+        if file.is_file() and not committed.returncode:
+            before, after = (tomllib.loads(text.decode()) for text in (committed.stdout, file.read_bytes()))
+            keys[path] = list(merging.added(before, after))
+    return {path: added for path, added in keys.items() if added}
 
 
 def _refusal(result: Staging) -> str:
@@ -365,6 +410,9 @@ def _clone(top: Path, commit: str) -> Iterator[tuple[Path, Path]]:
     with TemporaryDirectory(prefix="fast-rust-adopt-") as base:
         folder = Path(base).resolve()
         with git.scratch_clone(top, folder / top.name, commit) as clone:
+            for path in git.submodules(top):
+                # Git has their address alone, and the working tree their files, if somebody asked for them.
+                shutil.copytree(top / path, clone / path, symlinks=True, dirs_exist_ok=True)
             yield clone, folder / "target"
 
 
@@ -375,7 +423,7 @@ def _write(plan: Plan, folder: Path, root: Path) -> list[Path]:
         file = folder / path
         if fate is Fate.MERGED:
             written += _merge(plan, folder, path)
-        elif fate is not Fate.UNCHANGED:
+        elif fate in {Fate.ADDED, Fate.PROPOSED}:
             file = file if fate is Fate.ADDED else file.with_name(f"{file.name}.proposed")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(_without_exemptions(folder, path, plan.rendering[path]))
@@ -384,10 +432,18 @@ def _write(plan: Plan, folder: Path, root: Path) -> list[Path]:
         bench = (folder.relative_to(root) / BENCH).as_posix()
         merging.rewrite(root / "Cargo.toml", lambda text: with_member(text, bench))
     for package in _heirs(plan.crate):
-        file = root / package.relative_to(plan.crate.root) / "Cargo.toml"
+        # A member may be beside the root.
+        file = folder / os.path.relpath(package, plan.crate.folder) / "Cargo.toml"
         merging.rewrite(file, merging.with_inherited_lints)
         written.append(file)
+    if plan.crate.main and plan.crate.main.fields["publish"] != [] and not plan.crate.is_member:
+        new = sorted(f"/{file.relative_to(folder).as_posix()}" for file in written if not _is_tracked(file))
+        merging.rewrite(folder / "Cargo.toml", lambda text: merging.without_new_files(text, new))
     return [*written, root / "Cargo.toml"]
+
+
+def _is_tracked(file: Path) -> bool:
+    return git.succeeds(file.parent, "ls-files", "--error-unmatch", "--", file.name)
 
 
 # In tests: what of ours exempts code from a lint that a crate may have had on.

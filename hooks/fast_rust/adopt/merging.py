@@ -73,6 +73,16 @@ def _sections(text: str) -> Iterator[tuple[Key, str]]:
         yield tuple(path), part
 
 
+def added(before: object, after: object, above: Key = ()) -> Iterator[Key]:
+    """Yield the keys of a document that another lacks, or has a shorter list of."""
+    if isinstance(after, dict):
+        known = before if isinstance(before, dict) else {}
+        for name, value in after.items():
+            yield from added(known.get(name), value, (*above, name))
+    elif before is None or (isinstance(after, list) and after != before):
+        yield above
+
+
 def note(item: Item, reason: str) -> None:
     """Add a reason to the comment on the line of a key."""
     if not re.search(r"#.*\breason: *\S", item.trivia.comment):
@@ -103,6 +113,22 @@ def with_excluded(text: str, nested: list[str]) -> str:
         return text
     names = ", ".join(f'"{name}"' for name in nested)
     return f"{text.rstrip()}\n\n[workspace]\nexclude = [{names}] # no members before the adoption either\n"
+
+
+def without_new_files(text: str, new: list[str]) -> str:
+    """Return the manifest of a package that is published without the files that are new in its folder."""
+    document: Any = tomlkit.parse(text)
+    package = document["package"]
+    names = package.get("exclude", [])
+    if "include" in package or not isinstance(names, list) or not new:
+        return text
+    if not names:
+        package["exclude"] = names = tomlkit.array()
+    for name in new:
+        names.add_line(name)
+    if not names.as_string().endswith("\n]"):
+        names.add_line(indent="")
+    return tomlkit.dumps(document)
 
 
 def with_shared_lints(text: str) -> str:

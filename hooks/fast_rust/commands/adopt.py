@@ -9,7 +9,9 @@ import typer
 
 from fast_rust.adopt import adoption as adopt
 from fast_rust.adopt.adoption import AdoptError, Fate, Plan, Result
-from fast_rust.adopt.staging import Mark, is_judged
+from fast_rust.adopt.staging import FIRST_PLACES, Mark, is_judged
+from fast_rust.drift.keys import name_of
+from fast_rust.owned import Key
 
 NEEDS_WORK = 1
 # Gates of which single entries are staged.
@@ -45,7 +47,7 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
     else:
         plan = adopt.plan(crate, template or own_address(), to, _pairs(data or []))
         _show(plan)
-        is_left = not dry_run and _report(adopt.apply(plan))
+        is_left = not dry_run and _report(plan.crate.folder, adopt.apply(plan))
     if is_left:
         raise typer.Exit(NEEDS_WORK)
 
@@ -69,6 +71,29 @@ def _pairs(data: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+NOTES = {Fate.LEFT_OUT: ", which belongs to the root of the repository"}
+# What keys change that were not there before; all others are read by gates alone.
+EFFECTS = {
+    ("profile", "bench"): "`cargo bench` builds so",
+    ("profile", "profiling"): "a new profile, which no other command uses",
+    ("profile", "quick"): "a new profile, which no other command uses",
+    ("workspace", "lints"): "cargo warns of these in each package that inherits them",
+    ("lints",): "the package takes the lints of its workspace",
+    ("workspace", "exclude"): "crates that were no members stay so",
+    ("package", "exclude"): "what `cargo publish` leaves out",
+}
+# How all places of a staged gate are listed.
+LISTINGS = {
+    "clippy": "cargo clippy --workspace --all-targets --all-features -- --warn {0}",
+    "rustc": "cargo clippy --workspace --all-targets --all-features -- --warn {1}",
+    "rustdoc": 'RUSTDOCFLAGS="--warn {0}" cargo doc --workspace --all-features --no-deps',
+    "rustfmt": "cargo fmt --all -- --check --config disable_all_formatting=false",
+    "clippy.toml": "just clippy` without its line in `clippy.toml",
+    "cargo-deny": "just audit` without its line in `deny.toml",
+    "cargo-shear": "just audit` without its line in `Cargo.toml",
+}
+
+
 def _show(plan: Plan) -> None:
     typer.echo(f"Adopting {plan.crate.folder}, release {plan.release}.\n\n## Answers\n")
     typer.echo("| question | answer | reason |\n| --- | --- | --- |")
@@ -77,10 +102,12 @@ def _show(plan: Plan) -> None:
         typer.echo(f"| {answer.name} | {value} | {answer.ground} |")
     typer.echo("\n## Files\n")
     for path, fate in plan.fates.items():
-        typer.echo(f"- {fate}: {path}{'.proposed' if fate is Fate.PROPOSED else ''}")
+        other = adopt.spelling_of(plan.crate.folder, path) or adopt.renamed_from(plan.crate.folder, path)
+        note = f", as you have {other}" if other else NOTES.get(fate, "")
+        typer.echo(f"- {fate}: {path}{'.proposed' if fate is Fate.PROPOSED else ''}{note}")
 
 
-def _report(result: Result) -> bool:
+def _report(crate: Path, result: Result) -> bool:
     """Print what was done, and return whether something is left for a person."""
     typer.echo("\n## Directives\n\n| directive | how | by |\n| --- | --- | --- |")
     for name, how, by in result.directives:
@@ -88,18 +115,43 @@ def _report(result: Result) -> bool:
     ways = [how for _, how, _ in result.directives]
     counts = ", ".join(f"{ways.count(way)} {way}" for way in ("enforced", "staged", "review"))
     typer.echo(f"\nOf {len(ways)} directives: {counts}.")
-    if result.staging.places:
-        typer.echo("\n## Staged\n\nDisabled until the code satisfies them:\n")
-        for gate, count in result.staging.places.items():
-            typer.echo(f"- {gate}: {count}")
+    _show_keys(result)
+    _show_staged(result)
     if result.warning:
         typer.echo(f"warning: {result.warning}", err=True)
     typer.echo(f"\n## Next\n\nYou are on the branch {adopt.BRANCH}; `git switch -` returns to the one before.\n")
     for path in result.proposed:
         how = NEXT.get(path, "compare the two files; to replace yours, run `git mv -f {0}.proposed {0}`").format(path)
+        if other := adopt.spelling_of(crate, path):
+            how = f"{how} and `git rm {other}`: one of the two stays"
         typer.echo(f"- {path} is only proposed: {how}")
     typer.echo("- fix what is staged, one gate at a time, then run `fast-rust adopt --unstage .`")
     return bool(result.proposed)
+
+
+def _show_keys(result: Result) -> None:
+    if result.keys:
+        typer.echo("\n## Keys\n\nAdded to your files:\n")
+    for path, keys in result.keys.items():
+        tables: dict[Key, list[str]] = {}
+        for key in keys:
+            tables.setdefault(key[:-1], []).append(name_of(key[-1:]))
+        for table, names in tables.items():
+            effect = next(
+                (f": {said}" for start, said in EFFECTS.items() if (*table, *names)[: len(start)] == start), ""
+            )
+            typer.echo(f"- {path} [{name_of(table)}] {', '.join(names)}{effect}")
+
+
+def _show_staged(result: Result) -> None:
+    if result.staging.places:
+        typer.echo("\n## Staged\n\nDisabled until the code satisfies them:\n")
+    for gate, count in result.staging.places.items():
+        places = sorted({*result.staging.where.get(gate, ())})
+        tool, _, lint = gate.partition("::")
+        command = LISTINGS.get(tool, "just rules` without its line in `Cargo.toml").format(gate, lint)
+        more = ", ..." if len(places) > FIRST_PLACES else ""
+        typer.echo(f"- {gate}: {count}: {', '.join(places[:FIRST_PLACES])}{more}; all by `{command}`")
 
 
 def _unstage(crate: Path) -> bool:
