@@ -8,6 +8,7 @@ from crates.workshop import Workshop
 from updates.test_adopt import CLI, CODE, OTHERS, PLAIN, Files, commit, make, run
 
 from fast_rust.adopt import staging
+from fast_rust.adopt.marks import staged as staged_in
 from template import Template, git
 
 SLOPPY: Files = {
@@ -42,7 +43,7 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
         "rustdoc::broken_intra_doc_links": 1,
         "rustfmt": 1,
     }
-    found = staging.staged(crate)
+    found = staged_in(crate)
     assert staged.items() <= found.items()
     assert "| ERR-7 AVOID | staged | `clippy::unwrap_used` (1) |" in done.stdout
     assert "| OP-2 MUST | enforced |" in done.stdout
@@ -67,7 +68,7 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
     assert "enabled  clippy::unwrap_used: 1 when it was staged, 0 now" in done.stdout
     # Its own CI file is gone; the dependency is still not used, and what is built is the crate's.
     left = {"cargo-shear": 1, "standards::release_profile_is_tuned": 1, "standards::toolchain_is_pinned": 1}
-    assert staging.staged(crate) == left
+    assert staged_in(crate) == left
     assert not (crate / "rustfmt.toml").exists()
     workshop.run(crate, "just", "lint")
     (crate / "src/lib.rs").write_text(SLOPPY["src/lib.rs"])

@@ -1,6 +1,7 @@
 """An adoption leaves what a crate builds, and which gates of its own hold, as they were."""
 
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -24,7 +25,7 @@ from updates.test_adopt import (
 )
 
 from fast_rust.adopt import staging
-from template import Template, git, read_tree
+from template import Template, git, read_tree, release
 
 
 @pytest.fixture
@@ -269,3 +270,52 @@ def test_a_submodule_is_there_where_the_gates_run(
     monkeypatch.setattr(staging, "before", lambda folder, *_: found.append((folder / "data/data.txt").read_text()))
     assert run("adopt", crate, "--template", template.repository).exit_code == 0
     assert found == ["1\n"]
+
+
+# --- A next release ---
+
+SHAPES: dict[str, Files] = {
+    "plain": PLAIN,
+    "lints": {**PLAIN, "Cargo.toml": PACKAGE + STRICT},
+    "release": {**PLAIN, "Cargo.toml": f"{PACKAGE}\n[profile.release]\nlto = true\n\n[dependencies]\n"},
+    "windows": {**PLAIN, "Cargo.toml": PACKAGE.replace("\n", "\r\n")},
+    "workspace": WORKSPACE,
+    "own files": {**PLAIN, "clippy.toml": OTHERS["clippy.toml"], "deny.toml": '[bans]\ndeny = ["openssl"]\n'},
+}
+
+
+@pytest.mark.usefixtures("adopt")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_next_release_conflicts_in_no_key_that_the_crate_left_alone(
+    tmp_path: Path, template: Template, shape: str
+) -> None:
+    repository = Path(shutil.copytree(template.repository, tmp_path / "template", symlinks=True))
+    crate = make(tmp_path / "word-counts", SHAPES[shape])
+    assert run("adopt", crate, "--template", repository).exit_code == 0
+    before = toml(crate / "Cargo.toml")
+    for path, old, new in (
+        (
+            "Cargo.toml.jinja",
+            'exit = "warn" # ERR-7: return',
+            'get_unwrap = "warn"\nexit = "warn" # ERR-7: so return',
+        ),
+        ("Cargo.toml.jinja", "instructions = 2.0", "instructions = 1.5"),
+        ("Cargo.toml.jinja", "[profile.bench]\n", "[profile.bench]\nincremental = false\n"),
+        ("clippy.toml", "allow-dbg-in-tests", "large-types-passed-by-value = 128\nallow-dbg-in-tests"),
+        ("clippy.toml", "large-error-threshold = 128", "large-error-threshold = 64"),
+        ("deny.toml", 'yanked = "deny"', 'yanked = "deny"\nunsound = "all"'),
+        ("deny.toml", 'name = "fxhash"', 'name = "fxhasher"'),
+    ):
+        file = repository / "template" / path
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new))
+    release(repository, "v0.0.2")
+    done = run("update", crate, "--data", "description=Other")
+    assert done.exit_code == 0, done.output
+    after = toml(crate / "Cargo.toml")
+    assert after["workspace"]["lints"]["clippy"]["get_unwrap"] == "warn"  # type: ignore[index]
+    assert after["workspace"]["metadata"]["perf"]["instructions"] == 1.5  # type: ignore[index]
+    assert after.get("package") == before.get("package")
+    assert after["profile"].get("release") == before["profile"].get("release")  # type: ignore[attr-defined]
+    done = run("drift", crate)
+    assert done.exit_code == 0, done.output

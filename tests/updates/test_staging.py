@@ -13,6 +13,7 @@ from updates.test_adopt import PACKAGE, PLAIN, Files, commit, make, run
 from fast_rust.adopt import staging
 from fast_rust.adopt.adoption import BRANCH
 from fast_rust.adopt.staging import GateError, Gates
+from fast_rust.checks.findings import Finding
 from template import Template, git
 
 Play: TypeAlias = Callable[[Path], tuple[int, str, str]]
@@ -157,6 +158,12 @@ LEFT: dict[str, tuple[Files, str, Play, str]] = {
         "cargo-deny refuses: crate 'bincode = 1.3.3' is explicitly banned",
     ),
     "shear": ({}, "shear", lambda _: (2, "", "  × broken\n   ╰────\n"), "cargo-shear was not judged: × broken"),
+    "no_tests": (
+        {},
+        "lint",
+        lambda _: (4, "", "error: no tests to run\n"),
+        "`just test` fails: there is no test but in documentation; write one",
+    ),
     "recipe": ({}, "test", lambda _: (1, "", "the test counts failed\n"), "`just test` fails: the test counts failed"),
 }
 
@@ -238,6 +245,18 @@ def test_an_error_by_a_lint_is_none_of_the_compiler(tmp_path: Path, tools: Tools
     tools["test"] = lambda _: (101, "", "warning: x\nerror: test failed, to rerun pass `--lib`\n")
     with pytest.raises(GateError, match="error: test failed"):
         staging.after(tmp_path, tmp_path, tmp_path)
+
+
+def test_tests_that_race_run_one_at_a_time(tmp_path: Path, template: Template, tools: Tools) -> None:
+    def test(root: Path) -> tuple[int, str, str]:
+        file = root / staging.NEXTEST
+        return int(file.exists() and "test-threads = 1" not in file.read_text()), "", "error: address in use"
+
+    tools["test"] = test
+    made = make(tmp_path / "word-counts", PLAIN)
+    assert "- nextest::test-threads: 1: all tests, one after the other" in adopt(made, template)
+    assert "test-threads = 1 # reason: adopted, the tests fail side by side" in (made / staging.NEXTEST).read_text()
+    assert run("drift", made).exit_code == 0
 
 
 # --- Switching on ---
@@ -324,3 +343,41 @@ def test_entries_of_lists_are_counted_alone(tmp_path: Path, template: Template, 
     assert 'enabled  cargo-shear "rand": 1 when it was staged, 0 now' in said
     assert '    "toml", # reason: staged by adopt, 1 place' in (made / "Cargo.toml").read_text()
     assert '"rand"' not in (made / "Cargo.toml").read_text()
+
+
+# --- What drift says of it ---
+
+
+def test_drift_lists_each_staged_gate_once(
+    tmp_path: Path, template: Template, tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Finding("src/lib.rs", 3, 1, "ast-grep::err-string-result", ("ERR-1",), "x", "y")
+    monkeypatch.setattr(staging, "find_all", lambda *_, **__: [found])
+    unowned = hit("clippy::needless_return", line=8)
+    tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', hit("clippy::todo") + unowned)
+    tools["fmt"] = lambda root: (1, f"{root}/src/lib.rs\n", "")
+    tools["deny"] = lambda _: (1, "", refused("rejected", "MPL-2.0"))
+    unused = json.dumps({"findings": [{"message": "unused dependency `rand`"}]})
+    tools["shear"] = lambda root: ("rand" not in (root / "Cargo.toml").read_text(), unused, "")
+    made = make(tmp_path / "word-counts", PLAIN)
+    adopt(made, template)
+    done = run("drift", made)
+    assert done.exit_code == 0, done.output
+    names = re.findall(r"loosened +\S+: (\S+) is \S+, not \S+ \(reason: .*staged by adopt, 1 ", done.stdout)
+    own = ["MPL-2.0", "disable_all_formatting", "err-string-result", "needless_return", "rand"]
+    assert sorted(names) == [*own, "workspace.lints.clippy.todo"]
+
+
+def test_no_file_of_an_adopted_crate_is_overwritten_without_force(
+    tmp_path: Path, template: Template, tools: Tools
+) -> None:
+    assert not tools
+    own = {".github/workflows/ci.yml": "on: push\n", "justfile": "mine:\n"}
+    made = make(tmp_path / "word-counts", {**PLAIN, **own})
+    assert run("adopt", made, "--template", template.repository).exit_code == 1
+    done = run("drift", "--fix", made)
+    assert done.exit_code == 1
+    assert "the crate was adopted, so the file may be yours" in done.stderr
+    assert {path: (made / path).read_text() for path in own} == own
+    assert run("drift", "--fix", "--force", made).exit_code == 0
+    assert (made / "justfile").read_text() != "mine:\n"

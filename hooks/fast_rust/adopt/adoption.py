@@ -15,7 +15,8 @@ import yaml
 from fast_rust import git
 from fast_rust.adopt import merging, staging
 from fast_rust.adopt.inference import Answer, Crate, infer, read_crate
-from fast_rust.adopt.staging import Mark, Staging
+from fast_rust.adopt.marks import FILES, Mark, marks
+from fast_rust.adopt.staging import Staging
 from fast_rust.answers import (
     ANSWERS_FILE,
     OTHER_ANSWERS_FILE,
@@ -252,7 +253,7 @@ def apply(plan: Plan) -> Result:
     _require_publishable(plan.top, head)
     with _clone(plan.top, head) as (clone, target):
         staging.before(clone / relative, clone / root, target)
-        own = {name: _content(clone / root / name) for name in staging.FILES}
+        own = {name: _content(clone / root / name) for name in FILES}
         own["clippy.toml"] = own["clippy.toml"] or _content(clone / root / ".clippy.toml")
         written = _write(plan, clone / relative, clone / root)
         _require_loadable(clone / root)
@@ -351,18 +352,18 @@ def unstage(folder: Path) -> Unstaging:
     crate = read_crate(folder)
     top = _require_committed(crate.folder)
     require_answers(crate.folder)
-    before = staging.marks(crate.root)
+    before = marks(crate.root)
     if not before:
         return Unstaging(before, {}, Staging({}, ()))
     _require_tools()
     root = crate.root.relative_to(top)
-    files = {name: crate.root / name for name in staging.FILES}
+    files = {name: crate.root / name for name in FILES}
     at_first = {name: _content(file) for name, file in files.items()}
     with _clone(top, git.require_commit(top)) as (clone, target):
         committed = {name: _content(clone / root / name) for name in files}
         staging.unstage(clone / root)
         result = _stage(clone / root, target, {"clippy.toml": committed["clippy.toml"]})
-        now = staging.marks(clone / root)
+        now = marks(clone / root)
         for name, content in committed.items():
             _restore(clone / root / name, content)
         staging.unstage(clone / root, staging.ratchet(before, now, result.unjudged))
@@ -515,7 +516,7 @@ def _merge(plan: Plan, folder: Path, path: str) -> list[Path]:
 
 def _tree(clone: Path, root: Path, written: list[Path]) -> str:
     """Return the tree with what was written, and nothing that a tool left behind."""
-    candidates = {*written, *(root / name for name in (*staging.FILES, "Cargo.lock"))}
+    candidates = {*written, *(root / name for name in (*FILES, "Cargo.lock"))}
     tracked = {clone / name for name in git.names(clone, "ls-files", "-z")}
     ours = {path for path in candidates if path.exists() and path.name != "Cargo.lock"}
     listed = sorted(path.relative_to(clone).as_posix() for path in candidates & tracked | ours)

@@ -20,6 +20,7 @@ from typing import Any
 
 import tomlkit
 
+from fast_rust.adopt.marks import FILES, MARK, STAGED, Mark, counted, lines_of
 from fast_rust.adopt.merging import rewrite
 from fast_rust.checks.cargo import metadata
 from fast_rust.checks.everything import find_all
@@ -27,16 +28,14 @@ from fast_rust.checks.rules import UNUSED
 from fast_rust.errors import FastRustError
 from fast_rust.programs import find_program, search_path
 
-STAGED = "staged by adopt"
-MARK = re.compile(r" *# reason: staged by adopt, [^;]*(?:; was (\"\w+\"))?$")
 # An error may hide what comes after it, so a tool is asked again, but not for ever.
 ROUNDS = 8
 TOOLS = ("cargo", "just", "cargo-nextest", "cargo-deny", "cargo-shear")
-FILES = ("Cargo.toml", "clippy.toml", "deny.toml", "rustfmt.toml", ".rustfmt.toml")
 FORMAT = "disable_all_formatting = true"
 BANS = {"wildcard": "bans.wildcards", "source-not-allowed": "sources.unknown-git"}
 CLIPPY = ("cargo", "clippy", "--workspace", "--all-targets", "--all-features")
 DOC = ("cargo", "doc", "--workspace", "--all-features", "--no-deps")
+NEXTEST = ".config/nextest.toml"
 # Lints whose bans are entries of clippy.toml, and the key there on which other lints depend.
 BAN_LINTS = re.compile(r"clippy::(disallowed_(macros|methods|names|types)|await_holding_invalid_type)")
 EXPORTED = "avoid-breaking-exported-api"
@@ -287,6 +286,14 @@ class Gates:
             else:
                 self.could_not("cargo-shear", command, _reason(done.stderr or done.stdout))
 
+    def one_at_a_time(self) -> bool:
+        """Let nextest run one test after the other: tests that pass by `cargo test` may share a file or a port."""
+        if not (self.root / NEXTEST).is_file():
+            return False
+        self.edit(NEXTEST, _stage_threads, "profile.default")
+        self.add("nextest::test-threads", ["all tests, one after the other"])
+        return True
+
     def findings_of_shear(self) -> list[dict[str, Any]]:
         found = _json(self.run("cargo", "shear", "--deny-warnings", "--format", "json").stdout) or {}
         return list(found.get("findings", ()))
@@ -366,7 +373,15 @@ def stage(root: Path, justfile: str, target: Path, own: Mapping[str, bytes | Non
     gates.rules()
     if (root / justfile).is_file() and not gates.left:
         for recipe in ("lint", "test", "doc", "audit"):
-            done = gates.run("just", "--justfile", justfile, "--working-directory", ".", recipe)
+            command = ("just", "--justfile", justfile, "--working-directory", ".", recipe)
+            done = gates.run(*command)
+            if "no tests to run" in done.stderr:
+                gates.left.append(
+                    "`just test` fails: there is no test but in documentation; write one, then adopt again"
+                )
+                continue
+            if done.returncode and recipe == "test" and gates.one_at_a_time():
+                done = gates.run(*command)
             if done.returncode:
                 gates.left.append(f"`just {recipe}` fails:\n{_end(done.stdout + done.stderr)}")
     where = {gate: tuple(places) for gate, places in gates.where.items()}
@@ -425,11 +440,7 @@ def _end(text: str) -> str:
 
 
 def _staged(count: int, what: str = "place") -> str:
-    return f"{STAGED}, {_places(count, what)}"
-
-
-def _places(count: int, what: str = "place") -> str:
-    return f"{count} {what}{'s' if count != 1 else ''}"
+    return f"{STAGED}, {counted(count, what)}"
 
 
 # --- Switching off ---
@@ -496,6 +507,13 @@ def _stage_others(document: Any, found: Mapping[str, int]) -> None:  # noqa: ANN
         table[gate.partition("::")[2]] = _staged(count)
 
 
+def _stage_threads(document: Any) -> None:  # noqa: ANN401  A document of TOML.
+    threads = tomlkit.item(1)
+    threads.trivia.comment_ws = " "
+    threads.trivia.comment = "# reason: adopted, the tests fail side by side in processes of their own"
+    document["profile"]["default"]["test-threads"] = threads
+
+
 def _stage_ban(document: Any, code: str, count: int) -> None:  # noqa: ANN401  A document of TOML.
     table, _, name = BANS[code].partition(".")
     _loosen(document[table], name, count)
@@ -528,66 +546,6 @@ def _refused(fields: Mapping[str, Any]) -> Iterator[str]:
 # --- Switching on ---
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A line that switches something off."""
-
-    file: str
-    header: str
-    text: str
-    """The line up to its number of places."""
-    gate: str
-    """As the pages of the standards name it."""
-
-
-def marks(root: Path) -> dict[Mark, int]:
-    """Return what is staged in a workspace, with the places when it was."""
-    found = {}
-    for name in FILES:
-        file = root / name
-        text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        found.update({mark: count for _, mark, count in _lines(name, text) if mark})
-    return found
-
-
-def staged(root: Path) -> dict[str, int]:
-    """Return what is staged in a workspace, by the names of gates in the standards."""
-    found: Counter[str] = Counter()
-    for mark, count in marks(root).items():
-        found[mark.gate] += count
-    return dict(sorted(found.items()))
-
-
-def _lines(name: str, text: str) -> Iterator[tuple[str, Mark | None, int]]:
-    header = ""
-    for line in text.splitlines():
-        header = line.strip("[] ") if line.startswith("[") else header
-        head, _, tail = line.partition(f"{STAGED}, ")
-        count = re.match(r"\d+", tail)
-        is_comment = head.lstrip().startswith("# ") and name not in {"clippy.toml", "deny.toml"}
-        if not count or is_comment:
-            yield line, None, 0
-            continue
-        head = head.removesuffix("# reason: ")
-        yield line, Mark(name, header, head.strip(), _gate(name, header, head.strip().partition(" ")[0])), int(count[0])
-
-
-def _gate(file: str, header: str, key: str) -> str:
-    match file, header.split("."):
-        case "deny.toml", _:
-            return "cargo-deny"
-        case "clippy.toml", _:
-            return "clippy.toml"
-        case "Cargo.toml", ["workspace", "lints", tool]:
-            return f"{'rustc' if tool == 'rust' else tool}::{key}"
-        case "Cargo.toml", ["workspace", "metadata", "staged"]:
-            return f"{'ast-grep' if '-' in key else 'standards'}::{key}"
-        case "Cargo.toml", _:
-            return "cargo-shear"
-        case _:
-            return "rustfmt"
-
-
 TOOL_OF = {"rustc": "clippy", "clippy.toml": "clippy", "ast-grep": "standards"}
 
 
@@ -600,7 +558,7 @@ def is_judged(gate: str, unjudged: Collection[str]) -> bool:
 def unstaged(text: str, name: str = "Cargo.toml", left: Mapping[Mark, int] | None = None) -> str:
     """Return a file without what was staged in it, but for what is `left`, with the number of its places now."""
     lines = []
-    for line, mark, _ in _lines(name, text):
+    for line, mark, _ in lines_of(name, text):
         if not mark:
             lines.append(line)
         elif now := (left or {}).get(mark):
@@ -618,7 +576,7 @@ def unstaged(text: str, name: str = "Cargo.toml", left: Mapping[Mark, int] | Non
 
 
 def _with_number(count: int, match: re.Match[str]) -> str:
-    return f"{match[1]}, {_places(count, match[2])}"
+    return f"{match[1]}, {counted(count, match[2])}"
 
 
 def unstage(root: Path, left: Mapping[Mark, int] | None = None) -> None:

@@ -9,7 +9,8 @@ import typer
 
 from fast_rust.adopt import adoption as adopt
 from fast_rust.adopt.adoption import AdoptError, Fate, Plan, Result
-from fast_rust.adopt.staging import FIRST_PLACES, Mark, is_judged
+from fast_rust.adopt.marks import Mark
+from fast_rust.adopt.staging import FIRST_PLACES, is_judged
 from fast_rust.drift.keys import name_of
 from fast_rust.owned import Key
 
@@ -88,6 +89,7 @@ LISTINGS = {
     "rustc": "cargo clippy --workspace --all-targets --all-features -- --warn {1}",
     "rustdoc": 'RUSTDOCFLAGS="--warn {0}" cargo doc --workspace --all-features --no-deps',
     "rustfmt": "cargo fmt --all -- --check --config disable_all_formatting=false",
+    "nextest": "just test` without `test-threads` in `.config/nextest.toml",
     "clippy.toml": "just clippy` without its line in `clippy.toml",
     "cargo-deny": "just audit` without its line in `deny.toml",
     "cargo-shear": "just audit` without its line in `Cargo.toml",
