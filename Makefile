@@ -157,6 +157,10 @@ measure-perf: setup ## Measure one commit ten times, and print how far apart its
 measure-check: .venv/.installed ## Measure `fast-rust check` beside ast-grep alone, and print both
 	.venv/bin/python measure/check.py
 
+.PHONY: measure-adopt
+measure-adopt: .venv/.installed ## Adopt real crates, and write docs/adopt-figures.md
+	.venv/bin/python measure/adopt.py
+
 .PHONY: measure-setup
 measure-setup: .venv/.installed ## Measure `just setup` with an empty cache beside that of 0.7.0, and print both
 	.venv/bin/python measure/setup.py
