@@ -158,6 +158,10 @@ measure-perf: setup ## Measure one commit ten times, and print the spread of its
 measure-check: .venv/.installed ## Measure `fast-rust check` and ast-grep alone, and print both times
 	.venv/bin/python measure/check.py
 
+.PHONY: measure-adopt
+measure-adopt: .venv/.installed ## Adopt real crates, and write docs/adopt-figures.md
+	.venv/bin/python measure/adopt.py
+
 .PHONY: measure-setup
 measure-setup: .venv/.installed ## Measure `just setup` with an empty cache, here and in 0.7.0, and print both times
 	.venv/bin/python measure/setup.py

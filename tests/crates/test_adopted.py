@@ -8,6 +8,7 @@ from crates.workshop import Workshop
 from updates.test_adopt import CLI, CODE, OTHERS, PLAIN, Files, commit, make, run
 
 from fast_rust.adopt import staging
+from fast_rust.adopt.marks import staged as staged_in
 from template import Template, git
 
 SLOPPY: Files = {
@@ -42,14 +43,14 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
         "rustdoc::broken_intra_doc_links": 1,
         "rustfmt": 1,
     }
-    found = staging.staged(crate)
+    found = staged_in(crate)
     assert staged.items() <= found.items()
     assert "| ERR-7 AVOID | staged | `clippy::unwrap_used` (1) |" in done.stdout
     assert "| OP-2 MUST | enforced |" in done.stdout
     assert "still failing" not in done.stdout
 
     # As the report says.
-    for path in ("justfile", ".github/workflows/ci.yml", "rust-toolchain.toml"):
+    for path in ("justfile", ".github/workflows/ci.yml", ".github/workflows/perf.yml"):
         git(crate, "mv", "-f", f"{path}.proposed", path)
     commit(crate)
     for recipe in ("lint", "test", "doc", "audit"):
@@ -65,8 +66,9 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
     done = run("adopt", "--unstage", crate)
     assert done.exit_code == 0, done.output
     assert "enabled  clippy::unwrap_used: 1 when it was staged, 0 now" in done.stdout
-    # Its own CI file is gone; the dependency is still not used.
-    assert staging.staged(crate) == {"cargo-shear": 1}
+    # Its own CI file is gone; the dependency is still not used, and what is built is the crate's.
+    left = {"cargo-shear": 1, "standards::release_profile_is_tuned": 1, "standards::toolchain_is_pinned": 1}
+    assert staged_in(crate) == left
     assert not (crate / "rustfmt.toml").exists()
     workshop.run(crate, "just", "lint")
     (crate / "src/lib.rs").write_text(SLOPPY["src/lib.rs"])
@@ -85,7 +87,7 @@ def test_recipes_run_this_program_and_no_warning_of_that_is_reported(
     )
     for given, expected in (("", str(Path(sys.executable).with_name("fast-rust"))), ("/of/the/user", "/of/the/user")):
         monkeypatch.setenv("FAST_RUST", given)
-        left = staging.stage(crate, "justfile", tmp_path / "target").left
-        [report] = [one for one in left if one.startswith("just ")]
-        assert report.splitlines()[:2] == ["just lint:", f"    {expected}"]
+        left = staging.stage(crate, "justfile", tmp_path / "target", {}).left
+        [report] = left
+        assert report.splitlines()[:2] == ["`just lint` fails:", f"    {expected}"]
         assert "warning" not in report

@@ -107,10 +107,17 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(application, [str(argument) for argument in arguments])
 
 
+def meet_all(patch: pytest.MonkeyPatch) -> None:
+    """Let the code meet every gate, ours and its own, without running them."""
+    patch.setattr(staging, "before", lambda *_: None)
+    patch.setattr(staging, "stage", lambda *_: Staging({}, ()))
+    patch.setattr(staging, "after", lambda *_: None)
+
+
 @pytest.fixture
 def adopt(template: Template, monkeypatch: pytest.MonkeyPatch) -> Adopt:
     """Adopt, as if the code met every gate: what the gates say has a test of its own."""
-    monkeypatch.setattr(staging, "stage", lambda *_: Staging({}, ()))
+    meet_all(monkeypatch)
     return lambda crate, *arguments: run("adopt", crate, "--template", template.repository, *arguments)
 
 
@@ -120,7 +127,7 @@ def adopted(request: pytest.FixtureRequest, template: Template, tmp_path_factory
     crate = make(tmp_path_factory.mktemp("adopted") / "crate", KINDS[request.param])
     before = read_tree(crate)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(staging, "stage", lambda *_: Staging({}, ()))
+        meet_all(patch)
         done = run("adopt", crate, "--template", template.repository)
     assert done.exit_code == 1, done.output
     return Adopted(request.param, crate, before, done.stdout)
@@ -232,12 +239,13 @@ def test_another_file_in_place_of_ours_gets_a_proposal_beside_it(
     adopted: Adopted, tmp_path: Path, template: Template
 ) -> None:
     crate = Path(shutil.copytree(adopted.crate, tmp_path / "crate"))
-    for path in ("justfile", ".github/workflows/ci.yml", "rust-toolchain.toml"):
+    for path in ("justfile", ".github/workflows/ci.yml"):
         ours = template.rendering({"crate_name": "x9", "kind": "lib"}) / path
         assert (crate / f"{path}.proposed").read_bytes() == ours.read_bytes()
         assert f"{path} is only proposed" in adopted.said
     assert run("drift", crate).exit_code == 1
-    for path in ("justfile", ".github/workflows/ci.yml", "rust-toolchain.toml"):
+    # It waits for the justfile.
+    for path in ("justfile", ".github/workflows/ci.yml", ".github/workflows/perf.yml"):
         git(crate, "mv", "-f", f"{path}.proposed", path)
     assert run("drift", crate).exit_code == 0
 
@@ -261,8 +269,7 @@ def test_a_looser_value_stays_with_a_reason_that_drift_knows(adopted: Adopted) -
     said = run("drift", adopted.crate).stdout
     assert f"loosened  clippy.toml: large-error-threshold is 256, not 128 (reason: {AS_BEFORE})" in said
     if adopted.kind == "cli":
-        assert f'lto = "thin"   # quick enough # reason: {AS_BEFORE}\n' in (adopted.crate / "Cargo.toml").read_text()
-        assert f'profile.release.lto is "thin", not "fat" (reason: {AS_BEFORE})' in said
+        assert 'lto = "thin"   # quick enough\n' in (adopted.crate / "Cargo.toml").read_text()
 
 
 def test_lists_are_united(adopted: Adopted) -> None:
@@ -336,7 +343,7 @@ def test_a_workspace_is_adopted_with_all_its_crates(tmp_path: Path, adopt: Adopt
     assert adopt(root).exit_code == 0
     manifest = tomllib.loads((root / "Cargo.toml").read_text())
     assert manifest["workspace"]["members"] == ["crates/*"]
-    assert f'resolver = "2" # reason: {AS_BEFORE}' in (root / "Cargo.toml").read_text()
+    assert '\nresolver = "2"\n' in (root / "Cargo.toml").read_text()
     assert tomllib.loads((root / "crates/reader/Cargo.toml").read_text())["lints"] == {"workspace": True}
     # Its own table stays: a check reports that it does not inherit ours.
     assert (root / "crates/counter/Cargo.toml").read_text() == WORKSPACE["crates/counter/Cargo.toml"]
@@ -430,7 +437,6 @@ REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no_package": (hostile("[dependencies]\n"), "neither [package] nor [workspace]"),
     "no_toml": (hostile("[package\nname"), "is no valid TOML"),
     "path_in_name": (hostile(PACKAGE.replace("word-counts", "../evil")), "cargo cannot read the workspace"),
-    "no_version": (hostile('[package]\nname = "Word_Counts"\nedition = "2021"\n'), "type small letters"),
     "bad_bans": (bad_bans, "clippy.toml cannot be read or extended"),
     "linked": (linked, "clippy.toml is a symlink"),
     "proposed": (proposed_before, "justfile.proposed exists"),
@@ -567,7 +573,7 @@ def test_what_would_refuse_the_commit_is_told_before_the_gates(
     prepare, message = PREFLIGHT[name]
     prepare(crate, config)
     before = before if name == "owner" else state_of(crate)
-    monkeypatch.setattr(staging, "stage", lambda *_: pytest.fail("the gates ran"))
+    monkeypatch.setattr(staging, "before", lambda *_: pytest.fail("the gates ran"))
     done = run("adopt", crate, "--template", template.repository)
     assert done.exit_code == 2, done.output
     assert message in done.stderr
@@ -620,6 +626,7 @@ def test_a_switch_that_git_refuses_names_the_branch_and_the_command(
         (crate / "justfile").write_text("mine:\n")
         return Staging({}, ())
 
+    meet_all(monkeypatch)
     monkeypatch.setattr(staging, "stage", stage)
     before = {**state_of(crate)["files"], "justfile": b"mine:\n"}  # type: ignore[dict-item]
     head = git(crate, "rev-parse", "HEAD")
@@ -704,6 +711,7 @@ def test_an_update_reaches_an_adopted_crate(tmp_path: Path, template: Template) 
 STANDALONE = """
 import time
 from fast_rust.adopt import staging
+staging.before = staging.after = lambda *_: None
 staging.stage = lambda *_: time.sleep(0.5) or staging.Staging({}, ())
 from fast_rust.main import application
 application()
@@ -718,7 +726,7 @@ def standalone() -> None:
         time.sleep(0.5)
         return Staging({}, ())
 
-    vars(staging)["stage"] = stage
+    vars(staging).update(before=lambda *_: None, stage=stage, after=lambda *_: None)
     application()
 
 
@@ -766,10 +774,12 @@ def test_unstaging_writes_only_what_it_changed_and_nobody_else_did(
     (crate / ".git" / "info" / "exclude").write_text("/.rustfmt.toml\n")
     (crate / ".rustfmt.toml").write_text("# mine\n")
     manifest = crate / "Cargo.toml"
-    text = manifest.read_text()
+    on = manifest.read_text()
+    text = f'{on}\n[workspace.metadata.staged]\nerr-string-result = "staged by adopt, 2 places"\n'
+    manifest.write_text(text)
+    commit(crate)
 
-    def stage(root: Path, *_: object) -> Staging:
-        (root / "Cargo.toml").write_text(f"{text}# switched on\n")
+    def stage(*_: object) -> Staging:
         if meanwhile:
             manifest.write_text(f"{text}# mine\n")
         return Staging({}, ())
@@ -777,7 +787,7 @@ def test_unstaging_writes_only_what_it_changed_and_nobody_else_did(
     monkeypatch.setattr(staging, "stage", stage)
     done = run("adopt", "--unstage", crate)
     assert done.exit_code == (2 if meanwhile else 0), done.output
-    assert manifest.read_text() == text + ("# mine\n" if meanwhile else "# switched on\n")
+    assert manifest.read_text() == (f"{text}# mine\n" if meanwhile else on)
     assert (crate / ".rustfmt.toml").read_text() == "# mine\n"
 
 

@@ -109,7 +109,8 @@ def infer(crate: Crate, given_kind: str | None = None) -> Iterator[Answer]:
         yield Answer("place", "repository", "no workspace is above it")
     yield Answer("sample", value=False, ground="the crate has code of its own")
     yield Answer("adopted", value=True, ground="its files are older than the template's part in it")
-    yield from _identity(name, fields)
+    shared = fields or (crate.packages[0].fields if crate.packages else {})
+    yield from _identity(name, fields, shared)
     if kind.value == "lib":
         yield _msrv(fields)
     else:
@@ -139,23 +140,24 @@ def _kind(crate: Crate) -> Answer:
     return Answer("kind", "lib", "there is no program")
 
 
-def _identity(name: str, fields: Mapping[str, Any]) -> Iterator[Answer]:
+def _identity(name: str, fields: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[Answer]:
+    """Yield who a crate is; a workspace without a root package shares the identity of its first."""
     description = " ".join(str(fields.get("description") or "").split())
     if description:
         yield Answer("description", description[:LONGEST_LINE].strip(), "[package] description")
     else:
         yield Answer("description", f"The crate {name}", "there is no description")
-    match fields.get("authors"):
+    match shared.get("authors"):
         case [str(first), *_]:
             yield Answer("copyright_holder", first.strip()[:LONGEST_LINE], "[package] authors, the first")
         case _:
             yield Answer("copyright_holder", f"The {name} contributors", "there are no authors")
-    url = str(fields.get("repository") or "").removesuffix(".git").rstrip("/")
+    url = str(shared.get("repository") or "").removesuffix(".git").rstrip("/")
     if re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~-]+)+", url):
         yield Answer("repository_url", url, "[package] repository")
     else:
         yield Answer("repository_url", "", f"{url} is no https address" if url else "there is no repository")
-    yield _license(str(fields.get("license") or ""))
+    yield _license(str(shared.get("license") or ""))
 
 
 def _license(text: str) -> Answer:
@@ -172,7 +174,7 @@ def _terms(text: str) -> frozenset[str]:
 
 def _msrv(fields: Mapping[str, Any]) -> Answer:
     promised = str(fields.get("rust_version") or "")
-    parts = promised.split(".")
+    parts = f"{promised}.0".split(".")
     if not promised:
         return Answer("msrv", f"1.{OLDEST_MSRV}", "there is no rust-version, and none is added: the oldest choice")
     if int(parts[1]) < OLDEST_MSRV:

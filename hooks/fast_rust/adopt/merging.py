@@ -9,8 +9,8 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Item
 
-from fast_rust.drift.directions import LONGER, direction_of, is_dependency, keeps
-from fast_rust.drift.keys import items_at, reason_at, restored, value_at
+from fast_rust.drift.directions import LONGER, direction_of, is_dependency, keeps, keeps_if_missing
+from fast_rust.drift.keys import items_at, reason_at, restored, spelled, value_at
 from fast_rust.files import with_ends_of_lines
 from fast_rust.owned import Key
 
@@ -29,24 +29,26 @@ def merged(text: str, release_text: str, keys: Mapping[Key, Any], *, with_depend
     """Return a file with the owned keys of a release added.
 
     Lists of what is denied get the entries that they lack. A value that is looser than the release's stays, with a
-    comment that gives the reason: the crate had it before. Missing dependencies are added only with
-    `with_dependencies`, and no requirement of a dependency is raised.
+    comment that gives the reason: the crate had it before. A key whose tool is as strict without it is not added, since
+    it would loosen what the crate has. Missing dependencies are added only with `with_dependencies`, and no requirement
+    of a dependency is raised.
     """
     text = _with_whole_tables(text, release_text, keys)
     found = tomllib.loads(text)
     added: list[Key] = []
     for key, wanted in keys.items():
-        value = value_at(found, key)
-        is_wanted = with_dependencies or not is_dependency(key)
+        value = value_at(found, spelled(found, key))
+        is_wanted = with_dependencies if is_dependency(key) else not keeps_if_missing(key, wanted)
         is_list = isinstance(value, list) and direction_of(key) is LONGER
         if is_wanted if value is None else is_list and not keeps(key, wanted, value):
             added.append(key)
     document = tomlkit.parse(restored(text, release_text, added, is_append_only=True))
     after = document.unwrap()
     for key, wanted in keys.items():
-        value = value_at(after, key)
-        if value is not None and not keeps(key, wanted, value) and not reason_at(document, key):
-            for item in list(items_at(document, key))[:1]:
+        there = spelled(after, key)
+        value = value_at(after, there)
+        if value is not None and not keeps(key, wanted, value) and not reason_at(document, there):
+            for item in list(items_at(document, there))[:1]:
                 note(item, AS_BEFORE)
     return tomlkit.dumps(document)
 
@@ -69,6 +71,16 @@ def _sections(text: str) -> Iterator[tuple[Key, str]]:
             [(name, table)] = table.items()
             path.append(name)
         yield tuple(path), part
+
+
+def added(before: object, after: object, above: Key = ()) -> Iterator[Key]:
+    """Yield the keys of a document that another lacks, or has a shorter list of."""
+    if isinstance(after, dict):
+        known = before if isinstance(before, dict) else {}
+        for name, value in after.items():
+            yield from added(known.get(name), value, (*above, name))
+    elif before is None or (isinstance(after, list) and after != before):
+        yield above
 
 
 def note(item: Item, reason: str) -> None:
@@ -95,6 +107,30 @@ def with_inherited_lints(text: str) -> str:
     return f"{text.rstrip()}\n\n[lints]\nworkspace = true\n"
 
 
+def with_excluded(text: str, nested: list[str]) -> str:
+    """Return the manifest of a package whose new workspace leaves out the crates below it, as before."""
+    if not nested or "workspace" in tomllib.loads(text):
+        return text
+    names = ", ".join(f'"{name}"' for name in nested)
+    return f"{text.rstrip()}\n\n[workspace]\nexclude = [{names}] # no members before the adoption either\n"
+
+
+def without_new_files(text: str, new: list[str]) -> str:
+    """Return the manifest of a package that is published without the files that are new in its folder."""
+    document: Any = tomlkit.parse(text)
+    package = document["package"]
+    names = package.get("exclude", [])
+    if "include" in package or not isinstance(names, list) or not new:
+        return text
+    if not names:
+        package["exclude"] = names = tomlkit.array()
+    for name in new:
+        names.add_line(name)
+    if not names.as_string().endswith("\n]"):
+        names.add_line(indent="")
+    return tomlkit.dumps(document)
+
+
 def with_shared_lints(text: str) -> str:
     """Return the manifest of a root package whose lints are those of its entire workspace."""
     found = tomllib.loads(text)
@@ -102,6 +138,17 @@ def with_shared_lints(text: str) -> str:
         return text
     moved = re.sub(r"(?m)^\[lints((\.[^\]]+)?\])", r"[workspace.lints\1", text)
     return text if "lints" in tomllib.loads(moved) else moved
+
+
+def with_denied_lints(text: str, own: str) -> str:
+    """Return lints of a release at the level of the groups that a crate denies, if it does.
+
+    A single lint that warns would weaken the group that it is in.
+    """
+    lints = tomllib.loads(own).get("workspace", {}).get("lints", {}).get("clippy", {})
+    groups = [entry for name, entry in lints.items() if name in GROUPS["clippy"].split()]
+    levels = {entry.get("level") if isinstance(entry, dict) else entry for entry in groups}
+    return re.sub(r'(= |level = )"warn"', r'\1"deny"', text) if levels & {"deny", "forbid"} else text
 
 
 def with_clear_lints(text: str) -> str:

@@ -9,8 +9,14 @@ import typer
 
 from fast_rust.adopt import adoption as adopt
 from fast_rust.adopt.adoption import AdoptError, Fate, Plan, Result
+from fast_rust.adopt.marks import Mark
+from fast_rust.adopt.staging import FIRST_PLACES, is_judged
+from fast_rust.drift.keys import name_of
+from fast_rust.owned import Key
 
 NEEDS_WORK = 1
+# Gates of which single entries are staged.
+UNNAMED = {"cargo-deny", "cargo-shear", "clippy.toml"}
 NEXT = {
     "justfile": "move your recipes to local.just under other names, then run `git mv -f {0}.proposed {0}`",
     ".github/workflows/ci.yml": "it calls the recipes of the template's justfile: once those are in place, move your"
@@ -43,7 +49,7 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
     else:
         plan = adopt.plan(crate, template or own_address(), to, _pairs(data or []))
         _show(plan)
-        is_left = not dry_run and _report(adopt.apply(plan))
+        is_left = not dry_run and _report(plan.crate.folder, adopt.apply(plan))
     if is_left:
         raise typer.Exit(NEEDS_WORK)
 
@@ -67,6 +73,30 @@ def _pairs(data: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+NOTES = {Fate.LEFT_OUT: ", which belongs to the root of the repository"}
+# What keys change that were not there before; all others are read by gates alone.
+EFFECTS = {
+    ("profile", "bench"): "`cargo bench` builds so",
+    ("profile", "profiling"): "a new profile, which no other command uses",
+    ("profile", "quick"): "a new profile, which no other command uses",
+    ("workspace", "lints"): "cargo warns of these in each package that inherits them",
+    ("lints",): "the package takes the lints of its workspace",
+    ("workspace", "exclude"): "crates that were no members stay so",
+    ("package", "exclude"): "what `cargo publish` leaves out",
+}
+# How all places of a staged gate are listed.
+LISTINGS = {
+    "clippy": "cargo clippy --workspace --all-targets --all-features -- --warn {0}",
+    "rustc": "cargo clippy --workspace --all-targets --all-features -- --warn {1}",
+    "rustdoc": 'RUSTDOCFLAGS="--warn {0}" cargo doc --workspace --all-features --no-deps',
+    "rustfmt": "cargo fmt --all -- --check --config disable_all_formatting=false",
+    "nextest": "just test` without `test-threads` in `.config/nextest.toml",
+    "clippy.toml": "just clippy` without its line in `clippy.toml",
+    "cargo-deny": "just audit` without its line in `deny.toml",
+    "cargo-shear": "just audit` without its line in `Cargo.toml",
+}
+
+
 def _show(plan: Plan) -> None:
     typer.echo(f"Adopting {plan.crate.folder} with release {plan.release}.\n\n## Answers\n")
     typer.echo("| question | answer | reason |\n| --- | --- | --- |")
@@ -75,10 +105,12 @@ def _show(plan: Plan) -> None:
         typer.echo(f"| {answer.name} | {value} | {answer.ground} |")
     typer.echo("\n## Files\n")
     for path, fate in plan.fates.items():
-        typer.echo(f"- {fate}: {path}{'.proposed' if fate is Fate.PROPOSED else ''}")
+        other = adopt.spelling_of(plan.crate.folder, path) or adopt.renamed_from(plan.crate.folder, path)
+        note = f", as you have {other}" if other else NOTES.get(fate, "")
+        typer.echo(f"- {fate}: {path}{'.proposed' if fate is Fate.PROPOSED else ''}{note}")
 
 
-def _report(result: Result) -> bool:
+def _report(crate: Path, result: Result) -> bool:
     """Print the result, and return whether it needs a person."""
     typer.echo("\n## Directives\n\n| directive | status | gates |\n| --- | --- | --- |")
     for name, how, by in result.directives:
@@ -86,28 +118,73 @@ def _report(result: Result) -> bool:
     ways = [how for _, how, _ in result.directives]
     counts = ", ".join(f"{ways.count(way)} {way}" for way in ("enforced", "staged", "review"))
     typer.echo(f"\nOf {len(ways)} directives: {counts}.")
-    if result.staging.places:
-        typer.echo("\n## Staged\n\nDisabled until the code satisfies them:\n")
-        for gate, count in result.staging.places.items():
-            typer.echo(f"- {gate}: {count}")
+    _show_keys(result)
+    _show_staged(result)
     if result.warning:
         typer.echo(f"warning: {result.warning}", err=True)
     typer.echo(f"\n## Next\n\nYou are on the branch {adopt.BRANCH}; `git switch -` returns to the previous branch.\n")
     for path in result.proposed:
         how = NEXT.get(path, "compare the two files; to replace yours, run `git mv -f {0}.proposed {0}`").format(path)
+        if other := adopt.spelling_of(crate, path):
+            how = f"{how} and `git rm {other}`: one of the two stays"
         typer.echo(f"- {path} is only proposed: {how}")
-    for what in result.staging.left:
-        typer.echo(f"- still failing: {what}")
     typer.echo("- fix the places of the staged gates, one gate at a time, then run `fast-rust adopt --unstage .`")
-    return bool(result.proposed or result.staging.left)
+    return bool(result.proposed)
+
+
+def _show_keys(result: Result) -> None:
+    if result.keys:
+        typer.echo("\n## Keys\n\nAdded to your files:\n")
+    for path, keys in result.keys.items():
+        tables: dict[Key, list[str]] = {}
+        for key in keys:
+            tables.setdefault(key[:-1], []).append(name_of(key[-1:]))
+        for table, names in tables.items():
+            effect = next(
+                (f": {said}" for start, said in EFFECTS.items() if (*table, *names)[: len(start)] == start), ""
+            )
+            typer.echo(f"- {path} [{name_of(table)}] {', '.join(names)}{effect}")
+
+
+def _show_staged(result: Result) -> None:
+    if result.staging.places:
+        typer.echo("\n## Staged\n\nDisabled until the code satisfies them:\n")
+    for gate, count in result.staging.places.items():
+        places = sorted({*result.staging.where.get(gate, ())})
+        tool, _, lint = gate.partition("::")
+        command = LISTINGS.get(tool, "just rules` without its line in `Cargo.toml").format(gate, lint)
+        more = ", ..." if len(places) > FIRST_PLACES else ""
+        typer.echo(f"- {gate}: {count}: {', '.join(places[:FIRST_PLACES])}{more}; all by `{command}`")
 
 
 def _unstage(crate: Path) -> bool:
-    before, staging = adopt.unstage(crate)
-    for gate, count in before.items():
-        now = staging.places.get(gate, 0)
-        typer.echo(f"{'disabled' if now else 'enabled':8} {gate}: {count} when it was staged, {now} now")
-    for what in staging.left:
-        typer.echo(f"still failing: {what}")
-    typer.echo("Review with `git diff`, and commit." if before else "No gate is staged.")
-    return bool(staging.left)
+    """Enable what holds by now, print what was done, and return whether something is left for a person."""
+    done = adopt.unstage(crate)
+    if not done.before:
+        typer.echo("No gate is staged, so there is none to enable.")
+        return False
+    is_left = bool(done.staging.left)
+    for mark, count in done.before.items():
+        now = done.now.get(mark, 0)
+        name = f"{mark.gate} {mark.text.strip(' #,=')}" if mark.gate in UNNAMED else mark.gate
+        if not is_judged(mark.gate, done.staging.unjudged):
+            typer.echo(f"disabled {name}: {count} when it was staged, not judged now")
+        elif now > count:
+            is_left = True
+            typer.echo(
+                f"disabled {name}: {count} when it was staged, {now} now: it may only fall; {_where(done, mark)}"
+            )
+        else:
+            typer.echo(f"{'disabled' if now else 'enabled':8} {name}: {count} when it was staged, {now} now")
+    for mark in done.now.keys() - done.before.keys():
+        is_left = True
+        typer.echo(f"failing  {mark.gate}: it is not staged, and stays on; {_where(done, mark)}")
+    for what in done.staging.left:
+        typer.echo(f"failing  {what}")
+    typer.echo("Review with `git diff`, and commit.")
+    return is_left
+
+
+def _where(done: adopt.Unstaging, mark: Mark) -> str:
+    places = done.staging.where.get(mark.gate, ())
+    return f"it is at {', '.join(places)}" if places else "`just check` shows where"

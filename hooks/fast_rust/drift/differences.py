@@ -10,8 +10,9 @@ from typing import Any
 
 import tomlkit
 
+from fast_rust.adopt.marks import STAGED, counted, marks
 from fast_rust.drift.directions import is_dependency, keeps, keeps_if_missing
-from fast_rust.drift.keys import name_of, reason_at, value_at
+from fast_rust.drift.keys import name_of, reason_at, spelled, staged_reason, value_at
 from fast_rust.drift.requirements import requirement_of
 from fast_rust.files import as_git_has_it
 from fast_rust.owned import Key, Owned
@@ -57,8 +58,16 @@ def differences(crate: Path, owned: Owned) -> Iterator[Difference]:
             yield Difference(path, State.MISSING)
         elif as_git_has_it(file.read_bytes()) != as_git_has_it(content):
             yield Difference(path, State.CHANGED)
+    named = set()
     for path in owned.shared:
-        yield from _differences_of_keys(crate / path, path, owned.keys(path))
+        for one in _differences_of_keys(crate / path, path, owned.keys(path)):
+            named.add((path, *one.parts[-1:]))
+            yield one
+    for mark, count in marks(crate).items():
+        # An entry of a list is with its key.
+        name = mark.text.partition(" ")[0].strip('",')
+        if name != "#" and (mark.file, name) not in named:
+            yield Difference(mark.file, State.LOOSENED, name, "on", "off", f"{STAGED}, {counted(count)}")
 
 
 def _differences_of_keys(file: Path, path: str, keys: Mapping[Key, Any]) -> Iterator[Difference]:
@@ -71,19 +80,22 @@ def _differences_of_keys(file: Path, path: str, keys: Mapping[Key, Any]) -> Iter
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         yield Difference(path, State.CHANGED, found=f"{NOT_TOML}{error}")
         return
-    # Gates without a key.
+    # A gate without a number was staged by hand.
     staged = value_at(found, ("workspace", "metadata", "staged"))
     for gate, why in staged.items() if isinstance(staged, dict) else ():
-        yield Difference(path, State.LOOSENED, gate, "on", "off", str(why))
+        if STAGED not in str(why):
+            yield Difference(path, State.LOOSENED, gate, "on", "off", str(why))
     document = None
     for key, wanted in keys.items():
-        value = value_at(found, key)
+        value = value_at(found, spelled(found, key))
         if value is None and not keeps_if_missing(key, wanted):
-            yield Difference(path, State.MISSING, name_of(key), _short(key, wanted), parts=key)
+            reason = staged_reason(text, key)
+            state, found_as = (State.LOOSENED, "off") if reason else (State.MISSING, "")
+            yield Difference(path, state, name_of(key), _short(key, wanted), found_as, reason, key)
         elif value is not None and not keeps(key, wanted, value):
             # Reading comments takes ten times as long, and hardly any crate needs it.
             document = document or tomlkit.parse(text)
-            reason = reason_at(document, key)
+            reason = reason_at(document, spelled(found, key))
             state = State.LOOSENED if reason else State.CHANGED
             yield Difference(path, state, name_of(key), _short(key, wanted), _short(key, value), reason, key)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tomlkit.exceptions import TOMLKitError
 
 from fast_rust import git
+from fast_rust.answers import require_answers
 from fast_rust.drift.differences import NOT_TOML
 from fast_rust.drift.keys import UnclearKeyError, is_restored, restored
 from fast_rust.drift.report import Report
@@ -30,6 +31,8 @@ def fix(report: Report, *, force: bool) -> Iterator[tuple[str, str]]:
             _require_regular(report.crate, file)
             if not force and file.exists():
                 _require_committed(file)
+            if not force and file.exists() and path in report.owned.files:
+                _require_ours(report.crate)
             before = file.read_bytes() if file.exists() else b""
             content = with_ends_of_lines(_content(report, path, before), before)
         except LeftError as error:
@@ -37,6 +40,15 @@ def fix(report: Report, *, force: bool) -> Iterator[tuple[str, str]]:
             continue
         replace_file(file, content)
         yield path, ""
+
+
+def _require_ours(crate: Path) -> None:
+    """Check that a file is the template's: that of an adopted crate may be older than the template's part in it.
+
+    Raises LeftError.
+    """
+    if require_answers(crate).choices.get("adopted"):
+        raise LeftError("the crate was adopted, so the file may be yours. Use --force to replace it by ours")
 
 
 def _require_regular(crate: Path, file: Path) -> None:

@@ -16,6 +16,7 @@ from fast_rust.owned import Key
 
 REASON = re.compile(r"#.*?\breason: *(\S.*)")
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+STAGED_LINE = re.compile(r"(?m)^ *# .*(# reason: staged by adopt, .*)$")
 # Where the value is a table, the line that counts may be that of a value in it.
 LINES_OF_A_TABLE = ("version", "level", "period")
 
@@ -37,6 +38,13 @@ def value_at(table: object, key: Key) -> Any:  # noqa: ANN401  A value of TOML.
             return None
         table = table[name]
     return table
+
+
+def spelled(table: object, key: Key) -> Key:
+    """Return a key as a table has it: cargo takes `unwrap-used` for `unwrap_used`."""
+    other = (*key[:-1], key[-1].replace("_", "-"))
+    is_lint = key[:2] == ("workspace", "lints")
+    return other if is_lint and value_at(table, key) is None and value_at(table, other) is not None else key
 
 
 # --- Reasons ---
@@ -67,6 +75,15 @@ def _comments(item: Item) -> Iterator[str]:
     # The line on which a list begins.
     if isinstance(item, Array) and (first := re.match(r"\[[ \t]*(#[^\n]*)", item.as_string())):
         yield first[1]
+    # An entry that `fast-rust adopt` made a comment.
+    if isinstance(item, Array) and (staged := STAGED_LINE.search(item.as_string())):
+        yield staged[1]
+
+
+def staged_reason(text: str, key: Key) -> str:
+    """Return the reason of a line with a key that `fast-rust adopt` made a comment; empty without one."""
+    lines = (match[0] for match in STAGED_LINE.finditer(text) if match[0].startswith(f"# {key[-1]} = "))
+    return next((REASON.search(line.partition(" = ")[2])[1] for line in lines), "")  # type: ignore[index]
 
 
 # --- Restoring ---
@@ -93,7 +110,7 @@ def restored(text: str, release_text: str, keys: Iterable[Key], *, is_append_onl
             target = target[name]
             if not isinstance(target, AbstractTable | OutOfOrderTableProxy):
                 raise UnclearKeyError(f"`{name}` is not a table, so `{name_of(key)}` has no place")
-        _restore(target, key, source[key[-1]], is_append_only=is_append_only)
+        _restore(target, spelled(document, key), source[key[-1]], is_append_only=is_append_only)
     return tomlkit.dumps(document)
 
 
@@ -125,7 +142,12 @@ def _lengthen(found: Array | AoT, wanted: list[dict[str, Any]], *, is_append_onl
         # As the list has its entries: in braces, or each below a header.
         item = tomlkit.table() if isinstance(found, AoT) else tomlkit.inline_table()
         item.update(entry)
-        if not weaker:
+        if not weaker and is_append_only and isinstance(found, Array):
+            # On a line of its own, which `fast-rust adopt` can turn into a comment.
+            found.add_line(item)
+            if not found.as_string().endswith("\n]"):
+                found.add_line(indent="")
+        elif not weaker:
             found.append(item)
         elif not is_append_only:
             found[weaker[0]] = item
@@ -134,8 +156,9 @@ def _lengthen(found: Array | AoT, wanted: list[dict[str, Any]], *, is_append_onl
 def is_restored(before: object, after: object, wanted: dict[Key, Any], keys: Iterable[Key]) -> bool:
     """Return whether only these keys differ between two documents, and each is as strict as wanted."""
     restored_keys = list(keys)
-    is_kept = all(keeps(key, wanted[key], value_at(after, key)) for key in restored_keys)
-    return is_kept and _without(before, restored_keys) == _without(after, restored_keys)
+    is_kept = all(keeps(key, wanted[key], value_at(after, spelled(after, key))) for key in restored_keys)
+    changed = [spelled(after, key) for key in restored_keys]
+    return is_kept and _without(before, changed) == _without(after, changed)
 
 
 def _without(table: object, keys: Iterable[Key]) -> object:

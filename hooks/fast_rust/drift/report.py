@@ -41,10 +41,18 @@ def inspect(crate: Path, template: str | None = None) -> Report:
     owned = owned_by(repository, answers)
     newer, ahead_of = _position(repository, answers.release)
     found = tuple(differences(crate, owned))
-    outside = _outside_the_checkout(crate, [one.path for one in found if one.state is State.MISSING and not one.key])
+    outside = _of_the_repository(crate, owned) | _outside_the_checkout(
+        crate, [one.path for one in found if one.state is State.MISSING and not one.key]
+    )
     return Report(
         crate, answers.release, newer, ahead_of, owned, tuple(one for one in found if one.path not in outside)
     )
+
+
+def _of_the_repository(crate: Path, owned: Owned) -> set[str]:
+    """Return the files that only the root of a repository has use for, where the crate is in a folder below."""
+    prefix = git.run(crate, "rev-parse", "--show-prefix").stdout.strip()
+    return {path for path in owned.files if prefix and path.startswith(".github/")}
 
 
 def _outside_the_checkout(crate: Path, missing: list[str]) -> set[str]:

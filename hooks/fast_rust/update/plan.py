@@ -19,6 +19,7 @@ from fast_rust.git import Config
 from fast_rust.owned import Part, part_of
 from fast_rust.releases import Order, Repository, TemplateError, open_repository
 from fast_rust.rendering import render, render_again
+from fast_rust.update.by_key import merge_by_key
 from fast_rust.update.guard import require_checked_out, require_clean
 from fast_rust.update.leaving import drop_dependencies
 from fast_rust.update.merge import Change, Fate, changes
@@ -106,6 +107,8 @@ def _plan(crate: Path, answers: Answers, repository: Repository, target: str, da
     require_checked_out(crate, sorted({*before.files, *after.files}))
     recorded = answers_file(crate)
     found = dict(changes(crate, before, after))
+    if answers.choices.get("adopted"):
+        merge_by_key(crate, repository, target, found)
     drop_dependencies(crate, found)
     written = with_ends_of_lines(with_source(after.answers, answers.source), recorded.read_bytes())
     found[recorded.name] = Change(Fate.CHANGED, written)
