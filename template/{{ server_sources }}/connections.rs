@@ -38,6 +38,7 @@ struct Open {
 
 impl Connections {
     pub(super) fn new(endpoint: &'static str, limit: u32) -> Self {
+        CONNECTIONS.set_limit(endpoint, limit);
         Self(Arc::new(Shared {
             endpoint,
             limit,

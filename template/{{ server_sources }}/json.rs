@@ -210,7 +210,7 @@ impl Visit for Members<'_> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, |writer| write!(writer, "{value}"));
+        self.add(field, |writer| write_number(writer, value));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
@@ -231,6 +231,20 @@ impl Visit for Members<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.add_text(field, |text| write!(text, "{value:?}"));
     }
+}
+
+fn write_number(writer: &mut Writer<'_>, mut value: u64) -> fmt::Result {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    writer.write_str(str::from_utf8(&digits[at..]).map_err(|_| fmt::Error)?)
 }
 
 /// Writes what may stand in a string of JSON.

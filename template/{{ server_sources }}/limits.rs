@@ -72,6 +72,7 @@ impl Gate {
     /// A gate that nothing has passed yet.
     #[must_use]
     pub fn new(limits: RequestLimits, metrics: Arc<Metrics>) -> Self {
+        metrics.bytes_limit.inc_by(signed(limits.in_flight_bytes));
         Self(Arc::new(Shared {
             limits,
             running: Arc::new(Semaphore::new(limits.concurrency as usize)),
@@ -355,6 +356,7 @@ impl Share {
         })
         .map_err(|_| self.gate.shed("memory", Rejection::MemoryBusy))?;
         self.bytes.fetch_add(more, Ordering::Relaxed);
+        self.gate.0.metrics.bytes_in_use.inc_by(signed(more));
         Ok(())
     }
 
@@ -389,7 +391,14 @@ impl Drop for Share {
     fn drop(&mut self) {
         let free = &self.gate.0.free_bytes;
         free.fetch_add(self.bytes(), Ordering::Relaxed);
+        let in_use = &self.gate.0.metrics.bytes_in_use;
+        in_use.dec_by(signed(self.bytes()));
     }
+}
+
+/// As a gauge counts.
+const fn signed(bytes: u64) -> i64 {
+    bytes.cast_signed()
 }
 
 /// Runs long computations beside the asynchronous threads, as many at once as there are cores.

@@ -2,7 +2,7 @@
 
 use super::metrics::Metrics;
 use super::server::BodyUnread;
-use super::{Cause, Rejection, error_response};
+use super::{Cause, Rejection, add_request_id, error_response};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
@@ -30,6 +30,9 @@ use tracing::{Instrument, Span, field};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The routes that answer probes, which come every few seconds and are worth a line only if they fail.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The status recorded for a client that left before its answer, as is the custom of proxies.
 const CLIENT_LEFT: u16 = 499;
@@ -119,6 +122,8 @@ struct Record {
     /// Of the body, unless it is empty.
     progress: Option<Arc<Progress>>,
     status: u16,
+    /// Length of the response, unless it is made while it is sent.
+    response_bytes: Option<u64>,
     cause: Option<Cause>,
 }
 
@@ -147,6 +152,7 @@ impl Record {
             started: Instant::now(),
             progress,
             status: CLIENT_LEFT,
+            response_bytes: None,
             cause: None,
         };
         (record, request)
@@ -186,12 +192,16 @@ impl Record {
         if response.status().is_server_error() {
             self.cause = response.extensions_mut().remove();
         }
+        if response.status() >= StatusCode::BAD_REQUEST {
+            add_request_id(&mut response, &id);
+        }
         response.headers_mut().insert(REQUEST_ID, id);
         let progress = self.progress.as_ref();
         if progress.is_some_and(|progress| !progress.ended.load(Ordering::Relaxed)) {
             response.extensions_mut().insert(BodyUnread);
         }
-        if response.body().size_hint().exact().is_some() {
+        self.response_bytes = response.body().size_hint().exact();
+        if self.response_bytes.is_some() {
             // It is in memory, so it does not fail.
             return Ok(response);
         }
@@ -222,15 +232,23 @@ impl Drop for Record {
         let bytes = progress.map_or(0, |progress| progress.bytes.load(Ordering::Relaxed));
         self.metrics.in_flight.dec();
         self.metrics.record(route, method, status, time, bytes);
-        let latency = time.as_secs_f64();
-        let span = &self.span;
+        let duration_us = time.as_micros() as u64;
+        let (span, response_bytes) = (&self.span, self.response_bytes);
         let peer = self.peer.map(field::display);
         let cause = self.cause.as_ref().map(|cause| &*cause.0);
         // A 503 without a cause is a refusal under load or at the end: the limits work.
         if status >= 500 && (status != 503 || cause.is_some()) {
-            tracing::error!(parent: span, method, route, status, latency, bytes, peer, cause, "request");
+            tracing::error!(
+                parent: span, method, route, status, duration_us, bytes, response_bytes, peer, cause, "request"
+            );
+        } else if status < 400 && PROBES.contains(&route) {
+            tracing::debug!(
+                parent: span, method, route, status, duration_us, bytes, response_bytes, peer, "request"
+            );
         } else {
-            tracing::info!(parent: span, method, route, status, latency, bytes, peer, "request");
+            tracing::info!(
+                parent: span, method, route, status, duration_us, bytes, response_bytes, peer, "request"
+            );
         }
     }
 }

@@ -201,6 +201,7 @@ pub async fn run(
 
     let signal = signals.next().await;
     lifecycle.drain();
+    CONNECTIONS.draining.set(1);
     tracing::info!(signal, "draining");
     let again = Instant::now() + SAME_SIGNAL;
     let finished = async {
@@ -246,7 +247,7 @@ fn share_files(public: &mut ConnectionLimits, admin: &mut ConnectionLimits) {
 }
 
 /// Returns how many files the process may have open, where the system tells it as Linux does.
-fn open_files() -> Option<u32> {
+pub(super) fn open_files() -> Option<u32> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let values = limits
         .lines()

@@ -7,11 +7,13 @@ use std::env;
 use std::error::Error;
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::field;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::reload;
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -49,6 +51,7 @@ pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, Init
     init_to(writer, filter, format.unwrap_or(by_terminal), colors)?;
     // The default hook writes text for people between the lines for machines.
     std::panic::set_hook(Box::new(|panic| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
         let message = panic
             .payload_as_str()
             .unwrap_or("a payload that is no text");
@@ -70,6 +73,14 @@ pub fn is_filter(text: &str) -> bool {
     let mut directives = text.split(',');
     EnvFilter::try_new(text).is_ok()
         && directives.all(|directive| directive.contains(['=', '[', ']']) || is_level(directive))
+}
+
+/// Counts the panics of all threads and tasks.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Returns how often something has panicked.
+pub(super) fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
 }
 
 /// Counts the lines that are dropped because the log is read too slowly.
@@ -96,8 +107,51 @@ where
         .with_writer(writer)
         .with_ansi(ansi);
     match format {
-        LogFormat::Pretty => log.try_init()?,
-        LogFormat::Json => log.fmt_fields(Json).event_format(Json).try_init()?,
+        LogFormat::Pretty => {
+            let log = log.with_filter_reloading();
+            keep(log.reload_handle());
+            log.try_init()?;
+        }
+        LogFormat::Json => {
+            let log = log.fmt_fields(Json).event_format(Json);
+            let log = log.with_filter_reloading();
+            keep(log.reload_handle());
+            log.try_init()?;
+        }
     }
     Ok(())
+}
+
+/// Replaces the filter of the log, if there is a new one, and returns the one in force.
+type Filter = Box<dyn Fn(Option<EnvFilter>) -> Result<String, reload::Error> + Send + Sync>;
+static FILTER: OnceLock<Filter> = OnceLock::new();
+
+fn keep<S: 'static>(handle: reload::Handle<EnvFilter, S>) {
+    let _ = FILTER.set(Box::new(move |new| {
+        new.map_or(Ok(()), |new| handle.reload(new))?;
+        handle.with_current(EnvFilter::to_string)
+    }));
+}
+
+/// Returns the filter of the log.
+pub(super) async fn filter() -> String {
+    let filter = FILTER.get().and_then(|filter| filter(None).ok());
+    filter.unwrap_or_default()
+}
+
+/// Replaces the filter of the log, and returns the new one.
+///
+/// # Errors
+/// It is malformed, or the process has another log.
+pub(super) fn set_filter(text: &str) -> Result<String, InitError> {
+    if !is_filter(text) {
+        let message = "type a level such as info, or a filter such as warn,hyper=debug";
+        return Err(InitError(message.into()));
+    }
+    tracing::info!(filter = text, "log filter changed");
+    let new = EnvFilter::try_new(text).map_err(|error| InitError(error.into()))?;
+    let Some(filter) = FILTER.get() else {
+        return Err(InitError("the log is somebody else's".into()));
+    };
+    filter(Some(new)).map_err(|error| InitError(error.into()))
 }

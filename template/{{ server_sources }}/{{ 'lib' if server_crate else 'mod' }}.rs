@@ -10,8 +10,10 @@ mod health;
 mod json;
 pub mod limits;
 pub mod metrics;
+mod process;
 mod record;
 pub mod server;
+pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
 
@@ -24,8 +26,8 @@ pub use prometheus_client;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
-use axum::{Json, Router};
-use serde_json::json;
+use axum::{Extension, Router};
+use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
@@ -163,7 +165,11 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// The one shape of every error: `{"error":{"code":"...","message":"...","line":12}}`.
+/// What an error response contains: the record of the request adds its id.
+#[derive(Clone)]
+struct ErrorObject(Value);
+
+/// The one shape of every error: `{"error":{"code":"...","message":"...","line":12,"request_id":"..."}}`.
 #[must_use]
 pub fn error_response(
     status: StatusCode,
@@ -175,7 +181,25 @@ pub fn error_response(
     if let Some(line) = line {
         error["line"] = line.into();
     }
-    (status, Json(json!({ "error": error }))).into_response()
+    let body = json!({ "error": error }).to_string();
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (status, json, Extension(ErrorObject(error)), body).into_response()
+}
+
+/// Adds the id to a response of [`error_response`].
+fn add_request_id(response: &mut Response, id: &HeaderValue) {
+    let error = response.extensions_mut().remove();
+    // A layer may have compressed the body.
+    let is_plain = !response.headers().contains_key(header::CONTENT_ENCODING);
+    if let Some(ErrorObject(mut error)) = error.filter(|_| is_plain) {
+        error["request_id"] = id.to_str().ok().into();
+        let body = json!({ "error": error }).to_string();
+        let length = HeaderValue::from(body.len());
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, length);
+        *response.body_mut() = body.into();
+    }
 }
 
 /// Answers unknown paths, and unknown methods of the routes so far, with the common error.

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import random
+import re
 import resource
 import signal
 import socket
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+
+from variants import CHECKOUT
 
 PATIENCE = 10.0
 MIB = 1024 * 1024
@@ -98,7 +101,7 @@ class Service:
         return held
 
     def wait_in_flight(self, count: int) -> None:
-        _eventually(lambda: f"http_requests_in_flight {count}\n" in self.metrics())
+        _eventually(lambda: f"http_server_active_requests {count}\n" in self.metrics())
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -416,7 +419,8 @@ def test_request_id_and_trace_in_response_and_log(quiet: Start) -> None:
     event = service.event(message="request", route="/aggregate")
     assert (event["span"]["request_id"], event["span"]["trace_id"]) == ("my-id.7", trace)
     assert (event["method"], event["status"], event["bytes"]) == ("POST", 200, len(body))
-    assert 0 < event["latency"] < PATIENCE
+    assert 0 < event["duration_us"] < PATIENCE * 1e6
+    assert event["response_bytes"] == len(answer.body)
 
 
 @pytest.mark.parametrize("strange", ["", "with space", "a" * 129, 'quo"te', "00-zz-zz-01"])
@@ -436,17 +440,68 @@ def test_metrics_have_bounded_labels(quiet: Start) -> None:
     service.request("BREW", "/secret/path")
     metrics = service.metrics()
     for line in (
-        'http_requests_total{route="/aggregate",method="POST",status="200"} 1',
-        'http_requests_total{route="unmatched",method="OTHER",status="404"} 1',
-        'http_request_duration_seconds_count{route="/aggregate"} 1',
-        "http_requests_in_flight 0",
+        f"{DURATION}_count{{{_labels('POST', '/aggregate', 200)}}} 1",
+        f"{DURATION}_count{{{_labels('OTHER', 'unmatched', 404)}}} 1",
+        f'{DURATION}_bucket{{le="0.075",{_labels("POST", "/aggregate", 200)}}} 1',
+        "http_server_active_requests 0",
         "http_request_body_bytes_total 4",
         "http_panics_total 0",
     ):
         assert line + "\n" in metrics
     assert "secret" not in metrics
     assert "BREW" not in metrics
-    assert service.request("GET", "/metrics").status == 404, "only the admin address has it"
+    for path in ("/metrics", "/log-filter"):
+        assert service.request("GET", path).status == 404, "only the admin address has it"
+
+
+DURATION = "http_server_request_duration_seconds"
+
+
+def _labels(method: str, route: str, status: int) -> str:
+    return f'http_request_method="{method}",http_route="{route}",http_response_status_code="{status}"'
+
+
+def test_the_process_and_its_runtime_are_measured(quiet: Start) -> None:
+    page = quiet().metrics()
+    figures = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in page.splitlines()}
+    for name, least, most in (
+        ("process_cpu_seconds_total", 0, PATIENCE),
+        ("process_open_fds", 5, 100),
+        ("process_max_fds", 100, 1e9),
+        ("process_threads", 2, 100),
+        ("process_resident_memory_bytes", MIB, 1000 * MIB),
+        ("process_start_time_seconds", time.time() - 60, time.time() + 1),
+        ("tokio_workers", 1, 1000),
+        ("tokio_alive_tasks", 2, 1000),
+        ("tokio_global_queue_depth", 0, 1000),
+        ("tokio_workers_busy_seconds_total", 0, PATIENCE),
+    ):
+        assert least <= float(figures[name]) <= most, name
+
+
+def _names(expression: str) -> set[str]:
+    return set(re.findall(r"\b(?:build|http|log|panics|process|tokio)_\w+", expression))
+
+
+def _queries(board: str) -> list[str]:
+    panels = json.loads(board)["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", [])]
+
+
+def test_the_dashboard_asks_for_what_there_is(quiet: Start) -> None:
+    service = quiet()
+    service.request("POST", "/aggregate", b"a;1\n")
+    there = _names(service.metrics())
+    board = (CHECKOUT / "docs" / "grafana-dashboard.json").read_text(encoding="utf-8")
+    assert len(_queries(board)) > 10
+    for query in _queries(board):
+        assert _names(query) <= there, query
+    misspelt = board.replace("http_connections_open", "http_connection_open")
+    assert not all(_names(query) <= there for query in _queries(misspelt))
+    # And the page lists what there is.
+    page = (CHECKOUT / "docs" / "service.md").read_text(encoding="utf-8")
+    families = set(re.findall(r"(?m)^# TYPE (\S+)", service.metrics()))
+    assert {name for name in families if f"`{name}" not in page} == set()
 
 
 def test_client_that_leaves_is_no_error(quiet: Start) -> None:
@@ -621,13 +676,25 @@ def test_bad_configuration(service_binary: Path, flags: tuple[str, str]) -> None
     assert flags[0] in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("address", "admin"),
+    [("127.0.0.1:80", "127.0.0.1:80"), ("0.0.0.0:80", "127.0.0.1:80"), ("127.0.0.1:80", "[::]:80")],
+)
+def test_one_address_twice(service_binary: Path, address: str, admin: str) -> None:
+    run = _run(service_binary, "--check-config", "--address", address, "--admin-address", admin)
+    assert run.returncode == 2
+    assert f"--address {address} and --admin-address {admin}" in run.stderr
+    different = ("--address", "127.0.0.1:80", "--admin-address", "[::1]:80")
+    assert _run(service_binary, "--check-config", *different).returncode == 0
+
+
 def test_configuration_from_the_environment(service_binary: Path) -> None:
     name = f"{service_binary.stem.upper().replace('-', '_')}_BODY_LIMIT"
     run = _run(service_binary, "--check-config", **{name: "1MiB"})
     assert (run.returncode, run.stdout) == (0, "configuration is valid\n")
     run = _run(service_binary, "--check-config", **{name: "much"})
     assert run.returncode == 2
-    assert "--body-limit" in run.stderr
+    assert f"'much' for '--body-limit <{name}>': type a size" in run.stderr
 
 
 def test_help_and_version(service_binary: Path) -> None:

@@ -19,7 +19,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from crates.test_service import MIB, PATIENCE, Answer, Service, _eventually
+from crates.test_service import MIB, PATIENCE, Answer, Service, _eventually, _run
 from crates.workshop import Workshop
 
 ROUTES = """
@@ -60,6 +60,7 @@ mod probe {
             .route("/unavailable", get(|| async { (Cause::of(&no_report()), Rejection::Busy) }))
             .route("/status/{status}", get(nothing))
             .route("/panic", get(panics))
+            .route("/panic-elsewhere", get(panics_elsewhere))
             .route("/typed/{count}", post(typed))
     }
 
@@ -107,6 +108,10 @@ mod probe {
         panic!("on purpose");
     }
 
+    async fn panics_elsewhere() -> String {
+        format!("{:?}", std::thread::spawn(|| panic!("elsewhere")).join().is_err())
+    }
+
     async fn nothing(Path(status): Path<u16>) -> StatusCode {
         tracing::info!(error = &no_report() as &dyn Error, "nothing");
         StatusCode::from_u16(status).unwrap_or_default()
@@ -131,6 +136,7 @@ mod probe {
 
 LIMITS, SERVER, CONNECTIONS = "limits.rs", "server.rs", "connections.rs"
 EXTRACT, JSON, RECORD, TELEMETRY = "extract.rs", "json.rs", "record.rs", "telemetry.rs"
+METRICS, SETTINGS = "metrics.rs", "settings.rs"
 SLOW = 'tracing::warn!("handler exceeded the request time");\n        Rejection::Late\n'
 # What the undefended service has in place of a line of server/src.
 DEFENCES = [
@@ -157,7 +163,7 @@ DEFENCES = [
     (JSON, "current.fields = unique;\n", "let _ = unique;\n"),
     (JSON, 'write!(text, "{}", Chain(value))', 'write!(text, "{value}")'),
     (RECORD, "if status >= 500 &&", "if status >= 600 &&"),
-    (RECORD, "if response.body().size_hint().exact().is_some() {", "if self.status != 0 {"),
+    (RECORD, "if self.response_bytes.is_some() {", "if self.status != 0 {"),
     (TELEMETRY, "let _ = DROPPED.set(writer.error_counter());\n", ""),
     (SERVER, "request.extensions_mut().insert(peer);\n", "let _ = &mut request;\n"),
     (RECORD, "response = upgrade_refused();\n", "let _ = upgrade_refused;\n"),
@@ -177,6 +183,22 @@ DEFENCES = [
     ),
     (SERVER, "signals.next_after(again)", "signals.next_after(Instant::now())"),
     (SERVER, "drain.grace.max(LEAST_GRACE)", "drain.grace.min(LEAST_GRACE)"),
+    (RECORD, "add_request_id(&mut response, &id);\n", "let _ = add_request_id;\n"),
+    (RECORD, "PROBES.contains(&route)", "PROBES.contains(&&*route.repeat(2))"),
+    (
+        METRICS,
+        "self.errors\n                .get_or_create(&ReasonLabels { reason })\n                .inc_by(0);\n",
+        "let _ = reason;\n",
+    ),
+    (METRICS, "shed.get_or_create(&ReasonLabels { reason }).inc_by(0);\n", "let _ = reason;\n"),
+    (TELEMETRY, "PANICS.fetch_add(1, Ordering::Relaxed);\n", "\n"),
+    (TELEMETRY, "new.map_or(Ok(()), |new| handle.reload(new))?;\n", "let _ = new;\n"),
+    (LIMITS, "self.gate.0.metrics.bytes_in_use.inc_by(signed(more));\n", "\n"),
+    (LIMITS, "in_use.dec_by(signed(self.bytes()));\n", "in_use.dec_by(0);\n"),
+    (SERVER, "CONNECTIONS.draining.set(1);\n", "\n"),
+    (CONNECTIONS, "CONNECTIONS.set_limit(endpoint, limit);\n", "CONNECTIONS.set_limit(endpoint, 0);\n"),
+    (SETTINGS, "unknown.find(|name| !is_link(name))", "unknown.find(|name| is_link(name))"),
+    (SETTINGS, "let is_secret = setting.is_hide_env_values_set();", "let is_secret = false;"),
     (TELEMETRY, "trace.status() == BacktraceStatus::Captured", "trace.status() == BacktraceStatus::Unsupported"),
 ]
 
@@ -201,6 +223,9 @@ def _probed(workshop: Workshop, name: str) -> Path:
     crate = workshop.crate(name, kind="service")
     routes = crate / "src" / "routes.rs"
     _replace(routes, "post(aggregate))", "post(aggregate)).merge(probe::routes())")
+    first = "    /// Most distinct keys in one request\n"
+    setting = "    /// Key\n    #[arg(long, hide_env_values = true)]\n    pub key: Option<String>,\n\n"
+    _replace(crate / "src" / "config.rs", first, setting + first)
     routes.write_text(routes.read_text(encoding="utf-8") + ROUTES, encoding="utf-8")
     used = 'futures-util = { version = "0.3", default-features = false }\n'
     _replace(crate / "Cargo.toml", "\n[dependencies]\n", f"\n[dependencies]\n{used}")
@@ -327,12 +352,12 @@ def test_frames_count_from_their_production_until_they_are_sent(start: Start, re
     # Each holds up to the write buffer of hyper, 400 KiB, less what the system takes.
     readers = [read(service, f"/frames/{count}") for _ in range(16)]
     if is_defended:
-        _eventually(lambda: 'http_requests_shed_total{reason="memory"}' in service.metrics())
+        _eventually(lambda: re.search(r'shed_total{reason="memory"} [1-9]', service.metrics()) is not None)
         cut = service.event(message="response aborted")
         assert cut["peer"] in {reader.peer for reader in readers}
     else:
         time.sleep(0.3)
-        assert "http_requests_shed_total{" not in service.metrics()
+        assert 'http_requests_shed_total{reason="memory"}' not in service.metrics()
 
 
 # M1: slow readers, and responses that end early
@@ -666,6 +691,127 @@ def test_a_body_that_fails_is_recorded(start: Start, read: Read, *, is_defended:
     assert [requests[event["span"]["request_id"]] for event in failed] == ["/broken", "/panicking"]
     assert len([event for event in service.events if event["message"] == "request"]) == 2
     _eventually(lambda: "http_responses_aborted_total 2\n" in service.metrics())
+
+
+# What somebody on call asks for
+
+
+@both
+def test_an_error_has_the_id_of_its_request(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    for path in ("/nowhere", "/panic", "/fault"):
+        answer = service.request("GET", path, x_request_id="my-id")
+        assert answer.error.get("request_id") == ("my-id" if is_defended else None)
+    assert service.request("HEAD", "/nowhere").body == b""
+
+
+@both
+def test_probes_that_succeed_are_logged_at_debug(start: Start, *, is_defended: bool) -> None:
+    service = start("--drain-grace", "1s", is_defended=is_defended)
+    assert service.request("GET", "/healthz").status == 200
+    assert service.request("GET", "/readyz").status == 200
+    assert service.request("GET", "/status/204").status == 204
+    service.event(message="request", status=204)
+    service.terminate()
+    service.event(message="draining")
+    assert service.request("GET", "/readyz").status == 503
+    service.event(message="request", status=503)
+    logged = [event["route"] for event in service.events if event["message"] == "request"]
+    assert ("/healthz" in logged) != is_defended
+    assert logged.count("/readyz") == (1 if is_defended else 2)
+
+
+@both
+def test_reasons_are_counted_from_the_first_scrape_on(start: Start, *, is_defended: bool) -> None:
+    page = start(is_defended=is_defended).metrics()
+    for reason in REFUSED:
+        assert (f'http_connection_errors_total{{reason="{reason}"}} 0\n' in page) == is_defended
+    for reason in ("concurrency", "memory"):
+        assert (f'http_requests_shed_total{{reason="{reason}"}} 0\n' in page) == is_defended
+
+
+@both
+def test_a_panic_of_a_thread_is_counted(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    for path in ("/panic-elsewhere", "/panic"):
+        service.request("GET", path)
+    assert "http_panics_total 1\n" in service.metrics()
+    assert f"\npanics_total {2 if is_defended else 0}\n" in service.metrics()
+
+
+@both
+def test_limits_are_shown_beside_what_is_in_use(start: Start, *, is_defended: bool) -> None:
+    flags = ("--connections", "9", "--concurrency", "8", "--in-flight-limit", "32MiB")
+    service = start(*flags, "--drain-grace", "2s", is_defended=is_defended)
+    assert f"http_body_bytes_limit {32 * MIB}\n" in service.metrics()
+    allowed = 'http_connections_limit{endpoint="public"} 9\n'
+    assert (allowed in service.metrics()) == is_defended
+    uploading = service.stream()
+    uploading.sendall(_post("/bytes", 8) + b"1234")
+    used = 4 if is_defended else 0
+    service.wait_in_flight(1)
+    _eventually(lambda: f"http_body_bytes_in_use {used}\n" in service.metrics())
+    uploading.sendall(b"5678")
+    assert Answer.on(uploading).status == 200
+    service.wait_in_flight(0)
+    assert "http_body_bytes_in_use 0\n" in service.metrics()
+    assert "http_server_draining 0\n" in service.metrics()
+    service.terminate()
+    service.event(message="draining")
+    assert f"http_server_draining {int(is_defended)}\n" in service.metrics()
+
+
+@both
+def test_the_log_filter_is_changed_at_run_time(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+
+    def ask(method: str, text: str | None = None) -> Answer:
+        connection = HTTPConnection(*service.admin_address, timeout=PATIENCE)
+        connection.request(method, "/log-filter", text)
+        answer = Answer.read(connection.getresponse())
+        connection.close()
+        return answer
+
+    assert ask("GET").body == b"info"
+    refused = ask("PUT", "inof")
+    assert (refused.status, refused.error["code"]) == (400, "bad_filter")
+    assert ask("PUT", "debug").body == (b"debug" if is_defended else b"info")
+    service.event(message="log filter changed", filter="debug")
+    assert service.request("GET", "/healthz").status == 200
+    ask("PUT", "warn")
+    assert service.request("GET", "/nowhere").status == 404
+    ask("PUT", "info")
+    assert service.request("GET", "/status/204").status == 204
+    service.event(message="request", status=204)
+    requests = [(event["level"], event["status"]) for event in service.events if event["message"] == "request"]
+    assert (("DEBUG", 200) in requests) == is_defended
+    assert (("INFO", 404) in requests) != is_defended
+
+
+@both
+def test_what_starts_is_logged_without_secrets(start: Start, *, is_defended: bool) -> None:
+    kind = "defended" if is_defended else "undefended"
+    service = start("--body-limit", "1MiB", is_defended=is_defended, **{f"{kind.upper()}_SERVICE_KEY": "hunter2"})
+    event = service.event(message="starting", name=f"{kind}-service")
+    assert event["version"].startswith("0.1.0")
+    settings = event["settings"].split()
+    assert {"--body-limit=1MiB", "--connections=896", f"--key={'***' if is_defended else 'hunter2'}"} <= set(settings)
+    assert ("hunter2" in "".join(service.lines)) != is_defended
+    assert f'build_info{{name="{kind}-service",version="{event["version"]}"}} 1\n' in service.metrics()
+
+
+@both
+def test_an_unknown_variable_is_refused(request: pytest.FixtureRequest, *, is_defended: bool) -> None:
+    kind = "defended" if is_defended else "undefended"
+    binary: Path = request.getfixturevalue(f"{kind}_binary")
+    prefix = f"{kind.upper()}_SERVICE_"
+    # Kubernetes sets these for services of such names.
+    for name in ("SERVICE_HOST", "PORT", "PORT_80_TCP", "CACHE_SERVICE_PORT_HTTP"):
+        assert (_run(binary, "--check-config", **{prefix + name: "x"}).returncode == 0) == is_defended
+    refused = _run(binary, "--check-config", **{f"{prefix}BODY_LIMT": "1MiB"})
+    assert (refused.returncode == 2) == is_defended
+    assert (f"the variable {prefix}BODY_LIMT is no setting" in refused.stderr) == is_defended
+    assert (f"{prefix}BODY_LIMIT" in refused.stderr) == is_defended
 
 
 # M12: lines that the log loses
