@@ -1,4 +1,4 @@
-"""Each check of a crate's files reports the faults that it is for, and lets through what gives its reason."""
+"""Each check of a crate's files reports the violations that it is for, and lets through what gives its reason."""
 
 import shutil
 from importlib import import_module
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from crates.workshop import NAMES
-from standards.faults import DOORS, FAULTS, Delete, Door, Fault
-from standards.test_faults import changed
+from standards.test_violations import changed
+from standards.violations import DOORS, VIOLATIONS, Delete, Door, PlantedViolation
 
 from fast_rust.checks.everything import MODULES, check_files
 from fast_rust.checks.findings import Finding, Severity
@@ -19,7 +19,7 @@ from fast_rust.standards.pages import Quality, directives, read_standards
 from template import Template
 from variants import CHECKOUT
 
-MEANT = [fault for fault in FAULTS if fault.gate.startswith("standards::")]
+MEANT = [violation for violation in VIOLATIONS if violation.gate.startswith("standards::")]
 FOREIGN = """\
 [workspace]
 members = ["joined"]
@@ -72,18 +72,18 @@ def test_a_crate_as_it_is_made_has_no_finding(crates: dict[str, Path], crate: st
     assert check_files(crates[crate]) == []
 
 
-@pytest.mark.parametrize("fault", MEANT, ids=lambda fault: fault.name)
-def test_a_fault_is_found(crates: dict[str, Path], fault: Fault) -> None:
+@pytest.mark.parametrize("violation", MEANT, ids=lambda violation: violation.name)
+def test_a_violation_is_found(crates: dict[str, Path], violation: PlantedViolation) -> None:
     """With its directives, and what to do."""
-    crate = crates[fault.crate]
-    with changed(crate, [fault]):
-        found = [one for one in check_files(crate) if one.gate == fault.gate]
+    crate = crates[violation.crate]
+    with changed(crate, [violation]):
+        found = [one for one in check_files(crate) if one.gate == violation.gate]
         is_there = {one.path for one in found if (crate / one.path).exists()}
     assert found
-    assert fault.message in "\n".join(map(as_text, found))
-    assert set(fault.directives) <= set(found[0].directives)
-    assert {one.severity for one in found} == {OTHER_SEVERITIES.get(fault.gate, Severity.ERROR)}
-    assert is_there == {one.path for one in found} - ({fault.path} if fault.edit == Delete() else set())
+    assert violation.message in "\n".join(map(as_text, found))
+    assert set(violation.directives) <= set(found[0].directives)
+    assert {one.severity for one in found} == {OTHER_SEVERITIES.get(violation.gate, Severity.ERROR)}
+    assert is_there == {one.path for one in found} - ({violation.path} if violation.edit == Delete() else set())
 
 
 @pytest.mark.parametrize("door", [door for door in DOORS if door.gate == "standards"], ids=lambda door: door.name)
@@ -92,10 +92,10 @@ def test_what_gives_its_reason_is_let_through(crates: dict[str, Path], door: Doo
         assert check_files(crates[door.crate]) == []
 
 
-def test_every_check_has_a_fault() -> None:
+def test_every_check_has_a_violation() -> None:
     for name in MODULES:
         import_module(f"fast_rust.checks.{name}")
-    assert {fault.gate for fault in MEANT} == {f"standards::{name}" for name in CHECKS}
+    assert {violation.gate for violation in MEANT} == {f"standards::{name}" for name in CHECKS}
 
 
 def test_the_lints_are_those_of_the_pages() -> None:

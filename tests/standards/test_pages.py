@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standards.faults import FAULTS
+from standards.violations import VIOLATIONS
 
 from fast_rust.checks.everything import MODULES
 from fast_rust.checks.registry import CHECKS
@@ -166,23 +166,23 @@ def test_no_file_names_a_directive_that_is_none(path: str) -> None:
     assert ids((TEMPLATE / path).read_text(encoding="utf-8")) - DIRECTIVES.keys() == set()
 
 
-# --- Proofs by faults ---
+# --- Proofs by violations ---
 
 
-def test_a_directive_names_the_faults_that_name_it() -> None:
-    by_faults: dict[str, set[str]] = defaultdict(set)
-    for fault in FAULTS:
-        for name in fault.directives:
-            by_faults[name].add(fault.name)
-    assert dict(by_faults) == {one.id: set(one.faults) for one in DIRECTIVES.values() if one.faults}
+def test_a_directive_names_the_violations_that_name_it() -> None:
+    by_violations: dict[str, set[str]] = defaultdict(set)
+    for violation in VIOLATIONS:
+        for name in violation.directives:
+            by_violations[name].add(violation.name)
+    assert dict(by_violations) == {one.id: set(one.violations) for one in DIRECTIVES.values() if one.violations}
 
 
 @pytest.mark.parametrize("directive", list(DIRECTIVES.values()), ids=lambda one: one.id)
-def test_a_gate_that_no_example_shows_is_shown_by_a_fault_of_the_directive(directive: Directive) -> None:
+def test_a_gate_that_no_example_shows_is_shown_by_a_violation_of_the_directive(directive: Directive) -> None:
     shown = {example.gate for example in directive.examples}
-    by_faults = {fault.gate for fault in FAULTS if directive.id in fault.directives}
+    by_violations = {violation.gate for violation in VIOLATIONS if directive.id in violation.directives}
     gates = directive.gates if directive.quality is not Quality.PENDING else ()
-    assert [gate for gate in gates if gate not in shown | by_faults] == []
+    assert [gate for gate in gates if gate not in shown | by_violations] == []
 
 
 # --- What people judge ---

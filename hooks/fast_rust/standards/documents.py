@@ -131,17 +131,18 @@ def _row(directive: Directive) -> str:
 
 
 def is_proven(directive: Directive) -> bool:
-    """Whether an example, or a fault in a file, shows each gate of a directive red."""
+    """Whether an example, or a violation in a file, shows each gate of a directive red."""
     return bool(directive.gates) and directive.quality is not Quality.PENDING and not unproven(directive)
 
 
 def unproven(directive: Directive) -> list[str]:
-    """The gates of a directive that no bad example shows; with faults in files, only the lints and rules."""
+    """The gates of a directive that no bad example shows; with violations in files, only the lints and rules."""
     shown = {example.gate for example in directive.examples}
     return [
         gate
         for gate in directive.gates
-        if gate not in shown and not (directive.faults and not gate.startswith(("clippy::", "rustc::", "ast-grep::")))
+        if gate not in shown
+        and not (directive.violations and not gate.startswith(("clippy::", "rustc::", "ast-grep::")))
     ]
 
 

@@ -88,8 +88,8 @@ class Directive:
     gates: tuple[str, ...]
     review: str
     """Why only people can judge it; empty where a machine can."""
-    faults: tuple[str, ...]
-    """Names of the faults in files that prove its gates."""
+    violations: tuple[str, ...]
+    """Names of the violations in files that prove its gates."""
     door: str
     """How an exception is made, where it is not made as usual for its gates."""
     errata: tuple[Erratum, ...]
@@ -175,7 +175,7 @@ def _read_directive(path: Path, nodes: Sequence[SyntaxTreeNode], lines: Sequence
         quality=quality,
         gates=gates,
         review=review,
-        faults=tuple(CODE.findall(facts.text("Faults"))),
+        violations=tuple(CODE.findall(facts.text("Violations"))),
         door=facts.text("Door"),
         errata=facts.errata(),
         examples=examples,
@@ -188,7 +188,7 @@ def _read_directive(path: Path, nodes: Sequence[SyntaxTreeNode], lines: Sequence
 class _Facts:
     """The list of a directive: `Guide:`, `Gate:`, and what else is to be said."""
 
-    NAMES = ("Guide", "Gate", "Faults", "Door", "Erratum")
+    NAMES = ("Guide", "Gate", "Violations", "Door", "Erratum")
 
     def __init__(self, path: Path, items: SyntaxTreeNode) -> None:
         self.path = path

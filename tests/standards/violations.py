@@ -1,6 +1,6 @@
-"""Every fault that a gate has been seen to turn red for, and every exception that it lets pass.
+"""Every violation that a gate has been seen to turn red for, and every exception that it lets pass.
 
-A page of standards/ names a fault by its `name`, where an example of Rust cannot show what its gate sees.
+A page of standards/ names a violation by its `name`, where an example of Rust cannot show what its gate sees.
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ Edit: TypeAlias = Replace | Delete | Add | Rewrite
 
 
 @dataclass(frozen=True)
-class Fault:
+class PlantedViolation:
     """A change that somebody could make, the gate that sees it, and the words that say what to do next."""
 
     name: str
@@ -70,7 +70,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Door:
-    """A change that is let through, because it says why, or because it is nobody's fault."""
+    """A change that is let through, because it says why, or because it is nobody's violation."""
 
     name: str
     path: str
@@ -91,7 +91,7 @@ PASTE = "paste into Cargo.toml of the workspace"
 # --- Code of the hot path ---
 
 CODE = [
-    Fault(
+    PlantedViolation(
         "a block for each record, seen by the allocation test",
         ("BENCH-7",),
         "src/aggregate.rs",
@@ -99,7 +99,7 @@ CODE = [
         "allocations",
         "blocks for 60000 and for twice as many records",
     ),
-    Fault(
+    PlantedViolation(
         "a block for each record, seen by the instruction bench",
         ("BENCH-3", "BENCH-5", "BENCH-7"),
         "src/aggregate.rs",
@@ -107,7 +107,7 @@ CODE = [
         "instructions",
         "exceeds limit of 0 by 9999",
     ),
-    Fault(
+    PlantedViolation(
         "a list for each record",
         ("PRE-5", "ITER-4", "COLL-5", "COLL-6", "BENCH-7"),
         "src/aggregate.rs",
@@ -119,7 +119,7 @@ CODE = [
         "allocations",
         "blocks for 60000 and for twice as many records",
     ),
-    Fault(
+    PlantedViolation(
         "a second pass over each key",
         ("BENCH-5",),
         "src/aggregate.rs",
@@ -130,7 +130,7 @@ CODE = [
         "instructions",
         "exceeds limit of 3000000",
     ),
-    Fault(
+    PlantedViolation(
         "a search that begins anew at each empty line",
         ("BENCH-5",),
         "src/aggregate/record.rs",
@@ -138,7 +138,7 @@ CODE = [
         "instructions",
         "exceeds limit of 3000000",
     ),
-    Fault(
+    PlantedViolation(
         "the trusted hasher where it matters",
         ("HASH-1",),
         "src/aggregate.rs",
@@ -146,7 +146,7 @@ CODE = [
         "tests",
         "only_the_keyed_hasher_stands_colliding_keys",
     ),
-    Fault(
+    PlantedViolation(
         "a larger error",
         ("ERR-1",),
         "src/error.rs",
@@ -157,7 +157,7 @@ CODE = [
         "tests",
         "padding",
     ),
-    Fault(
+    PlantedViolation(
         "code that is not formatted",
         ("TOOL-2",),
         "src/lib.rs",
@@ -165,7 +165,7 @@ CODE = [
         "rustfmt",
         "Diff in",
     ),
-    Fault(
+    PlantedViolation(
         "a panic in library code",
         ("ERR-7",),
         "src/aggregate.rs",
@@ -173,7 +173,7 @@ CODE = [
         "clippy::unwrap_used",
         "clippy::unwrap-used",
     ),
-    Fault(
+    PlantedViolation(
         "unsafe code",
         (),
         "src/lib.rs",
@@ -181,7 +181,7 @@ CODE = [
         "rustc::unsafe_code",
         "unsafe",
     ),
-    Fault(
+    PlantedViolation(
         "a public item without documentation",
         (),
         "src/lib.rs",
@@ -189,7 +189,7 @@ CODE = [
         "rustc::missing_docs",
         "missing documentation",
     ),
-    Fault(
+    PlantedViolation(
         "a link to nothing in the documentation",
         (),
         "src/lib.rs",
@@ -197,7 +197,7 @@ CODE = [
         "rustdoc",
         "unresolved link",
     ),
-    Fault(
+    PlantedViolation(
         "a doctest that fails",
         ("TOOL-5",),
         "src/lib.rs",
@@ -208,7 +208,7 @@ CODE = [
         "doctests",
         "src/lib.rs - ONE",
     ),
-    Fault(
+    PlantedViolation(
         "a dependency that nothing uses",
         ("TOOL-3",),
         "Cargo.toml",
@@ -216,7 +216,7 @@ CODE = [
         "cargo-shear",
         "itoa",
     ),
-    Fault(
+    PlantedViolation(
         "a dependency whose licence is not accepted",
         ("TOOL-4",),
         "deny.toml",
@@ -225,7 +225,7 @@ CODE = [
         "rejected",
     ),
     *(
-        Fault(
+        PlantedViolation(
             f"a dependency on {name}",
             (directive,),
             "Cargo.toml",
@@ -239,7 +239,7 @@ CODE = [
             ("fxhash", "0.2", "HASH-6", "HASH-6: unmaintained"),
         ]
     ),
-    Fault(
+    PlantedViolation(
         "an input that is read in small pieces",
         ("IO-5",),
         "src/aggregate/read.rs",
@@ -247,7 +247,7 @@ CODE = [
         "tests",
         "an_input_is_read_in_few_calls",
     ),
-    Fault(
+    PlantedViolation(
         "output without a buffer",
         ("IO-5",),
         "src/main.rs",
@@ -256,7 +256,7 @@ CODE = [
         "output_is_written_in_few_calls",
         crate="cli",
     ),
-    Fault(
+    PlantedViolation(
         "output that is not flushed",
         ("IO-6",),
         "src/main.rs",
@@ -265,7 +265,7 @@ CODE = [
         "a_full_disk_is_an_error",
         crate="cli",
     ),
-    Fault(
+    PlantedViolation(
         "a computation on the executor",
         ("ASYNC-3",),
         "src/routes.rs",
@@ -274,7 +274,7 @@ CODE = [
         "ASYNC-3: others had",
         crate="service",
     ),
-    Fault(
+    PlantedViolation(
         "a banned dependency",
         ("TOOL-4",),
         "deny.toml",
@@ -287,7 +287,7 @@ CODE = [
 # --- The declaration of hot paths, and what measures them ---
 
 HOT_PATHS = [
-    Fault(
+    PlantedViolation(
         "a hot path without its allocation test",
         MEASURE,
         "bench/tests/aggregate_allocations.rs",
@@ -295,7 +295,7 @@ HOT_PATHS = [
         "standards::every_hot_path_is_measured",
         "write bench/benches/NAME.rs",
     ),
-    Fault(
+    PlantedViolation(
         "a hot path that nothing measures",
         MEASURE,
         "src/error.rs",
@@ -307,7 +307,7 @@ HOT_PATHS = [
         "standards::every_hot_path_is_measured",
         "error (src/error.rs): there is no bench/benches/error_instructions.rs",
     ),
-    Fault(
+    PlantedViolation(
         "a hot function that nothing measures",
         MEASURE,
         "src/aggregate/record.rs",
@@ -319,7 +319,7 @@ HOT_PATHS = [
         "standards::every_hot_path_is_measured",
         "split_usual (src/aggregate/record.rs): there is no bench/tests/split_usual_allocations.rs",
     ),
-    Fault(
+    PlantedViolation(
         "a bench that runs by the harness of tests",
         MEASURE,
         "bench/Cargo.toml",
@@ -327,7 +327,7 @@ HOT_PATHS = [
         "standards::every_hot_path_is_measured",
         "paste into bench/Cargo.toml",
     ),
-    Fault(
+    PlantedViolation(
         "an instruction bench that counts something else",
         MEASURE,
         "bench/benches/aggregate_instructions.rs",
@@ -335,7 +335,7 @@ HOT_PATHS = [
         "standards::every_hot_path_is_measured",
         "never calls it",
     ),
-    Fault(
+    PlantedViolation(
         "a bench of nothing in particular",
         ("BENCH-1",),
         "bench/benches/misc.rs",
@@ -343,7 +343,7 @@ HOT_PATHS = [
         "standards::every_measurement_belongs_to_a_hot_path",
         "delete the file and its [[bench]] entry",
     ),
-    Fault(
+    PlantedViolation(
         "an allocation test without a hot path",
         ("BENCH-1",),
         "bench/tests/misc_allocations.rs",
@@ -351,7 +351,7 @@ HOT_PATHS = [
         "standards::every_measurement_belongs_to_a_hot_path",
         "delete the file",
     ),
-    Fault(
+    PlantedViolation(
         "a module that is no longer declared hot",
         ("BENCH-1",),
         "src/aggregate.rs",
@@ -359,7 +359,7 @@ HOT_PATHS = [
         "standards::every_measurement_belongs_to_a_hot_path",
         "a section `# Hot path`",
     ),
-    Fault(
+    PlantedViolation(
         "a hot path without a budget",
         ("OP-3", "OP-4"),
         "src/aggregate.rs",
@@ -367,7 +367,7 @@ HOT_PATHS = [
         "standards::every_hot_path_says_why_and_what_it_may_cost",
         "complete the documentation",
     ),
-    Fault(
+    PlantedViolation(
         "a budget without a number",
         ("OP-3", "OP-4"),
         "src/aggregate.rs",
@@ -375,7 +375,7 @@ HOT_PATHS = [
         "standards::every_hot_path_says_why_and_what_it_may_cost",
         "no `Budget:` with a number",
     ),
-    Fault(
+    PlantedViolation(
         "a budget that the bench does not hold",
         ("OP-3", "BENCH-5"),
         "src/aggregate.rs",
@@ -383,7 +383,7 @@ HOT_PATHS = [
         "standards::every_budget_is_a_limit",
         "has no limit of 250",
     ),
-    Fault(
+    PlantedViolation(
         "a hot path that does not say why",
         ("OP-3", "OP-4"),
         "src/aggregate.rs",
@@ -391,7 +391,7 @@ HOT_PATHS = [
         "standards::every_hot_path_says_why_and_what_it_may_cost",
         "no `Why:`",
     ),
-    Fault(
+    PlantedViolation(
         "a part of a hot path that is not there",
         ("OP-3", "OP-4"),
         "src/aggregate/record.rs",
@@ -399,7 +399,7 @@ HOT_PATHS = [
         "standards::every_hot_path_says_why_and_what_it_may_cost",
         "there is no hot path of that name",
     ),
-    Fault(
+    PlantedViolation(
         "a part of a hot path that does not say so",
         ("OP-4",),
         "src/aggregate/record.rs",
@@ -407,7 +407,7 @@ HOT_PATHS = [
         "standards::every_submodule_of_a_hot_path_says_so",
         "//! Part of: NAME",
     ),
-    Fault(
+    PlantedViolation(
         "a map on a hot path without a hasher",
         ("HASH-3", "HASH-5"),
         "src/aggregate.rs",
@@ -415,7 +415,7 @@ HOT_PATHS = [
         "standards::every_map_on_a_hot_path_names_its_hasher",
         "add to the section `# Hot path`: `Hasher:",
     ),
-    Fault(
+    PlantedViolation(
         "a hasher without a reason",
         ("HASH-3", "HASH-5"),
         "src/aggregate.rs",
@@ -428,7 +428,7 @@ HOT_PATHS = [
 # --- Profiles, flags ---
 
 BUILDS = [
-    Fault(
+    PlantedViolation(
         "thin code from the default release profile",
         ("BUILD-1", "BUILD-5"),
         "Cargo.toml",
@@ -437,7 +437,7 @@ BUILDS = [
         PASTE,
         "cli",
     ),
-    Fault(
+    PlantedViolation(
         "many codegen units",
         ("BUILD-1", "BUILD-5"),
         "Cargo.toml",
@@ -446,7 +446,7 @@ BUILDS = [
         "profile.release.codegen-units is 16",
         "service",
     ),
-    Fault(
+    PlantedViolation(
         "a program without optimisation",
         ("BUILD-1", "BUILD-5"),
         "Cargo.toml",
@@ -455,7 +455,7 @@ BUILDS = [
         "profile.release.opt-level is 1",
         "cli",
     ),
-    Fault(
+    PlantedViolation(
         "a panic strategy that nobody chose",
         ("BUILD-2",),
         "Cargo.toml",
@@ -464,7 +464,7 @@ BUILDS = [
         "under [profile.release], one of:",
         "cli",
     ),
-    Fault(
+    PlantedViolation(
         "benches of a library without link-time optimisation",
         ("OP-2",),
         "Cargo.toml",
@@ -472,7 +472,7 @@ BUILDS = [
         "standards::benches_measure_what_ships",
         PASTE,
     ),
-    Fault(
+    PlantedViolation(
         "benches of a program that are built in another way",
         ("OP-2",),
         "Cargo.toml",
@@ -481,7 +481,7 @@ BUILDS = [
         "profile.bench.codegen-units is 16",
         "service",
     ),
-    Fault(
+    PlantedViolation(
         "profiling of something else than the release",
         ("OP-2",),
         "Cargo.toml",
@@ -493,7 +493,7 @@ BUILDS = [
         'profile.profiling.inherits is "dev"',
         "cli",
     ),
-    Fault(
+    PlantedViolation(
         "benches without symbols",
         ("BENCH-4",),
         "Cargo.toml",
@@ -505,7 +505,7 @@ BUILDS = [
         "profile.bench.strip is true",
         "cli",
     ),
-    Fault(
+    PlantedViolation(
         "benches without debug information",
         ("BENCH-4",),
         "Cargo.toml",
@@ -513,7 +513,7 @@ BUILDS = [
         "standards::symbols_are_there_to_profile",
         "under [profile.bench] and [profile.profiling]",
     ),
-    Fault(
+    PlantedViolation(
         "a build for the build host",
         ("BUILD-4",),
         ".cargo/config.toml",
@@ -521,7 +521,7 @@ BUILDS = [
         "standards::no_build_is_for_the_build_host",
         "name a level that all machines have",
     ),
-    Fault(
+    PlantedViolation(
         "a workflow that builds for its own machine",
         ("BUILD-4",),
         ".github/workflows/ship.yml",
@@ -530,7 +530,7 @@ BUILDS = [
         ".github/workflows/ship.yml:5",
         "service",
     ),
-    Fault(
+    PlantedViolation(
         "flags of CI that override the processor level",
         ("BUILD-4",),
         ".github/workflows/ci.yml",
@@ -538,7 +538,7 @@ BUILDS = [
         "standards::ci_leaves_rustflags_alone",
         "delete the line",
     ),
-    Fault(
+    PlantedViolation(
         "trace events in what ships",
         ("LOG-3",),
         "Cargo.toml",
@@ -547,7 +547,7 @@ BUILDS = [
         'add to the features of `tracing` in Cargo.toml of the program: "release_max_level_debug"',
         "service",
     ),
-    Fault(
+    PlantedViolation(
         "a program in a workspace of somebody else, whose profile is not tuned",
         ("BUILD-1", "BUILD-5"),
         "Cargo.toml",
@@ -556,7 +556,7 @@ BUILDS = [
         PASTE,
         "foreign",
     ),
-    Fault(
+    PlantedViolation(
         "a formatting file above a member",
         ("TOOL-2", "TOOL-6"),
         "rustfmt.toml",
@@ -570,7 +570,7 @@ BUILDS = [
 # --- Tools and tables ---
 
 TOOLS = [
-    Fault(
+    PlantedViolation(
         "a file of an older release",
         ("TOOL-1",),
         "sgconfig.yml",
@@ -578,7 +578,7 @@ TOOLS = [
         "standards::nothing_is_left_of_older_releases",
         "run `git rm sgconfig.yml`",
     ),
-    Fault(
+    PlantedViolation(
         "a formatting file",
         ("TOOL-2", "TOOL-6"),
         "src/.rustfmt.toml",
@@ -586,7 +586,7 @@ TOOLS = [
         "standards::formatting_has_no_overrides",
         "delete the file, then type `cargo fmt --all`",
     ),
-    Fault(
+    PlantedViolation(
         "a crate that does not inherit the lints",
         ("TOOL-1",),
         "bench/Cargo.toml",
@@ -594,7 +594,7 @@ TOOLS = [
         "standards::lints_are_inherited",
         "paste into its Cargo.toml",
     ),
-    Fault(
+    PlantedViolation(
         "a lint that is left out",
         ("TOOL-1",),
         "Cargo.toml",
@@ -602,7 +602,7 @@ TOOLS = [
         "standards::every_gate_is_there",
         "clippy::unwrap_used is off",
     ),
-    Fault(
+    PlantedViolation(
         "a group of lints that is lowered",
         ("TOOL-1",),
         "Cargo.toml",
@@ -610,7 +610,7 @@ TOOLS = [
         "standards::every_gate_is_there",
         "clippy::perf is off",
     ),
-    Fault(
+    PlantedViolation(
         "a lint that is allowed without a reason",
         ("DOOR-1",),
         "Cargo.toml",
@@ -618,7 +618,7 @@ TOOLS = [
         "standards::exceptions_in_tables_have_reasons",
         "end the line with `# reason: ...`",
     ),
-    Fault(
+    PlantedViolation(
         "an advisory that is ignored without a reason",
         ("DOOR-1",),
         "deny.toml",
@@ -626,7 +626,7 @@ TOOLS = [
         "standards::exceptions_in_tables_have_reasons",
         'write the advisory as { id = "...", reason = "..." }',
     ),
-    Fault(
+    PlantedViolation(
         "a file that no rule looks at",
         ("DOOR-1",),
         "src/unseen.rs",
@@ -634,7 +634,7 @@ TOOLS = [
         "standards::no_file_is_left_out_of_the_rules",
         "src/unseen.rs",
     ),
-    Fault(
+    PlantedViolation(
         "an exception from a rule of ast-grep that nothing needs any more",
         ("DOOR-1",),
         "src/lib.rs",
@@ -642,7 +642,7 @@ TOOLS = [
         "ast-grep::unused-suppression",
         "unused-suppression",
     ),
-    Fault(
+    PlantedViolation(
         "a ban without a reason",
         ("DOOR-1", "TOOL-1"),
         "clippy.toml",
@@ -650,7 +650,7 @@ TOOLS = [
         "standards::bans_have_reasons",
         "write the entry in clippy.toml as",
     ),
-    Fault(
+    PlantedViolation(
         "any toolchain",
         ("TOOL-1",),
         "rust-toolchain.toml",
@@ -658,7 +658,7 @@ TOOLS = [
         "standards::toolchain_is_pinned",
         "name a release in rust-toolchain.toml",
     ),
-    Fault(
+    PlantedViolation(
         "CI without the lints",
         EVERY_GATE_OF_CI,
         ".github/workflows/ci.yml",
@@ -666,7 +666,7 @@ TOOLS = [
         "standards::ci_runs_every_gate",
         "ci.yml does not run `just clippy`",
     ),
-    Fault(
+    PlantedViolation(
         "CI without the rules",
         EVERY_GATE_OF_CI,
         ".github/workflows/ci.yml",
@@ -674,7 +674,7 @@ TOOLS = [
         "standards::ci_runs_every_gate",
         "ci.yml does not run `just rules`",
     ),
-    Fault(
+    PlantedViolation(
         "CI that goes on after a red gate",
         EVERY_GATE_OF_CI,
         ".github/workflows/ci.yml",
@@ -684,7 +684,7 @@ TOOLS = [
         "standards::ci_runs_every_gate",
         "take ci.yml and perf.yml of .github/workflows or the justfile back from git",
     ),
-    Fault(
+    PlantedViolation(
         "no CI",
         EVERY_GATE_OF_CI,
         ".github/workflows/ci.yml",
@@ -692,7 +692,7 @@ TOOLS = [
         "standards::ci_runs_every_gate",
         "ci.yml does not run `just test`",
     ),
-    Fault(
+    PlantedViolation(
         "an action that its owner can change",
         EVERY_GATE_OF_CI,
         ".github/workflows/ship.yml",
@@ -700,7 +700,7 @@ TOOLS = [
         "standards::ci_runs_every_gate",
         "uses: OWNER/NAME@COMMIT",
     ),
-    Fault(
+    PlantedViolation(
         "a recipe that lets warnings pass",
         EVERY_GATE_OF_CI,
         "justfile",
@@ -708,7 +708,7 @@ TOOLS = [
         "standards::ci_runs_every_gate",
         "recipe `clippy` of the justfile has no `cargo clippy",
     ),
-    Fault(
+    PlantedViolation(
         "a recipe that goes on after a failure",
         EVERY_GATE_OF_CI,
         "justfile",
@@ -716,7 +716,7 @@ TOOLS = [
         "standards::ci_runs_every_gate",
         "recipe `fmt` of the justfile has no `cargo fmt --all`",
     ),
-    Fault(
+    PlantedViolation(
         "a recipe that checks less than CI",
         EVERY_GATE_OF_CI,
         "justfile",
@@ -724,7 +724,7 @@ TOOLS = [
         "standards::ci_runs_every_gate",
         "recipe `check` of the justfile has no",
     ),
-    Fault(
+    PlantedViolation(
         "a recipe without the rules",
         EVERY_GATE_OF_CI,
         "justfile",
@@ -737,7 +737,7 @@ TOOLS = [
 # --- What a change costs, compared with its base ---
 
 COMPARED = [
-    Fault(
+    PlantedViolation(
         "a hasher that takes longer",
         ("OP-1", "BENCH-2"),
         "src/aggregate.rs",
@@ -745,7 +745,7 @@ COMPARED = [
         "just perf",
         "OP-1, BENCH-2: aggregate_instructions::records::fed known_keys: instructions",
     ),
-    Fault(
+    PlantedViolation(
         "a second pass that gains nothing",
         ("OP-1", "BENCH-2", "BENCH-9"),
         "src/aggregate.rs",
@@ -756,7 +756,7 @@ COMPARED = [
         "just perf",
         "the limit is +2 %",
     ),
-    Fault(
+    PlantedViolation(
         "CI that compares no speed",
         ("OP-1", "BENCH-2"),
         ".github/workflows/perf.yml",
@@ -764,7 +764,7 @@ COMPARED = [
         "standards::ci_runs_every_gate",
         "perf.yml does not run `just perf`",
     ),
-    Fault(
+    PlantedViolation(
         "a comparison that may fail",
         ("OP-1", "BENCH-2"),
         ".github/workflows/perf.yml",
@@ -774,7 +774,7 @@ COMPARED = [
     ),
 ]
 
-FAULTS = [*CODE, *HOT_PATHS, *BUILDS, *TOOLS, *COMPARED]
+VIOLATIONS = [*CODE, *HOT_PATHS, *BUILDS, *TOOLS, *COMPARED]
 
 # --- What is let through ---
 

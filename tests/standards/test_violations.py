@@ -1,4 +1,4 @@
-"""Each gate turns red for the faults that it is for, says what to do, and lets through what gives its reason."""
+"""Each gate turns red for the violations that it is for, says what to do, and lets through what gives its reason."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from crates.workshop import NAMES, QUICK_BENCHES, Workshop
-from standards.faults import DOORS, FAULTS, Door, Fault
+from standards.violations import DOORS, VIOLATIONS, Door, PlantedViolation
 
 from template import git, release
 
@@ -47,7 +47,7 @@ def crates(workshop: Workshop) -> dict[str, Path]:
 
 
 @contextmanager
-def changed(crate: Path, changes: Sequence[Fault | Door]) -> Iterator[None]:
+def changed(crate: Path, changes: Sequence[PlantedViolation | Door]) -> Iterator[None]:
     """A crate with some changes, which are taken back."""
     before: dict[Path, bytes | None] = {}
     try:
@@ -69,42 +69,46 @@ def command_of(gate: str) -> tuple[str, ...]:
     return COMMANDS[gate.partition("::")[0]]
 
 
-def by_crate_and_gate(change: Fault | Door) -> tuple[str, str]:
+def by_crate_and_gate(change: PlantedViolation | Door) -> tuple[str, str]:
     """So that the next change has little to build."""
     return change.crate, change.gate.partition("::")[0]
 
 
 # test_checks.py has the others, whose gate needs no crate that builds.
-FAULTS_IN_ORDER: list[Fault] = sorted(
-    (f for f in FAULTS if f.gate.partition("::")[0] in COMMANDS), key=by_crate_and_gate
+VIOLATIONS_IN_ORDER: list[PlantedViolation] = sorted(
+    (f for f in VIOLATIONS if f.gate.partition("::")[0] in COMMANDS), key=by_crate_and_gate
 )
 DOORS_IN_ORDER: list[Door] = sorted((door for door in DOORS if door.gate in COMMANDS), key=by_crate_and_gate)
 
 
-@pytest.mark.parametrize("crate", sorted({fault.crate for fault in FAULTS_IN_ORDER}))
-def test_without_a_fault_the_gates_are_green(workshop: Workshop, crates: dict[str, Path], crate: str) -> None:
-    """So that red means the fault."""
-    for command in sorted({command_of(fault.gate) for fault in FAULTS_IN_ORDER if fault.crate == crate}):
+@pytest.mark.parametrize("crate", sorted({violation.crate for violation in VIOLATIONS_IN_ORDER}))
+def test_without_a_violation_the_gates_are_green(workshop: Workshop, crates: dict[str, Path], crate: str) -> None:
+    """So that red means the violation."""
+    for command in sorted(
+        {command_of(violation.gate) for violation in VIOLATIONS_IN_ORDER if violation.crate == crate}
+    ):
         workshop.run(crates[crate], *command)
 
 
-@pytest.mark.parametrize("fault", FAULTS_IN_ORDER, ids=lambda fault: fault.name)
-def test_a_fault_turns_its_gate_red(workshop: Workshop, crates: dict[str, Path], fault: Fault) -> None:
+@pytest.mark.parametrize("violation", VIOLATIONS_IN_ORDER, ids=lambda violation: violation.name)
+def test_a_violation_turns_its_gate_red(
+    workshop: Workshop, crates: dict[str, Path], violation: PlantedViolation
+) -> None:
     """And the gate says what to do."""
-    with changed(crates[fault.crate], [fault]):
-        done = workshop.try_to(crates[fault.crate], *command_of(fault.gate))
+    with changed(crates[violation.crate], [violation]):
+        done = workshop.try_to(crates[violation.crate], *command_of(violation.gate))
     assert done.returncode != 0, done.stdout
-    assert fault.message in done.stdout
+    assert violation.message in done.stdout
 
 
 @pytest.mark.parametrize("part", ["format", "clippy", "rules"])
-def test_a_fault_in_each_part_turns_lint_red(workshop: Workshop, crates: dict[str, Path], part: str) -> None:
+def test_a_violation_in_each_part_turns_lint_red(workshop: Workshop, crates: dict[str, Path], part: str) -> None:
     """Though all parts run side by side, and the others pass."""
-    [fault] = [each for each in FAULTS if each.name == PARTS_OF_LINT[part]]
-    with changed(crates["lib"], [fault]):
+    [violation] = [each for each in VIOLATIONS if each.name == PARTS_OF_LINT[part]]
+    with changed(crates["lib"], [violation]):
         done = workshop.try_to(crates["lib"], "just", "lint")
     assert done.returncode != 0, done.stdout
-    assert fault.message in done.stdout
+    assert violation.message in done.stdout
 
 
 @pytest.mark.parametrize("door", DOORS_IN_ORDER, ids=lambda door: door.name)
@@ -114,7 +118,7 @@ def test_a_gate_lets_through_what_gives_its_reason(workshop: Workshop, crates: d
         workshop.run(crates[door.crate], *command_of(door.gate))
 
 
-def test_a_fault_is_named_once() -> None:
+def test_a_violation_is_named_once() -> None:
     """Since pages of the standards name it."""
-    names = [*(fault.name for fault in FAULTS), *(door.name for door in DOORS)]
+    names = [*(violation.name for violation in VIOLATIONS), *(door.name for door in DOORS)]
     assert sorted(set(names)) == sorted(names)
