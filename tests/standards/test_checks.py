@@ -43,6 +43,7 @@ debug = true
 """
 
 OTHER_SEVERITIES = {
+    "standards::every_submodule_of_a_hot_path_says_so": Severity.WARNING,
     "standards::formatting_has_no_overrides": Severity.ADVICE,
     "standards::nothing_is_left_of_older_releases": Severity.WARNING,
 }
