@@ -131,7 +131,7 @@ CODE = [
         "exceeds limit of 3000000",
     ),
     PlantedViolation(
-        "a search that begins anew at each empty line",
+        "a search that restarts at each empty line",
         ("BENCH-5",),
         "src/aggregate/record.rs",
         Replace("if matches!(text.first()?, b'\\n' | b'\\r') {", "if text.is_empty() {"),
@@ -456,7 +456,7 @@ BUILDS = [
         "cli",
     ),
     PlantedViolation(
-        "a panic strategy that nobody chose",
+        "an unchosen panic strategy",
         ("BUILD-2",),
         "Cargo.toml",
         Replace('panic = "abort"', '# panic = "abort"'),
@@ -675,7 +675,7 @@ TOOLS = [
         "ci.yml does not run `just rules`",
     ),
     PlantedViolation(
-        "CI that goes on after a red gate",
+        "CI that continues after a failed gate",
         EVERY_GATE_OF_CI,
         ".github/workflows/ci.yml",
         Replace(
@@ -709,7 +709,7 @@ TOOLS = [
         "recipe `clippy` of the justfile has no `cargo clippy",
     ),
     PlantedViolation(
-        "a recipe that goes on after a failure",
+        "a recipe that continues after a failure",
         EVERY_GATE_OF_CI,
         "justfile",
         Replace("    cargo fmt --all {{ arguments }}\n", "    cargo fmt --all {{ arguments }} || true\n"),
