@@ -36,11 +36,11 @@ setup: check-machine .venv/.installed runner packages ## Install what the tests 
 test: expect lint ## Check the code, and run all tests except the exhaustive ones
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target PROCESSES=1 test-building-1 test-building-2 test-not-building
 
-# 45 minutes were measured with an empty target folder, while other work was running; `make test-times` prints what takes
+# 48 minutes were measured in CI, with an empty target folder; `make test-times` prints what takes
 # them.
 .PHONY: expect
 expect:
-	@echo "make test takes up to 45 minutes on two cores. To run a single part: make test-rendering, test-crates," \
+	@echo "make test takes about 50 minutes on two cores. To run a single part: make test-rendering, test-crates," \
 		"test-standards, test-performance, test-updates, test-fleet, test-tool."
 
 .PHONY: test-all
