@@ -98,17 +98,17 @@ class Server:
 
 @contextmanager
 def running(command: Sequence[str]) -> Iterator[Server]:
-    """Run a server, which writes its address in its first line."""
+    """Run a server, which logs its address; the settings that ours logs before have port 0."""
     # Somebody reads a log, as in production; that costs the client's core, not the server's.
     reader = ["taskset", "--cpu-list", CLIENT_CORE, "cat"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0) as process:
-        first = b"" if process.stdout is None else process.stdout.readline()
+        lines = iter(process.stdout or ())
+        found = next(filter(None, (re.search(rb"127\.0\.0\.1:[1-9]\d*", line) for line in lines)), None)
         with subprocess.Popen(reader, stdin=process.stdout, stdout=subprocess.DEVNULL):
             try:
-                address = re.search(rb"127\.0\.0\.1:\d+", first)
-                if address is None:
-                    raise SystemExit(f"{' '.join(command)} gave no address, but: {first!r}")
-                yield Server(process.pid, address[0].decode())
+                if found is None:
+                    raise SystemExit(f"{' '.join(command)} ended and logged no address")
+                yield Server(process.pid, found[0].decode())
             finally:
                 process.kill()
 
