@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -354,9 +355,12 @@ def test_the_first_process_of_a_container_ends_by_sigterm(shipped: Shipped) -> N
     if subprocess.run([*isolated, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine does not let `unshare` make a namespace of processes")
     flags = ("--address=127.0.0.1:0", "--admin-address=127.0.0.1:0", "--log-format=json", "--drain-grace=0s")
-    with subprocess.Popen([*isolated, shipped.program, *flags], stderr=subprocess.PIPE, text=True) as process:
+    command = [*isolated, shipped.program, *flags]
+    # Else a failed assertion would wait for a program that nothing ends.
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, ExitStack() as ending:
+        ending.callback(process.kill)
         assert process.stderr is not None
-        assert json.loads(process.stderr.readline())["message"] == "listening"
+        assert "listening" in (json.loads(line)["message"] for line in process.stderr)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8")
         first = int(children)
         assert Path(f"/proc/{first}/status").read_text(encoding="utf-8").partition("NSpid:")[2].split()[1] == "1"
