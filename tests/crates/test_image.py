@@ -355,7 +355,7 @@ def test_the_first_process_of_a_container_ends_by_sigterm(shipped: Shipped) -> N
     if subprocess.run([*isolated, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine does not let `unshare` make a namespace of processes")
     flags = ("--address=127.0.0.1:0", "--admin-address=127.0.0.1:0", "--log-format=json", "--drain-grace=0s")
-    command = [*isolated, shipped.program, *flags]
+    command = [*isolated, str(shipped.program), *flags]
     # Else a failed assertion would wait for a program that nothing ends.
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, ExitStack() as ending:
         ending.callback(process.kill)
