@@ -168,11 +168,11 @@ measure-setup: .venv/.installed ## Measure `just setup` with an empty cache, her
 
 .PHONY: measure-lints
 measure-lints: setup ## Count the hits of each candidate lint in well-regarded crates, into build/measure-lints
-	.venv/bin/python tests/standards/measure_lints.py
+	PYTHONPATH=measure .venv/bin/python tests/standards/measure_lints.py
 
 .PHONY: measure-rules
 measure-rules: .venv/.installed ## Count what each rule of ast-grep finds in the same crates, into docs/lints.md
-	PYTHONPATH=tests .venv/bin/python tests/standards/measure_rules.py
+	PYTHONPATH=tests:measure .venv/bin/python tests/standards/measure_rules.py
 
 # --- The parts of setup ---
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workbench import CHECKOUT, SCRATCH, table, write_page
+from workbench import CHECKOUT, SCRATCH, fetch, table, write_page
 
 FOLDER = SCRATCH / "adopt"
 FAST_RUST = Path(sys.executable).with_name("fast-rust")
@@ -119,27 +119,12 @@ def require(folder: Path, *command: str | Path) -> str:
     return done.stdout
 
 
-def sources(packages: Mapping[str, str]) -> dict[str, Path]:
-    """Let cargo fetch some packages, and return where it has them."""
-    folder = FOLDER / "fetch"
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "src").mkdir(parents=True)
-    (folder / "src" / "lib.rs").touch()
-    needs = "".join(f'{name} = "={version}"\n' for name, version in packages.items())
-    head = '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n\n[workspace]\n\n[dependencies]\n'
-    (folder / "Cargo.toml").write_text(head + needs, encoding="utf-8")
-    require(folder, "cargo", "fetch")
-    known = require(folder, "cargo", "metadata", "--format-version", "1", "--offline")
-    found = re.findall(r'"manifest_path":"([^"]+)/Cargo\.toml"', known)
-    return {name: next(Path(one) for one in found if one.endswith(f"/{name}-{packages[name]}")) for name in packages}
-
-
 def repository(subject: Subject) -> Path:
     """Make a repository of a crate, or of several, with the manifest that its people wrote."""
     folder = FOLDER / "crates" / (subject.name.replace(" + ", "-and-"))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for name, source in (sources(subject.packages) if subject.packages else {}).items():
+    for name, source in (fetch(FOLDER / "fetch", subject.packages) if subject.packages else {}).items():
         place = folder / name if subject.manifest else folder
         shutil.copytree(source, place, dirs_exist_ok=True)
         normalized = (place / "Cargo.toml").read_bytes()

@@ -65,6 +65,21 @@ def measure(
     return Usage(wall, used.ru_utime + used.ru_stime, memory, output)
 
 
+def fetch(folder: Path, packages: Mapping[str, str]) -> dict[str, Path]:
+    """Let cargo download packages at exact versions, by a crate in a folder; return where it has their sources.
+
+    Raises subprocess.CalledProcessError where it fails.
+    """
+    (folder / "src").mkdir(parents=True, exist_ok=True)
+    (folder / "src" / "lib.rs").touch()
+    needs = "".join(f'{name} = "={version}"\n' for name, version in packages.items())
+    head = '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n\n[dependencies]\n'
+    (folder / "Cargo.toml").write_text(head + needs, encoding="utf-8")
+    subprocess.run(["cargo", "fetch"], cwd=folder, check=True)
+    registries = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / "registry" / "src"
+    return {name: next(registries.glob(f"*/{name}-{version}")) for name, version in packages.items()}
+
+
 class _MemoryWatch(threading.Thread):
     """Asks Linux for the peak of a process a hundred times a second, since it is gone when the process is."""
 

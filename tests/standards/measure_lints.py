@@ -17,6 +17,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from workbench import fetch
+
 CHECKOUT = Path(__file__).parents[2]
 SCRATCH = Path(os.environ.get("MEASURE_LINTS", CHECKOUT / "build" / "measure-lints"))
 SEED = 4
@@ -115,7 +117,7 @@ class Hit(NamedTuple):
 def main() -> int:
     """Fetch, check, count."""
     started = time.monotonic()
-    sources = fetch()
+    sources = fetch(SCRATCH / "fetch", CRATES)
     members = workspace(sources)
     hits, broken = check(members)
     lines = {name: sum(map(count_lines, (members / name).rglob("*.rs"))) for name in CRATES}
@@ -147,19 +149,6 @@ def cargo(*arguments: str | Path, **variables: str) -> subprocess.CompletedProce
         **variables,
     }
     return subprocess.run(["cargo", *arguments], check=False, env=environment, stdout=subprocess.PIPE, text=True)
-
-
-def fetch() -> dict[str, Path]:
-    """Download the crates; where cargo has put their sources."""
-    manifest = SCRATCH / "fetch" / "Cargo.toml"
-    (manifest.parent / "src").mkdir(parents=True, exist_ok=True)
-    (manifest.parent / "src" / "lib.rs").touch()
-    wanted = "".join(f'{name} = "={version}"\n' for name, version in CRATES.items())
-    package = '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n\n[dependencies]\n'
-    manifest.write_text(package + wanted)
-    cargo("fetch", "--manifest-path", manifest).check_returncode()
-    registries = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / "registry" / "src"
-    return {name: next(registries.glob(f"*/{name}-{version}")) for name, version in CRATES.items()}
 
 
 def workspace(sources: dict[str, Path]) -> Path:

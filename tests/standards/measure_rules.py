@@ -14,10 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
-from standards.measure_lints import CRATES, SCRATCH, Hit, count_lines, fetch, mixed
+from standards.measure_lints import CRATES, SCRATCH, Hit, count_lines, mixed
 
 from fast_rust.checks.rules import UNUSED, find_ast_grep, rule_files, util_files, write_configuration
 from fast_rust.commands.rules import read_rules
+from workbench import fetch
 
 HERE = Path(__file__).parent
 COUNTED, READ = HERE / "rules_counted.json", HERE / "rules_read.toml"
@@ -30,7 +31,7 @@ Hits: TypeAlias = Mapping[str, Sequence[Hit]]
 
 def main() -> int:
     """Fetch, scan, count, and write the table."""
-    sources = fetch()
+    sources = fetch(SCRATCH / "fetch", CRATES)
     hits = all_hits(sources)
     rules = [rule["id"] for rule in read_rules()]
     lines = sum(count_lines(file) for source in sources.values() for file in source.rglob("*.rs"))
