@@ -5,6 +5,7 @@ use super::metrics::Metrics;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
@@ -65,18 +66,32 @@ struct Shared {
     limits: RequestLimits,
     running: Arc<Semaphore>,
     free_bytes: AtomicU64,
+    takes_encoded: bool,
     metrics: Arc<Metrics>,
 }
 
 impl Gate {
     /// A gate that nothing has passed yet.
+    ///
+    /// It refuses bodies with a `Content-Encoding`, which a handler would take for plain ones.
     #[must_use]
     pub fn new(limits: RequestLimits, metrics: Arc<Metrics>) -> Self {
+        Self::build(limits, metrics, false)
+    }
+
+    /// A gate for routes with a layer that decodes bodies and bounds what they decode to.
+    #[must_use]
+    pub fn with_encoded_bodies(limits: RequestLimits, metrics: Arc<Metrics>) -> Self {
+        Self::build(limits, metrics, true)
+    }
+
+    fn build(limits: RequestLimits, metrics: Arc<Metrics>, takes_encoded: bool) -> Self {
         metrics.bytes_limit.inc_by(signed(limits.in_flight_bytes));
         Self(Arc::new(Shared {
             limits,
             running: Arc::new(Semaphore::new(limits.concurrency as usize)),
             free_bytes: AtomicU64::new(limits.in_flight_bytes),
+            takes_encoded,
             metrics,
         }))
     }
@@ -94,6 +109,9 @@ impl Gate {
         let body = request.body();
         if body.is_end_stream() {
             return Ok((entry, request));
+        }
+        if !self.0.takes_encoded && is_encoded(request.headers()) {
+            return Err(Rejection::EncodedBody);
         }
         // A declared length is rejected before the client sends any of the body.
         self.check_length(body.size_hint().lower())?;
@@ -172,6 +190,11 @@ impl Entry {
             Err(rejection) => rejection.into_response(),
         }
     }
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Holds the requests to the routes so far to the limits of the [`Gate`].

@@ -6,7 +6,7 @@ use super::{Cause, Rejection, add_request_id, error_response};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt as _;
@@ -46,26 +46,40 @@ pub fn observed(router: Router, metrics: &Arc<Metrics>) -> Router {
         service_fn(move |request: Request| {
             let id = request_id(request.headers());
             let (record, request) = Record::begin(request, &id, metrics.clone());
-            let answer = if has_sane_host(request.headers()) {
-                Either::Left(inner.call(request))
-            } else {
-                Either::Right(future::ready(Ok(Rejection::BadHost.into_response())))
+            let answer = match check_head(&request, record.peer) {
+                Ok(()) => Either::Left(inner.call(request)),
+                Err(rejection) => Either::Right(future::ready(Ok(rejection.into_response()))),
             };
             record.finish(id, answer)
         })
     }))
 }
 
-/// Whether there is at most one `Host`, of characters that a host can have: else two servers on the way
-/// may route the request to two hosts.
+/// Refuses a request that two servers on the way may understand in two ways.
 ///
-/// A request without the header is served: HTTP/1.0 allows it, and tests of handlers leave it out.
-fn has_sane_host(headers: &HeaderMap) -> bool {
+/// A request that came by no connection, as in tests of handlers, needs no `Host`.
+fn check_head(request: &Request, peer: Option<SocketAddr>) -> Result<(), Rejection> {
+    let needs_host = peer.is_some() && request.version() > Version::HTTP_10;
+    if !has_sane_host(request.headers(), needs_host) {
+        return Err(Rejection::BadHost);
+    }
+    let codings = request.headers().get_all(header::TRANSFER_ENCODING);
+    let is_known = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if codings.iter().all(is_known) {
+        Ok(())
+    } else {
+        Err(Rejection::TransferCoding)
+    }
+}
+
+/// Whether there is at most one `Host`, of characters that a host can have, or just one if needed.
+fn has_sane_host(headers: &HeaderMap, is_needed: bool) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-[]_~%!$&'()*+,;=".contains(byte);
     let mut hosts = headers.get_all(header::HOST).iter();
-    let is_sane = hosts
-        .next()
-        .is_none_or(|host| host.as_bytes().iter().all(allowed));
+    let is_sane = match hosts.next() {
+        Some(host) => host.as_bytes().iter().all(allowed),
+        None => !is_needed,
+    };
     is_sane && hosts.next().is_none()
 }
 

@@ -43,9 +43,15 @@ pub enum Rejection {
     /// The route has no such method.
     #[error("this path does not take this method; see the Allow header")]
     MethodNotAllowed,
-    /// The `Host` header is malformed, or there are several.
+    /// The `Host` header is malformed or missing, or there are several.
     #[error("the request must have one well-formed Host header")]
     BadHost,
+    /// The `Transfer-Encoding` is not `chunked` alone.
+    #[error("the only supported Transfer-Encoding is chunked")]
+    TransferCoding,
+    /// The body has a `Content-Encoding`, such as gzip.
+    #[error("a request body must have no Content-Encoding")]
+    EncodedBody,
     /// The body ended early or is not framed as HTTP wants it.
     #[error("the body could not be read to its end")]
     BrokenBody,
@@ -84,6 +90,8 @@ impl Rejection {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::BadHost => (StatusCode::BAD_REQUEST, "bad_host"),
+            Self::TransferCoding => (StatusCode::NOT_IMPLEMENTED, "transfer_coding"),
+            Self::EncodedBody => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded_body"),
             Self::BrokenBody => (StatusCode::BAD_REQUEST, "broken_body"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::BodyIdle => (StatusCode::REQUEST_TIMEOUT, "body_idle"),
@@ -115,11 +123,13 @@ impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
         let mut response = error_response(status, code, &self.to_string(), None);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        let advice = match status {
+            StatusCode::SERVICE_UNAVAILABLE => (header::RETRY_AFTER, "1"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => (header::ACCEPT_ENCODING, "identity"),
+            _ => return response,
+        };
+        let value = HeaderValue::from_static(advice.1);
+        response.headers_mut().insert(advice.0, value);
         response
     }
 }

@@ -169,11 +169,14 @@ DEFENCES = [
     (RECORD, "response = upgrade_refused();\n", "let _ = upgrade_refused;\n"),
     (SERVER, "public.connections = reduced_to;\n", "\n"),
     (SERVER, "CONNECTIONS.record_accept_failure();\n", "\n"),
+    (RECORD, "None => !is_needed,", "None => is_needed || !is_needed,"),
+    (RECORD, "if codings.iter().all(is_known) {", "if codings.iter().all(is_known) || true {"),
+    (LIMITS, '!coding.as_bytes().eq_ignore_ascii_case(b"identity")', "coding.is_empty()"),
     (RECORD, "is_sane && hosts.next().is_none()", "is_sane || hosts.next().is_none()"),
     (
         RECORD,
-        ".is_none_or(|host| host.as_bytes().iter().all(allowed))",
-        ".is_none_or(|host| allowed(&b'a') && !host.is_empty())",
+        "Some(host) => host.as_bytes().iter().all(allowed),",
+        "Some(host) => allowed(&b'a') && !host.is_empty(),",
     ),
     (RECORD, "self.progress.lost.store(is_reset(error), Ordering::Relaxed);\n", "let _ = is_reset(error);\n"),
     (
@@ -823,8 +826,9 @@ def test_dropped_lines_are_counted(start: Start, *, is_defended: bool) -> None:
     assert "log_lines_dropped_total 0\n" in service.metrics()
     lines = 200_000
     with service.unread_log():
-        # More than the queue and the pipe hold.
-        assert service.request("GET", f"/log/{lines}").status == 200
+        # More than the queue and the pipe hold, in parts that a busy machine writes within the client's patience.
+        for _ in range(20):
+            assert service.request("GET", f"/log/{lines // 20}").status == 200
         dropped = re.search(r"^log_lines_dropped_total (\d+)$", service.metrics(), re.MULTILINE)
     assert dropped
     assert (50_000 < int(dropped[1]) < lines) == is_defended
@@ -912,7 +916,7 @@ def _open_files(limit: int) -> Iterator[None]:
 
 
 @both
-@pytest.mark.parametrize("hosts", [("a", "b"), ("a/b",), ("user@a",)])
+@pytest.mark.parametrize("hosts", [(), ("a", "b"), ("a/b",), ("user@a",)])
 def test_a_strange_host_is_refused(start: Start, hosts: tuple[str, ...], *, is_defended: bool) -> None:
     service = start(is_defended=is_defended)
     stream = service.stream()
@@ -923,13 +927,49 @@ def test_a_strange_host_is_refused(start: Start, hosts: tuple[str, ...], *, is_d
         return
     assert (answer.status, answer.error["code"]) == (400, "bad_host")
     assert service.event(message="request", status=400)["span"]["request_id"]
-    for one in ((), ("a.example:80",), ("[::1]:8080",), ("a_b-c",)):
-        stream.sendall(_get("/healthz", *one))
+    for host in ("a.example:80", "[::1]:8080", "a_b-c"):
+        stream.sendall(_get("/healthz", host))
         assert Answer.on(stream).status == 200
+    stream.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert Answer.on(stream).status == 200
 
 
 def _get(path: str, *hosts: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\n{''.join(f'host: {host}{chr(13)}{chr(10)}' for host in hosts)}\r\n".encode()
+
+
+@both
+@pytest.mark.parametrize("coding", ["gzip, chunked", "identity, chunked", "Chunked"])
+def test_an_unknown_transfer_coding_is_refused(start: Start, coding: str, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    head = b"POST /bytes HTTP/1.1\r\nhost: a\r\ntransfer-encoding: "
+    body = b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    stream = service.stream()
+    stream.sendall(head + coding.encode() + body)
+    answer = Answer.on(stream)
+    if is_defended and coding != "Chunked":
+        assert (answer.status, answer.error["code"]) == (501, "transfer_coding")
+        return
+    assert answer.status == 200
+
+
+@both
+def test_an_encoded_body_is_refused(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    answers = {}
+    for coding in ("gzip", "identity, br", "Identity"):
+        stream = service.stream()
+        head = _post("/bytes", 3).removesuffix(b"\r\n")
+        stream.sendall(head + f"content-encoding: {coding}\r\n\r\nabc".encode())
+        answers[coding] = Answer.on(stream)
+    assert answers["Identity"].status == 200
+    for coding in ("gzip", "identity, br"):
+        answer = answers[coding]
+        if not is_defended:
+            assert answer.status == 200
+            continue
+        assert (answer.status, answer.error["code"]) == (415, "encoded_body")
+        assert answer.headers["accept-encoding"] == "identity"
 
 
 @both
