@@ -11,8 +11,9 @@ import pytest
 from updates.test_adopt import PACKAGE, PLAIN, Files, commit, make, run
 
 from fast_rust.adopt import staging
-from fast_rust.adopt.adoption import BRANCH
-from fast_rust.adopt.staging import GateError, Gates
+from fast_rust.adopt.gates import NEXTEST, Gates
+from fast_rust.adopt.planning import BRANCH
+from fast_rust.adopt.staging import GateError
 from fast_rust.checks.findings import Finding
 from template import Template, git
 
@@ -249,13 +250,13 @@ def test_an_error_by_a_lint_is_none_of_the_compiler(tmp_path: Path, tools: Tools
 
 def test_tests_that_race_run_one_at_a_time(tmp_path: Path, template: Template, tools: Tools) -> None:
     def test(root: Path) -> tuple[int, str, str]:
-        file = root / staging.NEXTEST
+        file = root / NEXTEST
         return int(file.exists() and "test-threads = 1" not in file.read_text()), "", "error: address in use"
 
     tools["test"] = test
     made = make(tmp_path / "word-counts", PLAIN)
     assert "- nextest::test-threads: 1: all tests, one after the other" in adopt(made, template)
-    assert "test-threads = 1 # reason: adopted, the tests fail side by side" in (made / staging.NEXTEST).read_text()
+    assert "test-threads = 1 # reason: adopted, the tests fail side by side" in (made / NEXTEST).read_text()
     assert run("drift", made).exit_code == 0
 
 

@@ -18,17 +18,19 @@ NOT_COMPARED = 2
 
 def _lines(report: Report) -> list[str]:
     lines = [f"{report.crate}: {report.release}{_position(report)}"]
-    for one in report.differences:
-        what = f"{one.path}: {one.key}" if one.key else one.path
-        match one:
+    for difference in report.differences:
+        what = f"{difference.path}: {difference.key}" if difference.key else difference.path
+        values = f"{what} is {difference.found}, not {difference.wanted}"
+        match difference:
             case Difference(state=State.LOOSENED):
-                lines.append(f"  {one.state:9} {what} is {one.found}, not {one.wanted} (reason: {one.reason})")
+                detail = f"{values} (reason: {difference.reason})"
             case Difference(state=State.CHANGED, key=key) if key:
-                lines.append(f"  {one.state:9} {what} is {one.found}, not {one.wanted}")
+                detail = values
             case Difference(found=found) if found:
-                lines.append(f"  {one.state:9} {what} ({found})")
+                detail = f"{what} ({found})"
             case _:
-                lines.append(f"  {one.state:9} {what}")
+                detail = what
+        lines.append(f"  {difference.state:9} {detail}")
     if not report.drifted:
         lines.append("  in line with its release")
     return lines
@@ -45,7 +47,7 @@ def _as_json(report: Report) -> dict[str, Any]:
         "crate": str(report.crate),
         "release": report.release,
         "newer": list(report.newer),
-        "differences": [asdict(one) for one in report.differences],
+        "differences": [asdict(difference) for difference in report.differences],
     }
 
 
@@ -69,9 +71,9 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
     """
     reports, failed = _inspect(path, template)
     if keys:
-        reports = [replace(one, differences=_of_keys(one)) for one in reports]
+        reports = [replace(report, differences=_of_keys(report)) for report in reports]
     if as_json:
-        typer.echo(json.dumps({"crates": [_as_json(one) for one in reports], "unclear": failed}, indent=2))
+        typer.echo(json.dumps({"crates": [_as_json(report) for report in reports], "unclear": failed}, indent=2))
     else:
         typer.echo("\n".join(line for report in reports for line in _lines(report)), nl=bool(reports))
     for message in failed:
@@ -101,7 +103,7 @@ def _inspect(path: Path, template: str | None) -> tuple[list[Report], list[str]]
 
 
 def _of_keys(report: Report) -> tuple[Difference, ...]:
-    return tuple(one for one in report.differences if one.path in report.owned.shared)
+    return tuple(difference for difference in report.differences if difference.path in report.owned.shared)
 
 
 def _fix(reports: Sequence[Report], *, force: bool) -> bool:

@@ -21,7 +21,7 @@ from fast_rust.fleet import update as updating
 from fast_rust.fleet.checks import Checks
 from fast_rust.fleet.manifest import Manifest, ManifestError, read_manifest, read_shard
 from fast_rust.fleet.outcome import Outcome
-from fast_rust.fleet.report import Report, merged, read_report
+from fast_rust.fleet.report import FleetReport, merged, read_report
 from fast_rust.fleet.repositories import require_separate
 from fast_rust.fleet.run import Result, Run
 from fast_rust.fleet.written import write_report
@@ -71,9 +71,9 @@ def _go(run: Run[Job], *, as_json: bool) -> Result:
     with bars as progress:
         bar = progress.add_task(run.command, total=len(run.manifest.crates))
 
-        def show(one: Outcome) -> None:
+        def show(outcome: Outcome) -> None:
             if not as_json:
-                print(f"{one.state:17} {one.crate}  {one.detail}".rstrip(), flush=True)
+                print(f"{outcome.state:17} {outcome.crate}  {outcome.detail}".rstrip(), flush=True)
             progress.advance(bar)
 
         result = run.go(show, lambda count: progress.advance(bar, count))
@@ -84,9 +84,9 @@ def _go(run: Run[Job], *, as_json: bool) -> Result:
 
 
 def _sum_up(command: str, result: Result, *, as_json: bool) -> None:
-    counts = Counter(str(one.state) for one in result.crates)
+    counts = Counter(str(outcome.state) for outcome in result.crates)
     if as_json:
-        content = {"command": command, "summary": counts, "crates": [one.as_dict() for one in result.crates]}
+        content = {"command": command, "summary": counts, "crates": [outcome.as_dict() for outcome in result.crates]}
         typer.echo(json.dumps(content, indent=1))
         return
     summary = ", ".join(f"{count} {state}" for state, count in counts.most_common())
@@ -264,7 +264,7 @@ def report(  # noqa: PLR0913
         with _inspected(fleet, to, template) as wanted:
             result = _inspect("report", fleet, wanted, jobs, as_json=False)
         today = datetime.now(UTC).strftime("%Y-%m-%d")
-        written = Report(wanted.name, today, result.crates, read_shard(shard) if shard else None)
+        written = FleetReport(wanted.name, today, result.crates, read_shard(shard) if shard else None)
     for file in write_report(written, out):
         typer.echo(file)
 

@@ -34,7 +34,7 @@ def server(crate: CrateFolder = Path()) -> None:
         lock = apply(planned)
     # Now, so that a reader of the output that leaves does not stop the move.
     for path, change in planned.changes.items():
-        typer.echo(f"  {change.fate:8}  {path}")
+        typer.echo(f"  {change.result:8}  {path}")
     if lock:
         typer.echo(f"Cargo.lock: {lock}")
     typer.echo("The tests pass. Review with `git diff`, and commit; `fast-rust update --abort` undoes the move.")

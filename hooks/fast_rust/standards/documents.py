@@ -10,7 +10,7 @@ from fast_rust.standards.pages import Directive, Page, Quality, directives
 COVERAGE_MARKS = ("<!-- coverage: made by `fast-rust standards render` -->", "<!-- end of coverage -->")
 
 # How each kind of gate lets an exception through.
-DOORS = {
+EXCEPTIONS = {
     "clippy": "expect",
     "rustc": "expect",
     "ast-grep": "ignore",
@@ -63,12 +63,22 @@ def list_of_standards(pages: Sequence[Page], switched_on: frozenset[str]) -> str
         f"## {page.number} · {page.title}\n\n"
         + _table(
             ("directive", "rule", "enforced by", "exception"),
-            ([f"{one.id} {one.level}", one.rule, _held_by(one, switched_on), _door(one)] for one in page.directives),
+            (
+                [
+                    f"{directive.id} {directive.level}",
+                    directive.rule,
+                    _held_by(directive, switched_on),
+                    _exception(directive),
+                ]
+                for directive in page.directives
+            ),
         )
         for page in pages
         if page.directives
     ]
-    left_to_people = (one.id for one in directives(pages) if one.quality in {Quality.REVIEW, Quality.PENDING})
+    left_to_people = (
+        directive.id for directive in directives(pages) if directive.quality in {Quality.REVIEW, Quality.PENDING}
+    )
     return "\n".join([INTRODUCTION.replace("{review}", ", ".join(left_to_people)), *sections])
 
 
@@ -87,17 +97,17 @@ def _star(gate: str, switched_on: frozenset[str]) -> str:
     return "*" if is_lint and gate not in switched_on else ""
 
 
-def _door(directive: Directive) -> str:
-    if directive.door:
-        return directive.door
-    doors = dict.fromkeys(DOORS.get(gate.partition("::")[0], "") for gate in directive.gates)
-    return ", ".join(filter(None, doors)) if directive.quality is not Quality.PENDING else ""
+def _exception(directive: Directive) -> str:
+    if directive.exception:
+        return directive.exception
+    exceptions = dict.fromkeys(EXCEPTIONS.get(gate.partition("::")[0], "") for gate in directive.gates)
+    return ", ".join(filter(None, exceptions)) if directive.quality is not Quality.PENDING else ""
 
 
 def errata(pages: Sequence[Page]) -> str:
     """docs/errata.md: where the guide is wrong, in the order of its lines."""
     found = sorted(
-        ((erratum, one.id) for one in directives(pages) for erratum in one.errata),
+        ((erratum, directive.id) for directive in directives(pages) for erratum in directive.errata),
         key=lambda pair: (pair[0].first_line, pair[1]),
     )
     head = (
@@ -112,7 +122,7 @@ def errata(pages: Sequence[Page]) -> str:
 def coverage(pages: Sequence[Page]) -> str:
     """How many directives are held how well, as a table in Markdown."""
     everything = list(directives(pages))
-    counts = Counter((_row(one), one.quality) for one in everything)
+    counts = Counter((_row(directive), directive.quality) for directive in everything)
     rows = list(dict.fromkeys(map(_row, everything)))
     rows.sort(key=("MUST", "SHOULD", "AVOID", "ours").index)
 
@@ -121,8 +131,8 @@ def coverage(pages: Sequence[Page]) -> str:
         return [name, *map(str, of_quality), str(sum(of_quality))]
 
     table = _table(("", *Quality, "all"), [*(line(row, [row]) for row in rows), line("all", rows)])
-    proven = sum(1 for one in everything if is_proven(one))
-    gated = sum(1 for one in everything if one.quality not in {Quality.REVIEW, Quality.PENDING})
+    proven = sum(1 for directive in everything if is_proven(directive))
+    gated = sum(1 for directive in everything if directive.quality not in {Quality.REVIEW, Quality.PENDING})
     return f"{table}\nFor {proven} of the {gated} directives with a gate, tests have seen each gate fail.\n"
 
 
