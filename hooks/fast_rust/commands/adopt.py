@@ -34,15 +34,19 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="Template release [default: the newest].")] = None,
     data: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Answer that replaces the inferred one; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Answer a template question, not by inference; repeatable.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and change nothing.")] = False,
     unstage: Annotated[
         bool,
-        typer.Option("--unstage", help="In an adopted crate, enable the staged gates that the code now satisfies."),
+        typer.Option("--unstage", help="In an adopted crate, enable the disabled checks that now pass."),
     ] = False,
 ) -> None:
-    """Adopt an existing crate: add the template's files and gates on a separate branch, and keep your lines.
+    """Adopt an existing crate: add the template's files and checks on a separate branch, and keep your lines.
 
     Exit codes: 0 adopted; 1 adopted, but you have to finish the listed steps; 2 not adopted: the message says why.
     """

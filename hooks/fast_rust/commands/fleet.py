@@ -31,17 +31,17 @@ Job = TypeVar("Job")
 
 application = typer.Typer(
     no_args_is_help=True,
-    help="""Create, compare and update the crates that are listed in a manifest.
+    help="""Create, compare and update the crates of a manifest. A ring is a group of crates that are updated together.
 
-    Exit codes: 0 all crates are done; 1 the listed crates need a person; 2 the run did not start; 3 a ring was stopped,
-    because the checks of too many crates failed.
+    Exit codes: 0 all crates are done; 1 some crates need manual work, and the output names them; 2 the run did not
+    start; 3 the run stopped within a ring, because the checks of too many crates failed.
     """,
 )
 
 ManifestPath = Annotated[Path, typer.Option("--manifest", help="Manifest of the fleet.", dir_okay=False)]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Number of worker processes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON only.")]
-RingName = Annotated[str | None, typer.Option("--ring", metavar="NAME", help="Only the crates of this ring (group).")]
+RingName = Annotated[str | None, typer.Option("--ring", metavar="NAME", help="Only the crates of this ring.")]
 Shard = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts of the fleet.")]
 To = Annotated[str | None, typer.Option("--to", metavar="vX.Y.Z", help="Target release [default: the newest].")]
 OtherTemplate = Annotated[
@@ -176,7 +176,7 @@ def plan(  # noqa: PLR0913
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Print which files an update would change or conflict in, from the checked-out commit. Changes nothing."""
+    """Print the files of each checked-out commit that an update would change or conflict in. Changes nothing."""
     fleet = _read(manifest, ring, shard)
     with _inspected(fleet, to, template) as wanted:
         result = _inspect("plan", fleet, replace(wanted, drift=False), jobs, as_json=as_json)
@@ -192,7 +192,7 @@ def drift(
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the files and keys that the template owns in each crate with its release. Changes nothing."""
+    """Compare each crate's template-owned files and keys with the template release it uses. Changes nothing."""
     fleet = _read(manifest, ring, shard)
     wanted = inspection.InspectionOptions("", plan=False, unreachable=templates.refresh(fleet, fleet.crates))
     _end(_inspect("drift", fleet, wanted, jobs, as_json=as_json))
@@ -271,5 +271,5 @@ def report(  # noqa: PLR0913
 
 @application.command("renovate")
 def renovate_preset(*, manifest: ManifestPath = MANIFEST) -> None:
-    """Print a Renovate preset: a schedule for each ring, and no updates for frozen crates."""
+    """Print a Renovate preset: a schedule for each ring, and no updates for crates with `freeze`."""
     typer.echo(json.dumps(renovate.preset(_read(manifest)), indent=2))

@@ -28,10 +28,11 @@ def _directives() -> list[Directive]:
 
 def explain(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Directives (`OWN-6`) or gates (`clippy::ptr_arg`).")
+        list[str],
+        typer.Argument(metavar="NAME...", help="Rules (`OWN-6`) or checks (`clippy::ptr_arg`)."),
     ],
 ) -> None:
-    """Print what a directive or a gate requires, why, and examples."""
+    """Print what a rule or a check requires, why, how to make an exception, and examples."""
     known = _directives()
     found = [(name, _named(name, known)) for name in names]
     for name, those in found:
@@ -39,11 +40,12 @@ def explain(
             ids = ", ".join(
                 directive.id for directive in known if directive.id.partition("-")[0] == name.upper().partition("-")[0]
             )
-            hint = f"directives of this section: {ids}" if ids else "`fast-rust standards list` lists the directives"
-            message = f"unknown directive or gate: {name}; {hint}."
+            section = name.upper().partition("-")[0]
+            hint = f"the rules of {section} are: {ids}" if ids else "`fast-rust standards list` lists the rules"
+            message = f"unknown rule or check: {name}; {hint}."
             raise typer.BadParameter(message, param_hint="NAME")
     for directive in dict.fromkeys(directive for _, those in found for directive in those):
-        _show(directive.text)
+        _show(documents.explanation(directive))
 
 
 def _named(name: str, known: Sequence[Directive]) -> list[Directive]:

@@ -23,13 +23,17 @@ def command(
     crate: CrateFolder = Path(),
     *,
     to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="Target release [default: the newest].")] = None,
-    data: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change an answer; repeatable.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Change the answer to a question; repeatable."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes, and change nothing.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="Undo an update that is not committed.")] = False,
 ) -> None:
     """Update a crate to a newer release of the template; your lines are kept.
 
-    Exit codes: 0 updated, or nothing to do; 1 updated, but you have to finish the listed steps; 2 nothing was changed.
+    Exit codes: 0 updated, or nothing to do; 1 updated, but you have to finish the listed steps; 2 not
+    updated: the message says why, and nothing was changed.
     """
     if not abort and (code := hand_over(crate, to)) is not None:
         raise typer.Exit(code)

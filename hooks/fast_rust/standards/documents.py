@@ -21,6 +21,23 @@ EXCEPTIONS = {
     "allocations": "budget",
     "just perf": "accepted",
 }
+# What each of these words stands for.
+WAYS = {
+    "expect": 'add `#[expect(clippy::lint, reason = "...")]` to the item, or `#[allow(lint, reason = "...")]` if the'
+    " lint\n  does not fire on every platform.",
+    "ignore": "add a comment `// ast-grep-ignore: rule -- reason` on the line above.",
+    "reason": "add a comment `# reason: ...` on the line of the looser key.",
+    "budget": "increase the number in the `# Hot path` section and in the benchmark, and give the reason in the pull"
+    " request.",
+    "accepted": "write `perf: accepted because ...` in the text of the pull request; a maintainer adds the label\n"
+    "  `perf-accepted`.",
+}
+FOUND = {
+    Quality.DECIDED: "Enforced by {gates}",
+    Quality.COMMON_CASES: "Enforced in the common cases by {gates}",
+    Quality.REASON_DEMANDED: "Enforced by {gates}; reviewers judge the reasons",
+    Quality.PENDING: "Enforced by reviewers, until {gates} is built",
+}
 
 INTRODUCTION = """\
 # Which standards does a crate have to satisfy?
@@ -36,13 +53,7 @@ are the budgets of the hot paths in `bench/`.
 
 An exception needs a reason, and is removed when it is no longer needed. The column *exception* names the way:
 
-- expect: add `#[expect(clippy::lint, reason = "...")]` to the item, or `#[allow(lint, reason = "...")]` if the lint
-  does not fire on every platform.
-- ignore: add a comment `// ast-grep-ignore: rule -- reason` on the line above.
-- reason: add a comment `# reason: ...` on the line of the looser key.
-- budget: increase the number in the `# Hot path` section and in the benchmark, and give the reason in the pull request.
-- accepted: write `perf: accepted because ...` in the text of the pull request; a maintainer adds the label
-  `perf-accepted`.
+{ways}
 
 Two more exceptions apply to several gates:
 
@@ -79,7 +90,25 @@ def list_of_standards(pages: Sequence[Page], switched_on: frozenset[str]) -> str
     left_to_people = (
         directive.id for directive in directives(pages) if directive.quality in {Quality.REVIEW, Quality.PENDING}
     )
-    return "\n".join([INTRODUCTION.replace("{review}", ", ".join(left_to_people)), *sections])
+    ways = "\n".join(f"- {name}: {way}" for name, way in WAYS.items())
+    introduction = INTRODUCTION.replace("{ways}", ways).replace("{review}", ", ".join(left_to_people))
+    return "\n".join([introduction, *sections])
+
+
+def explanation(directive: Directive) -> str:
+    """Return a directive for its reader: how it is enforced and how to make an exception, without our sources."""
+    if directive.quality is Quality.REVIEW:
+        enforced = f"Enforced by reviewers, because {directive.review}"
+    else:
+        enforced = FOUND[directive.quality].format(gates=", ".join(f"`{gate}`" for gate in directive.gates))
+    ways = directive.exception or "; ".join(
+        WAYS[name].rstrip(".") for name in _exception(directive).split(", ") if name in WAYS
+    )
+    facts = [f"{enforced}.", *([f"Exception: {' '.join(ways.split())}."] if ways else [])]
+    lines = directive.text.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("- Guide: "))
+    last = next((number for number in range(first, len(lines)) if not lines[number]), len(lines))
+    return "\n".join([*lines[:first], *(f"- {fact}" for fact in facts), *lines[last:]])
 
 
 def _held_by(directive: Directive, switched_on: frozenset[str]) -> str:
