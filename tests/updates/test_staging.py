@@ -10,7 +10,7 @@ from typing import TypeAlias
 import pytest
 from updates.test_adopt import PACKAGE, PLAIN, Files, commit, make, run
 
-from fast_rust.adopt import staging
+from fast_rust.adopt import gates, staging
 from fast_rust.adopt.gates import NEXTEST, Gates
 from fast_rust.adopt.planning import BRANCH
 from fast_rust.adopt.staging import GateError
@@ -33,7 +33,7 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> Tools:
         return subprocess.CompletedProcess(command, code, stdout, stderr)
 
     monkeypatch.setattr(Gates, "run", play)
-    monkeypatch.setattr(staging, "find_all", lambda *_, **__: [])
+    monkeypatch.setattr(gates, "find_all", lambda *_, **__: [])
     return played
 
 
@@ -356,7 +356,7 @@ def test_drift_lists_each_staged_gate_once(
     tmp_path: Path, template: Template, tools: Tools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Finding("src/lib.rs", 3, 1, "ast-grep::err-string-result", ("ERR-1",), "x", "y")
-    monkeypatch.setattr(staging, "find_all", lambda *_, **__: [found])
+    monkeypatch.setattr(gates, "find_all", lambda *_, **__: [found])
     unowned = hit("clippy::needless_return", line=8)
     tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', hit("clippy::todo") + unowned)
     tools["fmt"] = lambda root: (1, f"{root}/src/lib.rs\n", "")
