@@ -55,5 +55,5 @@ def remove_file(file: Path) -> None:
 
 def link_to(file: Path, top: Path) -> Path | None:
     """Return the first symlink on the way from `top` to a file: what is written there may be outside `top`."""
-    inside = [one for one in reversed((file, *file.parents)) if top in one.parents]
-    return next((one for one in inside if one.is_symlink()), None)
+    inside = [path for path in reversed((file, *file.parents)) if top in path.parents]
+    return next((path for path in inside if path.is_symlink()), None)

@@ -83,7 +83,7 @@ def main(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Create, check, measure and update Rust crates made from the Copier template copier-fast-rust.
+    """Check, measure and update Rust crates made from the Copier template copier-fast-rust; `copier copy` creates them.
 
     Exit codes: 0 done; 1 something is left for you to do, and is printed; 2 the command failed, and says why.
     """

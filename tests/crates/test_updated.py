@@ -15,8 +15,8 @@ from exhaustive import cases
 from fast_rust.checks.everything import find_all
 from fast_rust.checks.findings import Severity
 from fast_rust.update.apply import apply
-from fast_rust.update.merge import Fate
-from fast_rust.update.plan import Plan, plan
+from fast_rust.update.merge import MergeResult
+from fast_rust.update.plan import UpdatePlan, plan
 from template import copier_in_process
 from variants import domain
 
@@ -43,8 +43,8 @@ def test_a_crate_from_the_oldest_release_passes_its_checks(
     commit(crate)
 
     planned = plan(crate)
-    assert isinstance(planned, Plan)
-    assert planned.having(Fate.CONFLICT) == []
+    assert isinstance(planned, UpdatePlan)
+    assert planned.having(MergeResult.CONFLICT) == []
     apply(planned)
     assert [list(act) for act in begun] == [[] for _ in begun]
     here = dataclasses.replace(workshop, folder=tmp_path)
@@ -132,7 +132,7 @@ def test_what_a_crate_has_decided_is_in_force_after_an_update(releases: Releases
         assert done.exit_code == 0, done.stderr
     else:
         planned = plan(crate)
-        assert isinstance(planned, Plan)
+        assert isinstance(planned, UpdatePlan)
         apply(planned)
     assert errors(crate) == []
     assert given.toml("Cargo.toml")["workspace"]["metadata"]["perf"]["instructions"] == 4.0

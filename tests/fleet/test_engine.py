@@ -233,7 +233,7 @@ def fates_of(crate: Path) -> dict[str, str]:
 
 
 def without_kept(touches: dict[str, str]) -> dict[str, str]:
-    return {path: fate for path, fate in touches.items() if fate != "kept"}
+    return {path: result for path, result in touches.items() if result != "kept"}
 
 
 def test_a_crate_after_the_newest_release_is_ahead(template: Path, fleet: Type, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fast_rust.adopt import adoption as adopt
+from fast_rust.adopt import adoption, planning
 from fast_rust.adopt.staging import Staging
 from fast_rust.drift.report import inspect
 from fast_rust.fleet.bootstrap import BootstrapOptions, bootstrap
@@ -21,7 +21,7 @@ from fast_rust.fleet.outcome import CrateState
 from fast_rust.fleet.repositories import workplace
 from fast_rust.fleet.workers import Task, work_on
 from fast_rust.update import plan as single
-from fast_rust.update.merge import Fate
+from fast_rust.update.merge import MergeResult
 from fleet.conftest import COMMAND, NEW, OLD, Type, change, commit, write_manifest
 from fleet.deadly import die
 from fleets import Fleet, corrupt, no_permission, picture, template_gone, without_answers
@@ -145,12 +145,12 @@ def old_crate(folder: Path) -> Task[BootstrapOptions]:
 def test_bootstrap_adopts_a_crate_of_another_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    def adopted(plan: object) -> adopt.Result:
+    def adopted(plan: object) -> adoption.Result:
         asked.append(plan)
-        return adopt.Result(Staging({}, ()), (), ())
+        return adoption.Result(Staging({}, ()), (), ())
 
-    monkeypatch.setattr(adopt, "plan", lambda *given, **_: asked.extend(given))
-    monkeypatch.setattr(adopt, "apply", adopted)
+    monkeypatch.setattr(planning, "plan", lambda *given, **_: asked.extend(given))
+    monkeypatch.setattr(adoption, "apply", adopted)
     [outcome] = bootstrap(old_crate(tmp_path))
     assert outcome.state is CrateState.ADOPTED
     assert asked == [tmp_path / "older", "/template", OLD, {"kind": "lib", "sample": "false"}, None]
@@ -170,10 +170,10 @@ def test_plan_and_drift_say_of_each_crate_what_the_single_commands_say(small: Fl
         crate = small.clones / plan["crate"]
         assert [one["key"] for one in drift["facts"]["differences"]] == [one.key for one in inspect(crate).differences]
         tried = single.plan(crate, NEW)
-        assert isinstance(tried, single.Plan)
-        assert plan["facts"]["touches"] == {path: str(change.fate) for path, change in tried.changes.items()}
-        clashing = {path for path, fate in plan["facts"]["touches"].items() if fate == "conflict"}
-        assert clashing == set(tried.having(Fate.CONFLICT))
+        assert isinstance(tried, single.UpdatePlan)
+        assert plan["facts"]["touches"] == {path: str(change.result) for path, change in tried.changes.items()}
+        clashing = {path for path, result in plan["facts"]["touches"].items() if result == "conflict"}
+        assert clashing == set(tried.having(MergeResult.CONFLICT))
     assert {crate.name: read_tree(crate) for crate in small.clones.iterdir()} == before
 
 

@@ -11,12 +11,12 @@ from fast_rust.fleet.journal import Journal
 from fast_rust.fleet.markdown import markdown
 from fast_rust.fleet.outcome import CrateState, Outcome
 from fast_rust.fleet.page import page
-from fast_rust.fleet.report import Report, read_report
+from fast_rust.fleet.report import FleetReport, read_report
 from fast_rust.fleet.written import write_report
 from fleet.conftest import Type, write_manifest
 
 NASTY = '<script>alert(1)</script> & "x" | `y`'
-REPORT = Report(
+REPORT = FleetReport(
     "v0.3.0",
     "2026-01-02",
     (
@@ -79,7 +79,7 @@ def test_the_page_needs_nothing_else_and_runs_nothing(tmp_path: Path) -> None:
 
 def test_only_what_is_at_the_newest_release_looks_good() -> None:
     states = (CrateState.UP_TO_DATE, CrateState.BEHIND, CrateState.AHEAD, CrateState.CONFLICT)
-    tiles = page(Report("v0.3.0", "2026-01-02", tuple(Outcome(str(state), state) for state in states)))
+    tiles = page(FleetReport("v0.3.0", "2026-01-02", tuple(Outcome(str(state), state) for state in states)))
     found = re.findall(r'<b class="(\w+)">1</b>([\w-]+)', tiles)
     assert found == [("good", "up-to-date"), ("open", "behind"), ("open", "ahead"), ("bad", "conflict")]
 
@@ -97,7 +97,7 @@ def test_what_people_wrote_is_text_in_the_markdown() -> None:
 
 def test_the_reports_of_shards_join_to_that_of_the_whole(tmp_path: Path, fleet: Type) -> None:
     for number, part in enumerate((REPORT.crates[:1], REPORT.crates[1:])):
-        write_report(Report(REPORT.target, REPORT.made, part, (number + 1, 2)), tmp_path / str(number))
+        write_report(FleetReport(REPORT.target, REPORT.made, part, (number + 1, 2)), tmp_path / str(number))
     done = fleet("report", "--merge", "0/fleet.json", "1/fleet.json", "--out", "whole")
     assert done.exit_code == 0, done.output
     joined = read_report(tmp_path / "whole" / "fleet.json")

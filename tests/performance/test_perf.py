@@ -249,7 +249,7 @@ def test_a_shallow_clone_is_an_error(lib: History, tmp_path: Path) -> None:
     start = git(lib.repository, "rev-parse", "HEAD").strip()
     done = lib.workshop.try_to(tmp_path / "shallow", "just", "perf", start)
     assert done.returncode == 2, done.stdout
-    assert "this clone is shallow; type: git fetch --unshallow origin" in done.stdout
+    assert "this clone is shallow; run `git fetch --unshallow origin`" in done.stdout
     done = lib.workshop.try_to(tmp_path / "shallow", "just", "perf", "--release")
     assert done.returncode == 2, done.stdout
     assert "this clone is shallow and has no release" in done.stdout
@@ -264,10 +264,10 @@ def test_a_base_that_does_not_exist_is_an_error(lib: History) -> None:
     """Which says how to get it, as for a head."""
     done = lib.perf("no-such-branch")
     assert done.returncode == 2
-    assert "there is no commit no-such-branch; type: git fetch origin" in done.stdout
+    assert "no commit to compare with: no-such-branch does not exist; run `git fetch origin`" in done.stdout
     done = lib.perf("--head=no-such-commit")
     assert done.returncode == 2
-    assert "there is no commit no-such-commit to measure; type: git fetch origin" in done.stdout
+    assert "there is no commit no-such-commit to measure; run `git fetch origin`" in done.stdout
 
 
 def test_a_missing_tool_is_an_error(lib: History, tmp_path: Path) -> None:

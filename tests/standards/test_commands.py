@@ -14,7 +14,7 @@ from fast_rust.main import application
 from fast_rust.standards.pages import directives, read_standards
 from variants import CHECKOUT
 
-IDS = [one.id for one in directives(read_standards(CHECKOUT / "standards"))]
+IDS = [directive.id for directive in directives(read_standards(CHECKOUT / "standards"))]
 
 
 def fast_rust(*arguments: str, folder: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
@@ -31,6 +31,19 @@ def test_it_explains_a_directive_by_its_id_or_a_gate(name: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "### OWN-1 · MUST" in done.stdout
     assert "```rust bad clippy::large_types_passed_by_value" in done.stdout
+
+
+def test_an_explanation_tells_how_to_make_an_exception() -> None:
+    printed = fast_rust("explain", "OWN-1", "HASH-3", "OWN-3").stdout
+    assert "- Enforced in the common cases by `ast-grep::own-parameter-only-read`" in printed
+    assert (
+        "- Exception: add a comment `// ast-grep-ignore: rule -- reason` on the line above; add `#[expect(" in printed
+    )
+    assert "- Exception: none; with the comment, any hasher is allowed.\n" in printed
+    assert "- Enforced by reviewers, because " in printed
+    # These are for who maintains the standards.
+    assert "Guide:" not in printed
+    assert "Violations:" not in printed
 
 
 def test_an_unknown_name_is_refused_with_a_hint(tmp_path: Path) -> None:

@@ -230,10 +230,10 @@ def read(folder: Path, text: str) -> list[Directive]:
 def test_an_entry_is_read(tmp_path: Path) -> None:
     [one] = read(
         tmp_path,
-        f"# 1 · Ownership\n\n{ENTRY}- Door: none\n- Erratum: 40-44: no.\n\n```rust good hot\nfn f() {{}}\n```\n",
+        f"# 1 · Ownership\n\n{ENTRY}- Exception: none\n- Erratum: 40-44: no.\n\n```rust good hot\nfn f() {{}}\n```\n",
     )
     assert (one.id, one.level, one.title, one.rule, one.guide) == ("OWN-1", "MUST", "Pass references", "The rule.", 44)
-    assert (one.quality, one.gates, one.door) == (Quality.DECIDED, ("rustfmt",), "none")
+    assert (one.quality, one.gates, one.exception) == (Quality.DECIDED, ("rustfmt",), "none")
     assert [(e.first_line, e.text) for e in one.errata] == [(40, "no.")]
     assert [(e.code, e.hot, e.gate) for e in one.examples] == [("fn f() {}\n", True, None)]
 

@@ -69,7 +69,7 @@ class PlantedViolation:
 
 
 @dataclass(frozen=True)
-class Door:
+class AllowedChange:
     """A change that is let through, because it says why, or because it is nobody's violation."""
 
     name: str
@@ -778,20 +778,20 @@ VIOLATIONS = [*CODE, *HOT_PATHS, *BUILDS, *TOOLS, *COMPARED]
 
 # --- What is let through ---
 
-DOORS = [
-    Door(
+ALLOWED = [
+    AllowedChange(
         "a lint that is allowed with a reason",
         "Cargo.toml",
         Replace('\nunwrap_used = "warn" #', '\nunwrap_used = "allow" # reason: a proof of concept until summer #'),
         "standards",
     ),
-    Door(
+    AllowedChange(
         "a stricter lint",
         "Cargo.toml",
         Replace('\nunwrap_used = "warn"', '\nunwrap_used = "deny"'),
         "standards",
     ),
-    Door(
+    AllowedChange(
         "an advisory that is ignored with a reason",
         "deny.toml",
         Replace(
@@ -800,14 +800,14 @@ DOORS = [
         ),
         "standards",
     ),
-    Door(
+    AllowedChange(
         "a profile that is loosened with a reason",
         "Cargo.toml",
         Replace("codegen-units = 1 # BUILD-1", "codegen-units = 16 # reason: the linker runs out of memory. #"),
         "standards",
         "cli",
     ),
-    Door(
+    AllowedChange(
         "a workflow of the crate's own",
         ".github/workflows/ship.yml",
         Add(
@@ -816,15 +816,15 @@ DOORS = [
         ),
         "standards",
     ),
-    Door(
+    AllowedChange(
         "code of others that breaks a rule",
         "vendor/old/src/lib.rs",
         Add("pub  fn f() -> Result<(), String> {\n    Ok(())\n}\n"),
         "ast-grep",
     ),
-    Door("a formatting file of others", "vendor/old/rustfmt.toml", Add("max_width = 80\n"), "standards"),
-    Door("an empty formatting file", "rustfmt.toml", Add("# The default.\n"), "standards"),
-    Door(
+    AllowedChange("a formatting file of others", "vendor/old/rustfmt.toml", Add("max_width = 80\n"), "standards"),
+    AllowedChange("an empty formatting file", "rustfmt.toml", Add("# The default.\n"), "standards"),
+    AllowedChange(
         "a map in the tests of a hot path",
         "src/aggregate/decimal.rs",
         Replace("mod tests {\n", "mod tests {\n    type _Totals = std::collections::HashMap<u8, u8>;\n"),

@@ -19,9 +19,10 @@ from updates.conftest import SmallDisk
 from updates.test_drift import ANOTHER
 
 from fast_rust.adopt import staging
-from fast_rust.adopt.adoption import BRANCH
+from fast_rust.adopt.enabling import unstaged
 from fast_rust.adopt.inference import infer, read_crate
 from fast_rust.adopt.merging import AS_BEFORE, merged
+from fast_rust.adopt.planning import BRANCH
 from fast_rust.adopt.staging import Staging
 from fast_rust.answers import ANSWERS_FILE, OTHER_ANSWERS_FILE
 from fast_rust.main import application
@@ -815,7 +816,7 @@ def test_what_is_staged_is_taken_out_without_a_trace() -> None:
         '[workspace.metadata.staged]\n# x\nstr-format-in-hot = "staged by adopt, 2 places"\n\n'
         '[workspace.metadata.cargo-shear]\nignored = [\n    "x", # reason: staged by adopt, 1 place\n]\n'
     )
-    assert staging.unstaged(off).strip() == text.strip()
+    assert unstaged(off).strip() == text.strip()
 
 
 def test_kinds_are_told_apart_by_what_is_there(tmp_path: Path) -> None:

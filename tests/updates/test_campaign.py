@@ -29,8 +29,8 @@ from updates.releases import Releases, newest_release
 
 from exhaustive import cases
 from fast_rust.answers import ANSWERS_FILE
-from fast_rust.update.merge import Fate
-from fast_rust.update.plan import Plan
+from fast_rust.update.merge import MergeResult
+from fast_rust.update.plan import UpdatePlan
 from fast_rust.update.plan import plan as plan_update
 from template import copier_in_process, git, read_tree
 from variants import Answers
@@ -65,7 +65,7 @@ def test_an_update_loses_no_line_and_stops_only_where_it_must(
     own, modes, drifted = read_tree(crate), executables(crate), drift_of(crate, releases)
 
     plan = plan_update(crate, data=data)
-    assert isinstance(plan, Plan)
+    assert isinstance(plan, UpdatePlan)
     assert read_tree(crate) == own
     assert git(repository, "status", "--porcelain") == ""
     changed = [f"--data={name}={value}" for name, value in data.items()]
@@ -90,17 +90,17 @@ def test_an_update_loses_no_line_and_stops_only_where_it_must(
     record_property("campaign conflicts met, all of them needed", len(journey.conflicts))
 
 
-def check_foresight(journey: Journey, plan: Plan, *, heals: bool) -> None:
+def check_foresight(journey: Journey, plan: UpdatePlan, *, heals: bool) -> None:
     """What our command foresees is what Copier does; only ends of lines are no conflict, and what was dropped goes."""
     conflicts = {path for path in journey.conflicts if not journey.leaves(path)}
-    healed = conflicts - set(plan.having(Fate.CONFLICT))
+    healed = conflicts - set(plan.having(MergeResult.CONFLICT))
     assert bool(healed) == (heals and bool(conflicts))
-    assert set(plan.having(Fate.CONFLICT)) == conflicts - healed
+    assert set(plan.having(MergeResult.CONFLICT)) == conflicts - healed
     for path, change in plan.changes.items():
         if journey.leaves(path):
             # Copier leaves it there, for what may have been written into it.
             is_edited = normal(journey.own[path]) != journey.old[path]
-            assert change.fate is (Fate.KEPT if is_edited else Fate.DELETED)
+            assert change.result is (MergeResult.KEPT if is_edited else MergeResult.DELETED)
         elif path == "bench/Cargo.toml" and path not in healed:
             found = without_dependencies_of_tests(journey.after.get(path, b""))
             assert found == without_dependencies_of_tests(change.content)

@@ -21,8 +21,8 @@ from exhaustive import cases
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.hot.add import add
 from fast_rust.update.apply import apply
-from fast_rust.update.merge import Fate
-from fast_rust.update.plan import Plan, plan
+from fast_rust.update.merge import MergeResult
+from fast_rust.update.plan import UpdatePlan, plan
 from ownership import owners, template_paths
 from template import WORKSPACE_OF_ANOTHER, Template, copier_in_process, copy_in_process, git, read_tree, release
 from variants import CHECKOUT, Answers, domain
@@ -95,8 +95,8 @@ def update(crate: Path, way: str, conflicts: Collection[str] = (), **data: str) 
         assert done.exit_code == 0, done.stderr
         return
     planned = plan(crate, data=data)
-    if isinstance(planned, Plan):
-        assert set(planned.having(Fate.CONFLICT)) == set(conflicts)
+    if isinstance(planned, UpdatePlan):
+        assert set(planned.having(MergeResult.CONFLICT)) == set(conflicts)
         apply(planned)
 
 
@@ -188,8 +188,8 @@ def test_tests_that_were_edited_are_kept(releases: Releases, tmp_path: Path, way
         assert ("// Ours." in (crate / STUB).read_text(encoding="utf-8")) == has_edited
         return
     planned = plan(crate)
-    assert isinstance(planned, Plan)
-    assert planned.having(Fate.KEPT) == ([STUB] if has_edited else [])
+    assert isinstance(planned, UpdatePlan)
+    assert planned.having(MergeResult.KEPT) == ([STUB] if has_edited else [])
     apply(planned)
     assert (crate / STUB).exists() == has_edited
 

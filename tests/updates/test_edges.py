@@ -271,7 +271,7 @@ def test_an_answer_that_yaml_reads_as_true_is_taken(next_release: Bench) -> None
 def test_a_release_that_does_not_exist_is_named_by_its_option(bench: Bench) -> None:
     done = bench.update("--to", "v9.9.9")
     assert done.exit_code == 2
-    assert "--to v9.9.9: the template has no such release; its newest are: v0.0.1" in done.stderr
+    assert "--to v9.9.9: the template has no such release; the newest are: v0.0.1" in done.stderr
 
 
 def test_without_a_home_folder_it_says_what_to_set(bench: Bench) -> None:

@@ -10,9 +10,10 @@ from typing import TypeAlias
 import pytest
 from updates.test_adopt import PACKAGE, PLAIN, Files, commit, make, run
 
-from fast_rust.adopt import staging
-from fast_rust.adopt.adoption import BRANCH
-from fast_rust.adopt.staging import GateError, Gates
+from fast_rust.adopt import gates, staging
+from fast_rust.adopt.gates import NEXTEST, Gates
+from fast_rust.adopt.planning import BRANCH
+from fast_rust.adopt.staging import GateError
 from fast_rust.checks.findings import Finding
 from template import Template, git
 
@@ -32,7 +33,7 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> Tools:
         return subprocess.CompletedProcess(command, code, stdout, stderr)
 
     monkeypatch.setattr(Gates, "run", play)
-    monkeypatch.setattr(staging, "find_all", lambda *_, **__: [])
+    monkeypatch.setattr(gates, "find_all", lambda *_, **__: [])
     return played
 
 
@@ -249,13 +250,13 @@ def test_an_error_by_a_lint_is_none_of_the_compiler(tmp_path: Path, tools: Tools
 
 def test_tests_that_race_run_one_at_a_time(tmp_path: Path, template: Template, tools: Tools) -> None:
     def test(root: Path) -> tuple[int, str, str]:
-        file = root / staging.NEXTEST
+        file = root / NEXTEST
         return int(file.exists() and "test-threads = 1" not in file.read_text()), "", "error: address in use"
 
     tools["test"] = test
     made = make(tmp_path / "word-counts", PLAIN)
     assert "- nextest::test-threads: 1: all tests, one after the other" in adopt(made, template)
-    assert "test-threads = 1 # reason: adopted, the tests fail side by side" in (made / staging.NEXTEST).read_text()
+    assert "test-threads = 1 # reason: adopted, the tests fail side by side" in (made / NEXTEST).read_text()
     assert run("drift", made).exit_code == 0
 
 
@@ -355,7 +356,7 @@ def test_drift_lists_each_staged_gate_once(
     tmp_path: Path, template: Template, tools: Tools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Finding("src/lib.rs", 3, 1, "ast-grep::err-string-result", ("ERR-1",), "x", "y")
-    monkeypatch.setattr(staging, "find_all", lambda *_, **__: [found])
+    monkeypatch.setattr(gates, "find_all", lambda *_, **__: [found])
     unowned = hit("clippy::needless_return", line=8)
     tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', hit("clippy::todo") + unowned)
     tools["fmt"] = lambda root: (1, f"{root}/src/lib.rs\n", "")

@@ -1,94 +1,34 @@
-"""Adopting a crate that is older than the template: its standards come on a separate branch."""
+"""Adopt a crate that the template did not create: its standards come on a separate branch."""
 
-import os
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import yaml
-
 from fast_rust import git
 from fast_rust.adopt import merging, staging
-from fast_rust.adopt.inference import Answer, Crate, infer, read_crate
+from fast_rust.adopt.enabling import ratchet, unstage_files
+from fast_rust.adopt.inference import read_crate
 from fast_rust.adopt.marks import FILES, Mark, marks
+from fast_rust.adopt.planning import BRANCH, AdoptError, AdoptionPlan, FileAction, require_committed
 from fast_rust.adopt.staging import Staging
-from fast_rust.answers import (
-    ANSWERS_FILE,
-    OTHER_ANSWERS_FILE,
-    Answers,
-    answers_file,
-    is_of_another_template,
-    require_answers,
-    with_source,
-)
+from fast_rust.adopt.writing import write_files
+from fast_rust.answers import require_answers
 from fast_rust.checks.cargo import metadata
-from fast_rust.drift.keys import UnclearKeyError
 from fast_rust.errors import FastRustError
-from fast_rust.files import as_git_has_it, link_to, replace_file, with_ends_of_lines
+from fast_rust.files import as_git_has_it, replace_file, with_ends_of_lines
 from fast_rust.git import GitError
-from fast_rust.hot.crate import BENCH, BENCH_MANIFEST
-from fast_rust.hot.membership import with_member
-from fast_rust.owned import Key, Owned, of_rendering
+from fast_rust.owned import Key
 from fast_rust.programs import find_program
-from fast_rust.releases import Repository, open_repository
-from fast_rust.rendering import render
 from fast_rust.standards.folder import standards_folder
 from fast_rust.standards.lints import lints_of_the_standards
 from fast_rust.standards.pages import Quality, directives, read_standards
-from fast_rust.update.guard import require_checked_out
 
-BRANCH = "adopt-fast-rust"
-# Other names under which tools read a file of ours.
-ALIASES = {"clippy.toml": (".clippy.toml",), "deny.toml": (".deny.toml", ".cargo/deny.toml")}
-# Other names of a file of ours, of which a crate has one.
-SPELLINGS = {
-    "justfile": ("Justfile", "JUSTFILE", ".justfile"),
-    ".github/renovate.json": (
-        *("renovate.json", "renovate.json5", ".renovaterc", ".renovaterc.json", ".renovaterc.json5"),
-        *(".github/renovate.json5", ".gitlab/renovate.json"),
-    ),
-    ".github/workflows/ci.yml": tuple(f".github/workflows/{name}" for name in ("CI.yml", "ci.yaml", "CI.yaml")),
-    ".github/workflows/perf.yml": (".github/workflows/perf.yaml",),
-}
-# Workflows call the recipes, so they need them.
-NEEDS = {".github/workflows/ci.yml": "justfile", ".github/workflows/perf.yml": "justfile"}
 # Gates that come with starters, or with a hot path.
 ABSENT = {"tests", "allocations", "instructions", "clippy::print_stdout", "clippy::print_stderr"}
-FIXED = ("sample", "adopted", "place")
-
-
-class AdoptError(FastRustError):
-    """An adoption that cannot be made; the message says why, what was changed, and what to run."""
-
-
-class Fate(StrEnum):
-    """What an adoption does to a file that the template owns or shares."""
-
-    ADDED = "added"
-    UNCHANGED = "unchanged"
-    MERGED = "merged"
-    PROPOSED = "proposed"
-    LEFT_OUT = "left out"
-    """It belongs to the root of the repository, and the crate is in a folder below."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """An adoption that has touched nothing yet."""
-
-    crate: Crate
-    answers: tuple[Answer, ...]
-    release: str
-    rendering: Mapping[str, bytes]
-    owned: Owned
-    fates: Mapping[str, Fate]
-    top: Path
-    """The top folder of the git repository."""
 
 
 @dataclass(frozen=True)
@@ -105,144 +45,7 @@ class Result:
     """What git said of the switch to the branch, where a hook failed after it."""
 
 
-def plan(folder: Path, template: str, target: str | None, data: Mapping[str, str], *, refresh: bool = True) -> Plan:
-    """Plan an adoption; with `refresh`, the template is fetched first. Touches nothing.
-
-    Raises FastRustError where the crate cannot be adopted.
-    """
-    crate = read_crate(folder)
-    top = _require_clean(crate.folder)
-    there = answers_file(crate.folder)
-    if there.exists() and not is_of_another_template(there):
-        raise AdoptError(f"{there} exists, so the template created or adopted this crate; run `fast-rust update`")
-    if crate.is_member and "lints" not in crate.manifest.get("workspace", {}):
-        message = f"the workspace {crate.root} has no [workspace.lints]"
-        raise AdoptError(f"{message}; run `fast-rust adopt {crate.root}` to adopt all its crates")
-    repository = open_repository(template, needed=target, refresh=refresh)
-    release = target or repository.newest(template)
-    if "\nadopted:" not in repository.text(release, "copier.yml"):
-        raise AdoptError(f"release {release} of the template cannot adopt a crate; name a newer one by --to")
-    answers = _answers(crate, data)
-    file = OTHER_ANSWERS_FILE if there.exists() else ANSWERS_FILE
-    rendering = _render(repository, template, release, answers, file)
-    recorded = yaml.safe_load(rendering[file])
-    answers = tuple(answer for answer in answers if answer.name in recorded)
-    if unused := sorted(data.keys() - recorded.keys()):
-        kind = next(answer.value for answer in answers if answer.name == "kind")
-        message = f"--data {unused[0]}: a {kind} has no question `{unused[0]}`"
-        raise AdoptError(f"{message}; its questions are: {', '.join(answer.name for answer in answers)}")
-    owned = of_rendering(repository, release, rendering)
-    require_checked_out(crate.folder, [*rendering, *(name for names in ALIASES.values() for name in names)])
-    fates = _fates(crate, rendering, owned, top)
-    if hidden := sorted(
-        _ignored(crate.folder) & {path for path, fate in fates.items() if fate in {Fate.MERGED, Fate.PROPOSED}}
-    ):
-        raise AdoptError(f"git ignores {hidden[0]}, so it could not restore it; run `git add --force {hidden[0]}`")
-    _require_own_files(crate, fates)
-    return Plan(crate, answers, release, rendering, owned, fates, top)
-
-
-def _require_own_files(crate: Crate, fates: Mapping[str, Fate]) -> None:
-    """Check that each file to be written is in the crate itself, and that no proposal exists yet.
-
-    Raises AdoptError.
-    """
-    written = [*(package.folder / "Cargo.toml" for package in crate.packages), crate.root / "Cargo.toml"]
-    for path, fate in fates.items():
-        file = crate.folder / path
-        if fate is Fate.PROPOSED:
-            file = file.with_name(f"{file.name}.proposed")
-            if file.exists():
-                raise AdoptError(f"{file} exists; rename it, or delete it")
-        if fate not in {Fate.UNCHANGED, Fate.LEFT_OUT}:
-            written += [file, *(crate.folder / name for name in ALIASES.get(path, ()))]
-    for file in written:
-        if link := link_to(file, crate.root):
-            message = f"{link} is a symlink; {file.name} is not written through it"
-            raise AdoptError(f"{message}; replace it with a regular file or folder")
-
-
-def _require_clean(folder: Path) -> Path:
-    """Return the top folder of the git repository, if all is committed and the branch does not exist.
-
-    Raises GitError or AdoptError.
-    """
-    top = _require_committed(folder)
-    if git.is_commit(top, f"refs/heads/{BRANCH}"):
-        message = f"the branch {BRANCH} exists; merge it, or run `git branch --delete --force {BRANCH}`"
-        raise AdoptError(message)
-    return top
-
-
-def _require_committed(folder: Path) -> Path:
-    git.require_commit(folder)
-    top = git.top_of(folder)
-    if found := git.status(top):
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        raise AdoptError(f"not everything is committed ({found[0][1]}{more}); commit, or run `git stash -u`")
-    return top
-
-
-def _answers(crate: Crate, data: Mapping[str, str]) -> tuple[Answer, ...]:
-    if fixed := sorted(data.keys() & set(FIXED)):
-        raise AdoptError(f"--data {fixed[0]}: an adopted crate has a fixed answer to `{fixed[0]}`; leave it out")
-    # The kind decides which other questions apply.
-    kind = data.get("kind")
-    answers = {answer.name: answer for answer in infer(crate, kind)}
-    answers.update({name: Answer(name, value, "--data") for name, value in data.items()})
-    return tuple(answers.values())
-
-
-def _render(
-    repository: Repository, template: str, release: str, answers: tuple[Answer, ...], file: str
-) -> dict[str, bytes]:
-    choices = {answer.name: answer.value for answer in answers}
-    with TemporaryDirectory() as folder:
-        rendering = render(Answers(str(repository.folder), release, choices), Path(folder), file)
-    # Crates record the template's address, not the mirror on this machine.
-    rendering[file] = with_source(rendering[file], template)
-    return rendering
-
-
-def renamed_from(folder: Path, path: str) -> str:
-    """Return the name of a file that is renamed to that of ours; empty where there is none."""
-    is_there = (folder / path).exists()
-    return next((name for name in ALIASES.get(path, ()) if (folder / name).is_file() and not is_there), "")
-
-
-def spelling_of(folder: Path, path: str) -> str:
-    """Return the other name under which a crate has a file of ours; empty where it has none."""
-    return next((name for name in SPELLINGS.get(path, ()) if (folder / name).is_file()), "")
-
-
-def _fates(crate: Crate, rendering: Mapping[str, bytes], owned: Owned, top: Path) -> dict[str, Fate]:
-    fates = {}
-    for path, content in rendering.items():
-        file = crate.folder / path
-        if path.startswith(".github/") and crate.folder != top:
-            fates[path] = Fate.LEFT_OUT
-        elif path in owned.shared:
-            is_there = any((crate.folder / name).is_file() for name in (path, *ALIASES.get(path, ())))
-            fates[path] = Fate.MERGED if is_there else Fate.ADDED
-        elif not file.exists():
-            fates[path] = Fate.PROPOSED if spelling_of(crate.folder, path) else Fate.ADDED
-        else:
-            same = file.is_file() and as_git_has_it(file.read_bytes()) == content
-            fates[path] = Fate.UNCHANGED if same else Fate.PROPOSED
-    for path, needed in NEEDS.items():
-        if fates.get(path) is Fate.ADDED and fates.get(needed) is Fate.PROPOSED:
-            fates[path] = Fate.PROPOSED
-    return fates
-
-
-def _ignored(folder: Path) -> set[str]:
-    return set(git.names(folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard"))
-
-
-# --- Applying it ---
-
-
-def apply(plan: Plan) -> Result:
+def apply(plan: AdoptionPlan) -> Result:
     """Adopt in a clone of ours, commit with the user's identity, and switch to the branch once all is done.
 
     Raises FastRustError where a tool is missing, or git refuses; the message says what was changed.
@@ -255,7 +58,7 @@ def apply(plan: Plan) -> Result:
         staging.before(clone / relative, clone / root, target)
         own = {name: _content(clone / root / name) for name in FILES}
         own["clippy.toml"] = own["clippy.toml"] or _content(clone / root / ".clippy.toml")
-        written = _write(plan, clone / relative, clone / root)
+        written = write_files(plan, clone / relative, clone / root)
         _require_loadable(clone / root)
         keys = _new_keys(clone, [file for file in written if file.suffix == ".toml"])
         result = _stage(clone / root, target, own)
@@ -268,7 +71,7 @@ def apply(plan: Plan) -> Result:
     commit = git.commit_tree(plan.top, tree, [head], _message(plan))
     git.set_branch(plan.top, BRANCH, commit)
     warning = _switch(plan.top, commit)
-    proposed = tuple(path for path, fate in plan.fates.items() if fate is Fate.PROPOSED)
+    proposed = tuple(path for path, action in plan.actions.items() if action is FileAction.PROPOSED)
     return Result(result, proposed, enforced, keys, warning)
 
 
@@ -285,7 +88,7 @@ def _new_keys(clone: Path, files: Sequence[Path]) -> dict[str, list[Key]]:
 
 
 def _refusal(result: Staging) -> str:
-    lines = "".join(f"\n- {one}" for one in result.left)
+    lines = "".join(f"\n- {line}" for line in result.left)
     return f"gates fail that cannot be disabled without loosening the crate's own; nothing was changed:{lines}"
 
 
@@ -350,7 +153,7 @@ def unstage(folder: Path) -> Unstaging:
     No gate is disabled, and no number grows. Raises FastRustError where not all is committed, or a tool is missing.
     """
     crate = read_crate(folder)
-    top = _require_committed(crate.folder)
+    top = require_committed(crate.folder)
     require_answers(crate.folder)
     before = marks(crate.root)
     if not before:
@@ -361,12 +164,12 @@ def unstage(folder: Path) -> Unstaging:
     at_first = {name: _content(file) for name, file in files.items()}
     with _clone(top, git.require_commit(top)) as (clone, target):
         committed = {name: _content(clone / root / name) for name in files}
-        staging.unstage(clone / root)
+        unstage_files(clone / root)
         result = _stage(clone / root, target, {"clippy.toml": committed["clippy.toml"]})
         now = marks(clone / root)
         for name, content in committed.items():
             _restore(clone / root / name, content)
-        staging.unstage(clone / root, staging.ratchet(before, now, result.unjudged))
+        unstage_files(clone / root, ratchet(before, now, result.unjudged))
         changed = {name: new for name in files if (new := _content(clone / root / name)) != committed[name]}
     for name in changed:
         # The gates take minutes, and a file that git ignores is none of theirs.
@@ -417,103 +220,6 @@ def _clone(top: Path, commit: str) -> Iterator[tuple[Path, Path]]:
             yield clone, folder / "target"
 
 
-def _write(plan: Plan, folder: Path, root: Path) -> list[Path]:
-    """Write the files of a plan, and return them."""
-    written = []
-    for path, fate in plan.fates.items():
-        file = folder / path
-        if fate is Fate.MERGED:
-            written += _merge(plan, folder, path)
-        elif fate in {Fate.ADDED, Fate.PROPOSED}:
-            file = file if fate is Fate.ADDED else file.with_name(f"{file.name}.proposed")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(_without_exemptions(folder, path, plan.rendering[path]))
-            written.append(file)
-    if BENCH_MANIFEST in plan.rendering:
-        bench = (folder.relative_to(root) / BENCH).as_posix()
-        merging.rewrite(root / "Cargo.toml", lambda text: with_member(text, bench))
-    for package in _heirs(plan.crate):
-        # A member may be beside the root.
-        file = folder / os.path.relpath(package, plan.crate.folder) / "Cargo.toml"
-        merging.rewrite(file, merging.with_inherited_lints)
-        written.append(file)
-    if plan.crate.main and plan.crate.main.fields["publish"] != [] and not plan.crate.is_member:
-        new = sorted(f"/{file.relative_to(folder).as_posix()}" for file in written if not _is_tracked(file))
-        merging.rewrite(folder / "Cargo.toml", lambda text: merging.without_new_files(text, new))
-    return [*written, root / "Cargo.toml"]
-
-
-def _is_tracked(file: Path) -> bool:
-    return git.succeeds(file.parent, "ls-files", "--error-unmatch", "--", file.name)
-
-
-# In tests: what of ours exempts code from a lint that a crate may have had on.
-EXEMPTIONS = {
-    "allow-dbg-in-tests": "dbg[-_]macro",
-    "allow-print-in-tests": "print[-_]std(out|err)",
-    "allow-unwrap-in-tests": "unwrap[-_]used",
-}
-
-
-def _without_exemptions(clone: Path, path: str, content: bytes) -> bytes:
-    """Return a new file without exemptions from lints that the crate names: it may have them on in its tests."""
-    if path != "clippy.toml":
-        return content
-    lines = content.decode().splitlines(keepends=True)
-    named = [
-        key
-        for key, lint in EXEMPTIONS.items()
-        if git.succeeds(clone, "grep", "-qIE", f"{lint}|clippy::restriction", "HEAD")
-    ]
-    return "".join(line for line in lines if line.partition(" ")[0] not in named).encode()
-
-
-def _heirs(crate: Crate) -> list[Path]:
-    """Return the packages that inherit the lints of the workspace from now on.
-
-    Lints that are there already get no further package: what breaks them there would switch them off everywhere.
-    """
-    if crate.is_member:
-        return [crate.folder]
-    if "lints" in crate.manifest.get("workspace", {}):
-        return []
-    has_lints = "lints" in crate.manifest
-    return [one.folder for one in crate.packages if not has_lints or one.folder == crate.folder]
-
-
-def _nested(folder: Path) -> list[str]:
-    """Return the folders of crates below one that no workspace has; a new workspace would claim them."""
-    found = [Path(name).parent for name in git.names(folder, "ls-files", "-z") if Path(name).name == "Cargo.toml"]
-    below = {one for one in found if one != Path()}
-    return sorted(one.as_posix() for one in below if not below.intersection(one.parents))
-
-
-def _merge(plan: Plan, folder: Path, path: str) -> list[Path]:
-    file = folder / path
-    written = [file]
-    for name in ALIASES.get(path, ()):
-        if not file.exists() and (folder / name).exists():
-            written.append((folder / name).rename(file))
-            written.append(folder / name)
-    is_top = path == "Cargo.toml" and not plan.crate.is_member
-
-    def change(text: str) -> str:
-        release_text = plan.rendering[path].decode()
-        if is_top:
-            text = merging.with_excluded(text, _nested(folder))
-            text = merging.with_shared_lints(text)
-            # The keys stay those of the release: a stricter value is no drift.
-            release_text = merging.with_denied_lints(plan.rendering[path].decode(), text)
-        text = merging.merged(text, release_text, plan.owned.keys(path), with_dependencies=path != "Cargo.toml")
-        return merging.with_platforms(merging.with_clear_lints(text), release_text) if is_top else text
-
-    try:
-        merging.rewrite(file, change)
-    except (ValueError, UnclearKeyError) as error:
-        raise AdoptError(f"{path} cannot be read or extended: {error}; fix it; nothing was changed") from error
-    return written
-
-
 def _tree(clone: Path, root: Path, written: list[Path]) -> str:
     """Return the tree with what was written, and nothing that a tool left behind."""
     candidates = {*written, *(root / name for name in (*FILES, "Cargo.lock"))}
@@ -523,7 +229,7 @@ def _tree(clone: Path, root: Path, written: list[Path]) -> str:
     return git.stage(clone, listed)
 
 
-def _message(plan: Plan) -> str:
+def _message(plan: AdoptionPlan) -> str:
     return (
         f"Adopt the standards of copier-fast-rust {plan.release}\n\n"
         "No line was deleted. Gates that the code does not satisfy yet are disabled, with `staged by adopt` as\n"
@@ -537,12 +243,12 @@ def _message(plan: Plan) -> str:
 def enforcement(staging: Staging) -> Iterator[tuple[str, str, str]]:
     """Yield how each directive is enforced, by the pages of the standards and what is staged."""
     warned_of_anyway = lints_of_the_standards()
-    for one in directives(read_standards(standards_folder())):
-        name = f"{one.id} {one.level}"
-        if one.quality in {Quality.REVIEW, Quality.PENDING}:
-            yield name, "review", "review" if one.quality is Quality.REVIEW else "review, until it is measured"
-        elif off := [f"`{gate}` ({staging.places[gate]})" for gate in one.gates if gate in staging.places]:
+    for directive in directives(read_standards(standards_folder())):
+        name = f"{directive.id} {directive.level}"
+        if directive.quality in {Quality.REVIEW, Quality.PENDING}:
+            yield name, "review", "review" if directive.quality is Quality.REVIEW else "review, until it is measured"
+        elif off := [f"`{gate}` ({staging.places[gate]})" for gate in directive.gates if gate in staging.places]:
             yield name, "staged", ", ".join(off)
         else:
-            by = ", ".join(f"`{gate}`{'*' * warned_of_anyway.get(gate, False)}" for gate in one.gates)
-            yield name, "enforced" if set(one.gates) - ABSENT else "review", by
+            by = ", ".join(f"`{gate}`{'*' * warned_of_anyway.get(gate, False)}" for gate in directive.gates)
+            yield name, "enforced" if set(directive.gates) - ABSENT else "review", by

@@ -1,4 +1,4 @@
-"""The answers that an existing crate gives without being asked: read from its manifest, each with its ground."""
+"""The answers that an existing crate gives without being asked: read from its manifest, each with its reason."""
 
 import re
 import tomllib
@@ -27,7 +27,7 @@ class Answer:
 
     name: str
     value: str | bool
-    ground: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Package:
 
 
 @dataclass(frozen=True)
-class Crate:
+class ExistingCrate:
     """What is to be adopted: a package with the workspace that it is the root of or a member of."""
 
     folder: Path
@@ -64,7 +64,7 @@ class Crate:
         return next((package for package in self.packages if package.folder == self.folder), None)
 
 
-def read_crate(folder: Path) -> Crate:
+def read_crate(folder: Path) -> ExistingCrate:
     """Read a crate by cargo.
 
     Raises FastRustError where there is none, or cargo refuses it.
@@ -82,7 +82,7 @@ def read_crate(folder: Path) -> Crate:
     found = metadata(folder)
     root = Path(found["workspace_root"]).resolve()
     top = table if root == folder else tomllib.loads((root / "Cargo.toml").read_text(encoding="utf-8"))
-    return Crate(folder, root, tuple(map(_package, found["packages"])), top)
+    return ExistingCrate(folder, root, tuple(map(_package, found["packages"])), top)
 
 
 def _package(fields: Mapping[str, Any]) -> Package:
@@ -95,7 +95,7 @@ def _package(fields: Mapping[str, Any]) -> Package:
     )
 
 
-def infer(crate: Crate, given_kind: str | None = None) -> Iterator[Answer]:
+def infer(crate: ExistingCrate, given_kind: str | None = None) -> Iterator[Answer]:
     """The answers of a crate to all questions that apply to its kind, which may be given, and its place."""
     main = crate.main
     fields = main.fields if main else {}
@@ -107,8 +107,8 @@ def infer(crate: Crate, given_kind: str | None = None) -> Iterator[Answer]:
         yield Answer("place", "member", f"{crate.root} is its workspace")
     else:
         yield Answer("place", "repository", "no workspace is above it")
-    yield Answer("sample", value=False, ground="the crate has code of its own")
-    yield Answer("adopted", value=True, ground="its files are older than the template's part in it")
+    yield Answer("sample", value=False, reason="the crate has code of its own")
+    yield Answer("adopted", value=True, reason="its files are older than the template's part in it")
     shared = fields or (crate.packages[0].fields if crate.packages else {})
     yield from _identity(name, fields, shared)
     if kind.value == "lib":
@@ -118,19 +118,19 @@ def infer(crate: Crate, given_kind: str | None = None) -> Iterator[Answer]:
         if not crate.is_member:
             yield _panic(crate)
             yield Answer("cpu_level", "portable", "what it is built for so far")
-            yield Answer("container", value=False, ground="it keeps the image that it has, if any")
+            yield Answer("container", value=False, reason="it keeps the image that it has, if any")
     if kind.value != "service":
-        yield Answer("publish", value=False, ground="it keeps its own way to crates.io, if any")
+        yield Answer("publish", value=False, reason="it keeps its own way to crates.io, if any")
 
 
-def _own(crate: Crate) -> list[Package]:
+def _own(crate: ExistingCrate) -> list[Package]:
     """The packages that are adopted: one in a workspace, or all of it."""
     if crate.is_member:
         return [crate.main] if crate.main else []
     return [package for package in crate.packages if package.name != "xtask"]
 
 
-def _kind(crate: Crate) -> Answer:
+def _kind(crate: ExistingCrate) -> Answer:
     programs = [package for package in _own(crate) if package.is_program]
     for package in programs:
         if servers := sorted(package.needs.intersection(SERVERS)):
@@ -164,8 +164,8 @@ def _license(text: str) -> Answer:
     known = {_terms(name): name for name in LICENSES}
     if name := known.get(_terms(text)):
         return Answer("license", name, f"[package] license {text}")
-    ground = f"{text} is none of the choices" if text else "there is no license"
-    return Answer("license", "proprietary", f"{ground}; this changes nothing in an adopted crate")
+    reason = f"{text} is none of the choices" if text else "there is no license"
+    return Answer("license", "proprietary", f"{reason}; this changes nothing in an adopted crate")
 
 
 def _terms(text: str) -> frozenset[str]:
@@ -182,7 +182,7 @@ def _msrv(fields: Mapping[str, Any]) -> Answer:
     return Answer("msrv", ".".join(parts[:2]), f"rust-version {promised}")
 
 
-def _allocator(crate: Crate) -> Answer:
+def _allocator(crate: ExistingCrate) -> Answer:
     for package in _own(crate):
         for needed, allocator in ALLOCATORS.items():
             if needed in package.needs:
@@ -190,7 +190,7 @@ def _allocator(crate: Crate) -> Answer:
     return Answer("allocator", "system", "no dependency is an allocator")
 
 
-def _panic(crate: Crate) -> Answer:
+def _panic(crate: ExistingCrate) -> Answer:
     strategy = crate.manifest.get("profile", {}).get("release", {}).get("panic")
     if strategy in {"abort", "unwind"}:
         return Answer("panic", strategy, "profile.release.panic")

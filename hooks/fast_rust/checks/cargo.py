@@ -32,7 +32,7 @@ def running_metadata(folder: Path) -> Iterator[Callable[[], Metadata]]:
 def _read(folder: Path, process: subprocess.Popen[bytes]) -> Metadata:
     stdout, stderr = process.communicate()
     if process.returncode:
-        reason = stderr.decode("utf-8", "replace").strip()
+        reason = stderr.decode("utf-8", "replace").strip().removeprefix("error: ")
         raise WorkspaceError(f"cargo cannot read the workspace in {folder}: {reason}")
     known: Metadata = json.loads(stdout)
     return known

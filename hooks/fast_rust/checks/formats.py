@@ -36,7 +36,7 @@ def render(findings: Sequence[Finding], how: Format) -> str:
         Format.FULL: lambda those: "\n\n".join(map(_full, those)),
         Format.CONCISE: lambda those: "\n".join(map(_concise, those)),
         Format.GITHUB: lambda those: "\n".join(map(_github, those)),
-        Format.JSON: lambda those: json.dumps([asdict(one) for one in those], indent=2, ensure_ascii=False),
+        Format.JSON: lambda those: json.dumps([asdict(finding) for finding in those], indent=2, ensure_ascii=False),
         Format.SARIF: _sarif,
     }
     return renderers[how](findings)
@@ -83,17 +83,17 @@ def _sarif(findings: Sequence[Finding]) -> str:
     """Return a log in SARIF 2.1.0, which code scanning reads."""
     results = [
         {
-            "ruleId": one.gate,
-            "level": SARIF_LEVELS[one.severity],
-            "message": {"text": f"{_message(one)}\n{one.next}".rstrip()},
-            "locations": [{"physicalLocation": _location(one)}],
+            "ruleId": finding.gate,
+            "level": SARIF_LEVELS[finding.severity],
+            "message": {"text": f"{_message(finding)}\n{finding.next}".rstrip()},
+            "locations": [{"physicalLocation": _location(finding)}],
         }
-        for one in findings
+        for finding in findings
     ]
     driver = {
         "name": "fast-rust",
         "version": own_version(),
-        "rules": [{"id": gate} for gate in sorted({one.gate for one in findings})],
+        "rules": [{"id": gate} for gate in sorted({finding.gate for finding in findings})],
     }
     log = {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",

@@ -24,7 +24,7 @@ def report(path: Path, how: str | None = None, *, advice: bool = False) -> int:
     how = how or default_format()
     findings = find_all(path, advice=advice)
     _warn_of_another_release(path)
-    errors = sum(one.severity is Severity.ERROR for one in findings)
+    errors = sum(finding.severity is Severity.ERROR for finding in findings)
     try:
         if text := render(findings, Format(how)):
             print(text, flush=True)
@@ -32,7 +32,7 @@ def report(path: Path, how: str | None = None, *, advice: bool = False) -> int:
         discard_the_rest()
         return int(errors > 0)
     if errors and how == Format.FULL:
-        gates = " ".join(sorted({one.gate for one in findings if one.severity is Severity.ERROR}))
+        gates = " ".join(sorted({finding.gate for finding in findings if finding.severity is Severity.ERROR}))
         print(f"\n{errors} error{'s' * (errors > 1)}. To read why: just fast-rust explain {gates}", file=sys.stderr)
     elif how == Format.FULL:
         print("No errors.", file=sys.stderr)

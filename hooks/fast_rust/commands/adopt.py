@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from fast_rust.adopt import adoption as adopt
-from fast_rust.adopt.adoption import AdoptError, Fate, Plan, Result
+from fast_rust.adopt import adoption, planning
+from fast_rust.adopt.adoption import Result
+from fast_rust.adopt.enabling import is_judged
 from fast_rust.adopt.marks import Mark
-from fast_rust.adopt.staging import FIRST_PLACES, is_judged
+from fast_rust.adopt.planning import BRANCH, AdoptError, AdoptionPlan, FileAction, renamed_from, spelling_of
+from fast_rust.adopt.tool_output import FIRST_PLACES
 from fast_rust.drift.keys import name_of
 from fast_rust.owned import Key
 
@@ -32,24 +34,28 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="Template release [default: the newest].")] = None,
     data: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Answer that replaces the inferred one; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Answer a template question, not by inference; repeatable.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and change nothing.")] = False,
     unstage: Annotated[
         bool,
-        typer.Option("--unstage", help="In an adopted crate, enable the staged gates that the code now satisfies."),
+        typer.Option("--unstage", help="In an adopted crate, enable the disabled checks that now pass."),
     ] = False,
 ) -> None:
-    """Adopt an existing crate: add the template's files and gates on a separate branch, and keep your lines.
+    """Adopt an existing crate: add the template's files and checks on a separate branch, and keep your lines.
 
     Exit codes: 0 adopted; 1 adopted, but you have to finish the listed steps; 2 not adopted: the message says why.
     """
     if unstage:
         is_left = _unstage(crate)
     else:
-        plan = adopt.plan(crate, template or own_address(), to, _pairs(data or []))
+        plan = planning.plan(crate, template or own_address(), to, _pairs(data or []))
         _show(plan)
-        is_left = not dry_run and _report(plan.crate.folder, adopt.apply(plan))
+        is_left = not dry_run and _report(plan.crate.folder, adoption.apply(plan))
     if is_left:
         raise typer.Exit(NEEDS_WORK)
 
@@ -67,13 +73,13 @@ def own_address() -> str:
 
 
 def _pairs(data: list[str]) -> dict[str, str]:
-    pairs = [one.partition("=") for one in data]
+    pairs = [item.partition("=") for item in data]
     if wrong := [name for name, equals, _ in pairs if not equals]:
         raise AdoptError(f"--data {wrong[0]} has no value; write --data {wrong[0]}=VALUE")
     return {name: value for name, _, value in pairs}
 
 
-NOTES = {Fate.LEFT_OUT: ", which belongs to the root of the repository"}
+NOTES = {FileAction.LEFT_OUT: ", which belongs to the root of the repository"}
 # What keys change that were not there before; all others are read by gates alone.
 EFFECTS = {
     ("profile", "bench"): "`cargo bench` builds so",
@@ -97,17 +103,17 @@ LISTINGS = {
 }
 
 
-def _show(plan: Plan) -> None:
+def _show(plan: AdoptionPlan) -> None:
     typer.echo(f"Adopting {plan.crate.folder} with release {plan.release}.\n\n## Answers\n")
     typer.echo("| question | answer | reason |\n| --- | --- | --- |")
     for answer in plan.answers:
         value = str(answer.value).lower() if isinstance(answer.value, bool) else answer.value
-        typer.echo(f"| {answer.name} | {value} | {answer.ground} |")
+        typer.echo(f"| {answer.name} | {value} | {answer.reason} |")
     typer.echo("\n## Files\n")
-    for path, fate in plan.fates.items():
-        other = adopt.spelling_of(plan.crate.folder, path) or adopt.renamed_from(plan.crate.folder, path)
-        note = f", as you have {other}" if other else NOTES.get(fate, "")
-        typer.echo(f"- {fate}: {path}{'.proposed' if fate is Fate.PROPOSED else ''}{note}")
+    for path, action in plan.actions.items():
+        other = spelling_of(plan.crate.folder, path) or renamed_from(plan.crate.folder, path)
+        note = f", as you have {other}" if other else NOTES.get(action, "")
+        typer.echo(f"- {action}: {path}{'.proposed' if action is FileAction.PROPOSED else ''}{note}")
 
 
 def _report(crate: Path, result: Result) -> bool:
@@ -122,10 +128,10 @@ def _report(crate: Path, result: Result) -> bool:
     _show_staged(result)
     if result.warning:
         typer.echo(f"warning: {result.warning}", err=True)
-    typer.echo(f"\n## Next\n\nYou are on the branch {adopt.BRANCH}; `git switch -` returns to the previous branch.\n")
+    typer.echo(f"\n## Next\n\nYou are on the branch {BRANCH}; `git switch -` returns to the previous branch.\n")
     for path in result.proposed:
         how = NEXT.get(path, "compare the two files; to replace yours, run `git mv -f {0}.proposed {0}`").format(path)
-        if other := adopt.spelling_of(crate, path):
+        if other := spelling_of(crate, path):
             how = f"{how} and `git rm {other}`: one of the two stays"
         typer.echo(f"- {path} is only proposed: {how}")
     typer.echo("- fix the places of the staged gates, one gate at a time, then run `fast-rust adopt --unstage .`")
@@ -159,7 +165,7 @@ def _show_staged(result: Result) -> None:
 
 def _unstage(crate: Path) -> bool:
     """Enable what holds by now, print what was done, and return whether something is left for a person."""
-    done = adopt.unstage(crate)
+    done = adoption.unstage(crate)
     if not done.before:
         typer.echo("No gate is staged, so there is none to enable.")
         return False
@@ -185,6 +191,6 @@ def _unstage(crate: Path) -> bool:
     return is_left
 
 
-def _where(done: adopt.Unstaging, mark: Mark) -> str:
+def _where(done: adoption.Unstaging, mark: Mark) -> str:
     places = done.staging.where.get(mark.gate, ())
     return f"it is at {', '.join(places)}" if places else "`just check` shows where"

@@ -14,13 +14,13 @@ def command(
     *,
     advice: Annotated[
         bool,
-        typer.Option("--advice", help="Also show advice: findings that are often right, and never fail the check."),
+        typer.Option("--advice", help="Also show advice: findings that may be wrong, so they never fail the check."),
     ] = False,
     output_format: Annotated[
         Format | None, typer.Option(help="Format of the findings [default: github in GitHub Actions, else full].")
     ] = None,
 ) -> None:
-    """Check a workspace by every rule of the standards that clippy does not have.
+    """Check a workspace by every rule of the standards that clippy does not check.
 
     Exit codes: 0 no error; 1 errors to fix; 2 the workspace could not be checked.
     """

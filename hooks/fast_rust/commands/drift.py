@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fast_rust.drift import fix as fixing
-from fast_rust.drift.differences import Difference, State
+from fast_rust.drift.differences import NOT_TOML, Difference, State
 from fast_rust.drift.report import Report, crates_below, inspect
 from fast_rust.errors import FastRustError
 
@@ -18,17 +18,19 @@ NOT_COMPARED = 2
 
 def _lines(report: Report) -> list[str]:
     lines = [f"{report.crate}: {report.release}{_position(report)}"]
-    for one in report.differences:
-        what = f"{one.path}: {one.key}" if one.key else one.path
-        match one:
+    for difference in report.differences:
+        what = f"{difference.path}: {difference.key}" if difference.key else difference.path
+        values = f"{what} is {difference.found}, not {difference.wanted}"
+        match difference:
             case Difference(state=State.LOOSENED):
-                lines.append(f"  {one.state:9} {what} is {one.found}, not {one.wanted} (reason: {one.reason})")
+                detail = f"{values} (reason: {difference.reason})"
             case Difference(state=State.CHANGED, key=key) if key:
-                lines.append(f"  {one.state:9} {what} is {one.found}, not {one.wanted}")
+                detail = values
             case Difference(found=found) if found:
-                lines.append(f"  {one.state:9} {what} ({found})")
+                detail = f"{what} ({found})"
             case _:
-                lines.append(f"  {one.state:9} {what}")
+                detail = what
+        lines.append(f"  {difference.state:9} {detail}")
     if not report.drifted:
         lines.append("  in line with its release")
     return lines
@@ -45,7 +47,7 @@ def _as_json(report: Report) -> dict[str, Any]:
         "crate": str(report.crate),
         "release": report.release,
         "newer": list(report.newer),
-        "differences": [asdict(one) for one in report.differences],
+        "differences": [asdict(difference) for difference in report.differences],
     }
 
 
@@ -54,35 +56,47 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         Path, typer.Argument(help="Folder of a crate or of a workspace.", file_okay=False, exists=True)
     ] = Path(),
     *,
-    fix: Annotated[bool, typer.Option("--fix", help="Restore the files and keys that the template owns.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Overwrite what differs with the template's content.")] = False,
     force: Annotated[bool, typer.Option("--force", help="With --fix, also overwrite uncommitted changes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
-    keys: Annotated[bool, typer.Option("--keys", help="Compare only the keys of shared files.")] = False,
+    keys: Annotated[
+        bool,
+        typer.Option("--keys", help="Compare only keys of files that also have keys of yours."),
+    ] = False,
     lenient: Annotated[
         bool, typer.Option("--lenient", help="Print a warning, not an error, for a crate that cannot be compared.")
     ] = False,
-    template: Annotated[str | None, typer.Option(help="Address of the template [default: the recorded one].")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="Address of the template [default: as in .copier-answers.yml].")
+    ] = None,
 ) -> None:
-    """Report drift: files and keys that the template owns and that differ from the crate's release.
+    """Report drift: template-owned files and keys that differ from the template release that the crate uses.
 
     Exit codes: 0 no drift; 1 drift, or --fix left a file unfixed; 2 a crate could not be compared.
     """
     reports, failed = _inspect(path, template)
     if keys:
-        reports = [replace(one, differences=_of_keys(one)) for one in reports]
+        reports = [replace(report, differences=_of_keys(report)) for report in reports]
     if as_json:
-        typer.echo(json.dumps({"crates": [_as_json(one) for one in reports], "unclear": failed}, indent=2))
+        typer.echo(json.dumps({"crates": [_as_json(report) for report in reports], "unclear": failed}, indent=2))
     else:
         typer.echo("\n".join(line for report in reports for line in _lines(report)), nl=bool(reports))
     for message in failed:
         typer.echo(f"{'warning' if lenient else 'error'}: cannot compare {message}", err=True)
     is_drift = _fix(reports, force=force) if fix else any(report.drifted for report in reports)
     if is_drift and not fix:
-        reason = "keep a looser key by adding `# reason: ...` to its line"
-        typer.echo(f"Run `fast-rust drift --fix` to restore the release's content, or {reason}.", err=True)
+        typer.echo(_next_step(reports), err=True)
     if failed and not lenient:
         raise typer.Exit(NOT_COMPARED)
     raise typer.Exit(int(is_drift))
+
+
+def _next_step(reports: list[Report]) -> str:
+    drifted = [difference for report in reports for difference in report.drifted]
+    if broken := [difference.path for difference in drifted if difference.found.startswith(NOT_TOML)]:
+        return f"Correct {', '.join(broken)}, then run `fast-rust drift` again."
+    reason = "to keep a setting that is less strict than the template's, add `# reason: ...` to its line"
+    return f"Run `fast-rust drift --fix` to restore the template's content; {reason}."
 
 
 def _inspect(path: Path, template: str | None) -> tuple[list[Report], list[str]]:
@@ -101,7 +115,7 @@ def _inspect(path: Path, template: str | None) -> tuple[list[Report], list[str]]
 
 
 def _of_keys(report: Report) -> tuple[Difference, ...]:
-    return tuple(one for one in report.differences if one.path in report.owned.shared)
+    return tuple(difference for difference in report.differences if difference.path in report.owned.shared)
 
 
 def _fix(reports: Sequence[Report], *, force: bool) -> bool:

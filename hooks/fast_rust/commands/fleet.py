@@ -21,7 +21,7 @@ from fast_rust.fleet import update as updating
 from fast_rust.fleet.checks import Checks
 from fast_rust.fleet.manifest import Manifest, ManifestError, read_manifest, read_shard
 from fast_rust.fleet.outcome import Outcome
-from fast_rust.fleet.report import Report, merged, read_report
+from fast_rust.fleet.report import FleetReport, merged, read_report
 from fast_rust.fleet.repositories import require_separate
 from fast_rust.fleet.run import Result, Run
 from fast_rust.fleet.written import write_report
@@ -31,17 +31,17 @@ Job = TypeVar("Job")
 
 application = typer.Typer(
     no_args_is_help=True,
-    help="""Create, compare and update the crates that are listed in a manifest.
+    help="""Create, compare and update the crates of a manifest. A ring is a group of crates that are updated together.
 
-    Exit codes: 0 all crates are done; 1 the listed crates need a person; 2 the run did not start; 3 a ring was stopped,
-    because the checks of too many crates failed.
+    Exit codes: 0 all crates are done; 1 some crates need manual work, and the output names them; 2 the run did not
+    start; 3 the run stopped within a ring, because the checks of too many crates failed.
     """,
 )
 
 ManifestPath = Annotated[Path, typer.Option("--manifest", help="Manifest of the fleet.", dir_okay=False)]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Number of worker processes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON only.")]
-RingName = Annotated[str | None, typer.Option("--ring", metavar="NAME", help="Only the crates of this ring (group).")]
+RingName = Annotated[str | None, typer.Option("--ring", metavar="NAME", help="Only the crates of this ring.")]
 Shard = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts of the fleet.")]
 To = Annotated[str | None, typer.Option("--to", metavar="vX.Y.Z", help="Target release [default: the newest].")]
 OtherTemplate = Annotated[
@@ -71,9 +71,9 @@ def _go(run: Run[Job], *, as_json: bool) -> Result:
     with bars as progress:
         bar = progress.add_task(run.command, total=len(run.manifest.crates))
 
-        def show(one: Outcome) -> None:
+        def show(outcome: Outcome) -> None:
             if not as_json:
-                print(f"{one.state:17} {one.crate}  {one.detail}".rstrip(), flush=True)
+                print(f"{outcome.state:17} {outcome.crate}  {outcome.detail}".rstrip(), flush=True)
             progress.advance(bar)
 
         result = run.go(show, lambda count: progress.advance(bar, count))
@@ -84,9 +84,9 @@ def _go(run: Run[Job], *, as_json: bool) -> Result:
 
 
 def _sum_up(command: str, result: Result, *, as_json: bool) -> None:
-    counts = Counter(str(one.state) for one in result.crates)
+    counts = Counter(str(outcome.state) for outcome in result.crates)
     if as_json:
-        content = {"command": command, "summary": counts, "crates": [one.as_dict() for one in result.crates]}
+        content = {"command": command, "summary": counts, "crates": [outcome.as_dict() for outcome in result.crates]}
         typer.echo(json.dumps(content, indent=1))
         return
     summary = ", ".join(f"{count} {state}" for state, count in counts.most_common())
@@ -176,7 +176,7 @@ def plan(  # noqa: PLR0913
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Print which files an update would change or conflict in, from the checked-out commit. Changes nothing."""
+    """Print the files of each checked-out commit that an update would change or conflict in. Changes nothing."""
     fleet = _read(manifest, ring, shard)
     with _inspected(fleet, to, template) as wanted:
         result = _inspect("plan", fleet, replace(wanted, drift=False), jobs, as_json=as_json)
@@ -192,7 +192,7 @@ def drift(
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the files and keys that the template owns in each crate with its release. Changes nothing."""
+    """Compare each crate's template-owned files and keys with the template release it uses. Changes nothing."""
     fleet = _read(manifest, ring, shard)
     wanted = inspection.InspectionOptions("", plan=False, unreachable=templates.refresh(fleet, fleet.crates))
     _end(_inspect("drift", fleet, wanted, jobs, as_json=as_json))
@@ -264,12 +264,12 @@ def report(  # noqa: PLR0913
         with _inspected(fleet, to, template) as wanted:
             result = _inspect("report", fleet, wanted, jobs, as_json=False)
         today = datetime.now(UTC).strftime("%Y-%m-%d")
-        written = Report(wanted.name, today, result.crates, read_shard(shard) if shard else None)
+        written = FleetReport(wanted.name, today, result.crates, read_shard(shard) if shard else None)
     for file in write_report(written, out):
         typer.echo(file)
 
 
 @application.command("renovate")
 def renovate_preset(*, manifest: ManifestPath = MANIFEST) -> None:
-    """Print a Renovate preset: a schedule for each ring, and no updates for frozen crates."""
+    """Print a Renovate preset: a schedule for each ring, and no updates for crates with `freeze`."""
     typer.echo(json.dumps(renovate.preset(_read(manifest)), indent=2))

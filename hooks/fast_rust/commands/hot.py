@@ -9,7 +9,9 @@ from fast_rust.hot import add as adding
 from fast_rust.hot import remove as removing
 from fast_rust.hot.changes import Changes, require_committed
 
-application = typer.Typer(no_args_is_help=True, help="Add a hot path with its benches, or remove one.")
+application = typer.Typer(
+    no_args_is_help=True, help="Add or remove a hot path: a module whose speed is measured and limited."
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the module, such as `parse`.")]
 CrateFolder = Annotated[Path, typer.Option("--crate", help="Folder of the crate.", file_okay=False, exists=True)]
@@ -17,7 +19,10 @@ CrateFolder = Annotated[Path, typer.Option("--crate", help="Folder of the crate.
 
 @application.command()
 def add(name: Name, crate: CrateFolder = Path()) -> None:
-    """Add a hot path: a module, two benchmarks and an allocation test, which are registered and pass all checks."""
+    """Add a hot path: a module, two benchmarks and an allocation test, with their entries in lib.rs and Cargo.toml.
+
+    Exit codes: 0 added; 2 not added: the message says why.
+    """
     _apply(adding.add(crate, name))
     typer.echo(
         f"Write your code in src/{name}.rs, and set its budget there and in bench/benches/{name}_instructions.rs."
@@ -33,7 +38,10 @@ def remove(
         bool, typer.Option("--force", help="Remove it even if git cannot restore the deleted files.")
     ] = False,
 ) -> None:
-    """Remove a hot path with its benchmarks and tests; for the sample (`aggregate`), remove all of its code."""
+    """Remove a hot path with its benchmarks and tests; for the sample (`aggregate`), remove all of its code.
+
+    Exit codes: 0 removed; 2 not removed: the message says why.
+    """
     if not force:
         require_committed(crate)
     changes = removing.remove(crate, name)

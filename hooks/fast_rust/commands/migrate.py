@@ -9,22 +9,25 @@ from fast_rust.migrate.server import plan_migration
 from fast_rust.update import journal
 from fast_rust.update.apply import apply
 
-application = typer.Typer(help="Migrate a crate's own code to the layout of a newer release.", no_args_is_help=True)
+application = typer.Typer(
+    help="Change your own code, which updates leave alone, to a newer layout.", no_args_is_help=True
+)
 CrateFolder = Annotated[Path, typer.Argument(help="Folder of the service.", file_okay=False, exists=True)]
 
 
 @application.callback()
 def _commands() -> None:
-    """Migrate a crate's own code to the layout of a newer release."""
+    """Change your own code, which updates leave alone, to a newer layout."""
 
 
 @application.command()
 def server(crate: CrateFolder = Path()) -> None:
     """Move the server of a service from the module src/plumbing into the package server/.
 
-    The crate is changed only if a changed copy passes its tests. Commit the change separately.
+    The move is made in a copy first; the crate is changed only if the tests of the copy pass. Nothing is committed:
+    commit the move alone.
 
-    Exit codes: 0 moved now or before; 2 nothing was changed.
+    Exit codes: 0 moved, or had been moved already; 2 not moved: the message says why, and nothing was changed.
     """
     with journal.only_update(crate):
         planned = plan_migration(crate)
@@ -34,7 +37,7 @@ def server(crate: CrateFolder = Path()) -> None:
         lock = apply(planned)
     # Now, so that a reader of the output that leaves does not stop the move.
     for path, change in planned.changes.items():
-        typer.echo(f"  {change.fate:8}  {path}")
+        typer.echo(f"  {change.result:8}  {path}")
     if lock:
         typer.echo(f"Cargo.lock: {lock}")
     typer.echo("The tests pass. Review with `git diff`, and commit; `fast-rust update --abort` undoes the move.")

@@ -17,7 +17,7 @@ def command(  # noqa: PLR0913  Each is an option.
         typer.Argument(
             metavar="[BASE]",
             envvar="PERF_BASE",
-            help="Branch to merge into; the base is where the head left it [default: origin/HEAD, origin/main, main].",
+            help="Branch to merge into; the base is the merge base with it [default: origin/HEAD, origin/main, main].",
         ),
     ] = "",
     *,
@@ -39,8 +39,8 @@ def command(  # noqa: PLR0913  Each is an option.
 ) -> None:
     """Compare the speed of a change with its base, measured on one machine in one run.
 
-    The limits and the benchmarks are the base's. Exit codes: 0 all changes are within their limits, or accepted; 1 a
-    change exceeds its limit; 2 the speed could not be measured; 128 plus the number of the signal that ended the run.
+    Limits and benchmarks are taken from the base. Exit codes: 0 every value is within its limit, or accepted; 1 a value
+    exceeds its limit; 2 the speed could not be measured; 128 plus the number of the signal that ended the run.
     """
     if sys.platform != "linux":
         typer.echo("Skipped: the comparison needs valgrind, which counts instructions, and runs on Linux only.")

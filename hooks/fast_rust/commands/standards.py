@@ -28,25 +28,31 @@ def _directives() -> list[Directive]:
 
 def explain(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Directives (`OWN-6`) or gates (`clippy::ptr_arg`).")
+        list[str],
+        typer.Argument(metavar="NAME...", help="Rules (`OWN-6`) or checks (`clippy::ptr_arg`)."),
     ],
 ) -> None:
-    """Print what a directive or a gate requires, why, and examples."""
+    """Print what a rule or a check requires, why, how to make an exception, and examples."""
     known = _directives()
     found = [(name, _named(name, known)) for name in names]
     for name, those in found:
         if not those:
-            ids = ", ".join(one.id for one in known if one.id.partition("-")[0] == name.upper().partition("-")[0])
-            hint = f"directives of this section: {ids}" if ids else "`fast-rust standards list` lists the directives"
-            message = f"unknown directive or gate: {name}; {hint}."
+            ids = ", ".join(
+                directive.id for directive in known if directive.id.partition("-")[0] == name.upper().partition("-")[0]
+            )
+            section = name.upper().partition("-")[0]
+            hint = f"the rules of {section} are: {ids}" if ids else "`fast-rust standards list` lists the rules"
+            message = f"unknown rule or check: {name}; {hint}."
             raise typer.BadParameter(message, param_hint="NAME")
-    for one in dict.fromkeys(one for _, those in found for one in those):
-        _show(one.text)
+    for directive in dict.fromkeys(directive for _, those in found for directive in those):
+        _show(documents.explanation(directive))
 
 
 def _named(name: str, known: Sequence[Directive]) -> list[Directive]:
-    by_id = [one for one in known if one.id == name.upper()]
-    return by_id or [one for one in known if any(name in {gate, gate.partition("::")[2]} for gate in one.gates)]
+    by_id = [directive for directive in known if directive.id == name.upper()]
+    return by_id or [
+        directive for directive in known if any(name in {gate, gate.partition("::")[2]} for gate in directive.gates)
+    ]
 
 
 def _show(markdown: str) -> None:
@@ -61,10 +67,10 @@ def _show(markdown: str) -> None:
 def list_standards(*, as_json: Annotated[bool, typer.Option("--json", help="Print all data as JSON.")] = False) -> None:
     """List all directives."""
     if as_json:
-        typer.echo(json.dumps([_as_json(one) for one in _directives()], indent=2, ensure_ascii=False))
+        typer.echo(json.dumps([_as_json(directive) for directive in _directives()], indent=2, ensure_ascii=False))
         return
-    for one in _directives():
-        typer.echo(f"{one.id:8} {one.level:6} {one.quality:15} {one.title}")
+    for directive in _directives():
+        typer.echo(f"{directive.id:8} {directive.level:6} {directive.quality:15} {directive.title}")
 
 
 def _as_json(directive: Directive) -> dict[str, Any]:

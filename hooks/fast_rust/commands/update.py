@@ -11,8 +11,8 @@ from fast_rust.errors import FastRustError, reason_of
 from fast_rust.output import discard_the_rest
 from fast_rust.update import journal
 from fast_rust.update.apply import apply
-from fast_rust.update.merge import Fate
-from fast_rust.update.plan import Plan, Standing, UpdateError, plan
+from fast_rust.update.merge import MergeResult
+from fast_rust.update.plan import Standing, UpdateError, UpdatePlan, plan
 from fast_rust.update.target_tool import hand_over
 
 NEEDS_WORK = 1
@@ -23,13 +23,17 @@ def command(
     crate: CrateFolder = Path(),
     *,
     to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="Target release [default: the newest].")] = None,
-    data: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change an answer; repeatable.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Change the answer to a question; repeatable."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes, and change nothing.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="Undo an update that is not committed.")] = False,
 ) -> None:
     """Update a crate to a newer release of the template; your lines are kept.
 
-    Exit codes: 0 updated, or nothing to do; 1 updated, but you have to finish the listed steps; 2 nothing was changed.
+    Exit codes: 0 updated, or nothing to do; 1 updated, but you have to finish the listed steps; 2 not
+    updated: the message says why, and nothing was changed.
     """
     if not abort and (code := hand_over(crate, to)) is not None:
         raise typer.Exit(code)
@@ -55,7 +59,7 @@ def _update(crate: Path, to: str | None, data: dict[str, str], *, dry_run: bool)
         case Standing.AHEAD:
             typer.echo("Ahead of the newest release; nothing to update.")
             return False
-        case Plan():
+        case UpdatePlan():
             try:
                 _show(planned)
             except BrokenPipeError:
@@ -72,13 +76,13 @@ def _as_answers(data: list[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in data)
 
 
-def _show(planned: Plan) -> None:
+def _show(planned: UpdatePlan) -> None:
     typer.echo(f"From {planned.answers.release} to {planned.target}.\n")
     if planned.changelog:
         typer.echo(f"{planned.changelog}\n")
     typer.echo("Files:" if planned.changes else "No file changes.")
     for path, change in planned.changes.items():
-        typer.echo(f"  {change.fate:8}  {path}")
+        typer.echo(f"  {change.result:8}  {path}")
     for path, change in planned.changes.items():
         if change.reason:
             typer.echo(f"{path}: {change.reason}.")
@@ -87,11 +91,11 @@ def _show(planned: Plan) -> None:
     for name in planned.changed_answers:
         file = answers_file(planned.crate).name
         typer.echo(f"The release rejects your answer to `{name}`, so the default replaces it: see {file}.")
-    if any(change.fate is Fate.CONFLICT and not change.reason for change in planned.changes.values()):
+    if any(change.result is MergeResult.CONFLICT and not change.reason for change in planned.changes.values()):
         typer.echo("`conflict`: you and the release changed the same lines of this file.")
 
 
-def _report(planned: Plan, lock: str) -> None:
+def _report(planned: UpdatePlan, lock: str) -> None:
     """Print the remaining steps; the update is complete, so an error here does not end the command."""
     try:
         _print_report(planned, lock)
@@ -100,15 +104,18 @@ def _report(planned: Plan, lock: str) -> None:
         typer.echo(f"warning: the update is complete, but its report is not: {reason}", err=True)
 
 
-def _print_report(planned: Plan, lock: str) -> None:
+def _print_report(planned: UpdatePlan, lock: str) -> None:
     typer.echo()
     if lock:
         typer.echo(f"Cargo.lock: {lock}")
-    if conflicts := planned.having(Fate.CONFLICT):
+    if conflicts := planned.having(MergeResult.CONFLICT):
         typer.echo("Resolve the conflicts in these files (search for <<<<<<<), then `git add` them:")
         for path in conflicts:
             typer.echo(f"  {path}")
     else:
-        for one in inspect(planned.crate).drifted:
-            typer.echo(f"Still {one.state}: {one.path} {one.key}".rstrip() + " (run `fast-rust drift` for details)")
+        for difference in inspect(planned.crate).drifted:
+            typer.echo(
+                f"Still {difference.state}: {difference.path} {difference.key}".rstrip()
+                + " (run `fast-rust drift` for details)"
+            )
     typer.echo("Review with `git diff`, run `just check`, and commit; `fast-rust update --abort` undoes the update.")

@@ -60,9 +60,9 @@ def differences(crate: Path, owned: Owned) -> Iterator[Difference]:
             yield Difference(path, State.CHANGED)
     named = set()
     for path in owned.shared:
-        for one in _differences_of_keys(crate / path, path, owned.keys(path)):
-            named.add((path, *one.parts[-1:]))
-            yield one
+        for difference in _differences_of_keys(crate / path, path, owned.keys(path)):
+            named.add((path, *difference.parts[-1:]))
+            yield difference
     for mark, count in marks(crate).items():
         # An entry of a list is with its key.
         name = mark.text.partition(" ")[0].strip('",')

@@ -37,8 +37,8 @@ def ranked(*ranks: Value, default: Value = None) -> Direction:
     """Return the direction of values from the loosest to the strictest; a tuple has equal values."""
 
     def rank(value: Value) -> int:
-        rows = (one if isinstance(one, tuple) else (one,) for one in ranks)
-        return next((number for number, row in enumerate(rows) if any(is_same(value, one) for one in row)), -1)
+        rows = (rank if isinstance(rank, tuple) else (rank,) for rank in ranks)
+        return next((number for number, row in enumerate(rows) if any(is_same(value, rank) for rank in row)), -1)
 
     return Direction(lambda wanted, found: 0 <= rank(wanted) <= rank(found), default)
 

@@ -25,7 +25,7 @@ def fix(report: Report, *, force: bool) -> Iterator[tuple[str, str]]:
 
     Raises OSError where a file cannot be written; it is then as it was.
     """
-    for path in dict.fromkeys(one.path for one in report.drifted):
+    for path in dict.fromkeys(difference.path for difference in report.drifted):
         file = report.crate / path
         try:
             _require_regular(report.crate, file)
@@ -59,8 +59,8 @@ def _require_regular(crate: Path, file: Path) -> None:
     if link := link_to(file, crate):
         name = link.relative_to(crate)
         raise LeftError(f"{name} is a symlink; refusing to write through it. Replace it with a regular file or folder")
-    inside = [one for one in file.parents if crate in one.parents]
-    if above := next((one for one in inside if one.exists() and not one.is_dir()), None):
+    inside = [parent for parent in file.parents if crate in parent.parents]
+    if above := next((parent for parent in inside if parent.exists() and not parent.is_dir()), None):
         raise LeftError(f"{above.relative_to(crate)} is not a folder. Rename it, and run this again")
     if file.exists() and not file.is_file():
         raise LeftError("it is not a regular file. Rename it, and run this again")
@@ -71,8 +71,8 @@ def _content(report: Report, path: str, before: bytes) -> bytes:
 
     Raises LeftError where a person has to edit it.
     """
-    found = [one for one in report.drifted if one.path == path]
-    if any(one.found.startswith(NOT_TOML) for one in found):
+    found = [difference for difference in report.drifted if difference.path == path]
+    if any(difference.found.startswith(NOT_TOML) for difference in found):
         raise LeftError("it is not valid TOML, so its keys cannot be compared. Fix the syntax first")
     wanted = report.owned.files.get(path, report.owned.shared.get(path, b""))
     if not (report.crate / path).exists():
@@ -83,9 +83,9 @@ def _content(report: Report, path: str, before: bytes) -> bytes:
         return wanted
     if path in report.owned.files:
         return wanted
-    keys = [one.parts for one in found if one.parts]
+    keys = [difference.parts for difference in found if difference.parts]
     text = (as_git_has_it(before) if is_windows(before) else before).decode()
-    names = ", ".join(one.key for one in found)
+    names = ", ".join(difference.key for difference in found)
     try:
         after = restored(text, wanted.decode(), keys)
         is_safe = is_restored(tomllib.loads(text), tomllib.loads(after), report.owned.keys(path), keys)

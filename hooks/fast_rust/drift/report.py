@@ -27,7 +27,7 @@ class Report:
     @property
     def drifted(self) -> tuple[Difference, ...]:
         """Return the differences that a person has to restore, or to give a reason for."""
-        return tuple(one for one in self.differences if one.is_drift)
+        return tuple(difference for difference in self.differences if difference.is_drift)
 
 
 def inspect(crate: Path, template: str | None = None) -> Report:
@@ -42,10 +42,15 @@ def inspect(crate: Path, template: str | None = None) -> Report:
     newer, ahead_of = _position(repository, answers.release)
     found = tuple(differences(crate, owned))
     outside = _of_the_repository(crate, owned) | _outside_the_checkout(
-        crate, [one.path for one in found if one.state is State.MISSING and not one.key]
+        crate, [difference.path for difference in found if difference.state is State.MISSING and not difference.key]
     )
     return Report(
-        crate, answers.release, newer, ahead_of, owned, tuple(one for one in found if one.path not in outside)
+        crate,
+        answers.release,
+        newer,
+        ahead_of,
+        owned,
+        tuple(difference for difference in found if difference.path not in outside),
     )
 
 
@@ -68,7 +73,7 @@ def _position(repository: Repository, release: str) -> tuple[tuple[str, ...], st
     if release in releases:
         return tuple(releases[releases.index(release) + 1 :]), ""
     # Between two releases, or a pre-release.
-    newer = tuple(one for one in releases if repository.order(one, release) is Order.NEWER)
+    newer = tuple(candidate for candidate in releases if repository.order(candidate, release) is Order.NEWER)
     is_ahead = bool(releases) and repository.order(release, releases[-1]) is Order.NEWER
     return newer, releases[-1] if is_ahead else ""
 

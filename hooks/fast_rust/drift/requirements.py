@@ -60,13 +60,13 @@ def minimum_of(requirement: str) -> Version | None:
     if requirement.strip() == ANY:
         return (0, 0, 0, NORMAL)
     comparators = [_comparator(part.strip()) for part in requirement.split(",")]
-    found = [one for one in comparators if one is not None]
+    found = [comparator for comparator in comparators if comparator is not None]
     if len(found) < len(comparators):
         return None
-    low = max(one.low for one in found)
-    if low[3] != NORMAL and low[:3] not in {one.pre_releases_of for one in found}:
+    low = max(comparator.low for comparator in found)
+    if low[3] != NORMAL and low[:3] not in {comparator.pre_releases_of for comparator in found}:
         low = (*low[:3], NORMAL)
-    return low if all(low < one.high for one in found) else None
+    return low if all(low < comparator.high for comparator in found) else None
 
 
 class _Comparator(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from fast_rust import git
-from fast_rust.adopt import adoption as adopt
+from fast_rust.adopt import adoption, planning
 from fast_rust.answers import ANSWERS_FILE, Answers, answers_file, with_source
 from fast_rust.errors import FastRustError
 from fast_rust.fleet.manifest import Crate, Manifest, ManifestError
@@ -240,13 +240,13 @@ def _push(repository: Path) -> str:
 
 
 def _adopt(crate: Crate, options: BootstrapOptions, facts: Mapping[str, Any]) -> Outcome:
-    if git.is_commit(crate.repository, f"refs/heads/{adopt.BRANCH}"):
-        return Outcome(crate.name, CrateState.EXISTS, f"branch {adopt.BRANCH} waits for review", facts)
+    if git.is_commit(crate.repository, f"refs/heads/{planning.BRANCH}"):
+        return Outcome(crate.name, CrateState.EXISTS, f"branch {planning.BRANCH} waits for review", facts)
     # As a person types them.
     data = {name: str(value).lower() if isinstance(value, bool) else value for name, value in crate.answers.items()}
-    plan = adopt.plan(crate.folder, options.template, options.release, data, refresh=False)
+    plan = planning.plan(crate.folder, options.template, options.release, data, refresh=False)
     if options.dry_run:
         return Outcome(crate.name, CrateState.PLANNED, "adopt", facts)
-    result = adopt.apply(plan)
+    result = adoption.apply(plan)
     warning = f"; warning: {result.warning}" if result.warning else ""
-    return Outcome(crate.name, CrateState.ADOPTED, f"on branch {adopt.BRANCH}{warning}", facts)
+    return Outcome(crate.name, CrateState.ADOPTED, f"on branch {planning.BRANCH}{warning}", facts)

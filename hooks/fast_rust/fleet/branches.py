@@ -45,7 +45,7 @@ def existing(repository: Path, base: str, branch: str) -> Existing:
     refs = (f"refs/heads/{branch}", tracking(branch))
     open_refs = [ref for ref in refs if git.is_commit(repository, ref) and not is_on_top(repository, ref, base)]
     found = [Existing(ref, _states(git.commits(repository, ref, f"^{base}"))) for ref in open_refs]
-    theirs = next((one for one in found if one.is_of_others), None)
+    theirs = next((branch for branch in found if branch.is_of_others), None)
     return theirs or next(iter(found), Existing())
 
 

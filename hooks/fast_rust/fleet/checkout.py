@@ -53,7 +53,7 @@ class Checkout:
         if file.is_symlink() or not file.is_file():
             return False
         content = file.read_bytes()
-        return entry.blob in {git.blob_of(one, entry.blob) for one in (content, as_git_has_it(content))}
+        return entry.blob in {git.blob_of(version, entry.blob) for version in (content, as_git_has_it(content))}
 
     def has_room_for(self, paths: Iterable[str]) -> bool:
         """Return whether each path is a file or free: not a folder, nor below a file or a symlink."""

@@ -22,7 +22,7 @@ from fast_rust.fleet.workers import Task
 from fast_rust.owned import Part
 from fast_rust.releases import Order, Repository
 from fast_rust.update.guard import require_restorable
-from fast_rust.update.merge import Change, Fate, changes
+from fast_rust.update.merge import Change, MergeResult, changes
 from fast_rust.update.plan import refused_answers
 
 _renderings = Renderings()
@@ -135,14 +135,14 @@ def _plan(crate: Crate, options: InspectionOptions, facts: dict[str, Any]) -> Pl
             if folder == crate.folder and not checkout.has_committed(_changed(before, after)):
                 folder = stack.enter_context(checkout.clone())
             found = dict(changes(folder, before, after))
-            written = [path for path, change in found.items() if change.fate is not Fate.KEPT]
+            written = [path for path, change in found.items() if change.result is not MergeResult.KEPT]
             if not checkout.has_room_for(written):
                 folder = folder if folder != crate.folder else stack.enter_context(checkout.clone())
                 require_restorable(folder, written)
         except FastRustError as error:
             # People know the crate by where it is, not by the clone.
             raise type(error)(str(error).replace(str(folder), str(crate.folder))) from error
-        found[answers_file(folder).name] = Change(Fate.CHANGED)
+        found[answers_file(folder).name] = Change(MergeResult.CHANGED)
     differs = ("planned from the commit that is checked out; the working tree differs",)
     return _planned(answers, options, found, (*notes_of(found, refused), *(differs if folder != crate.folder else ())))
 
@@ -177,9 +177,9 @@ def _changed(before: Part, after: Part) -> set[str]:
 def _planned(
     answers: Answers, options: InspectionOptions, found: Mapping[str, Change], notes: tuple[str, ...]
 ) -> Planned:
-    touches = {path: str(change.fate) for path, change in sorted(found.items())}
+    touches = {path: str(change.result) for path, change in sorted(found.items())}
     move = f"{answers.release} to {options.name}"
-    conflicts = [path for path, change in found.items() if change.fate is Fate.CONFLICT]
+    conflicts = [path for path, change in found.items() if change.result is MergeResult.CONFLICT]
     if conflicts:
         return Planned(CrateState.CONFLICT, f"{move}, conflicts in {', '.join(conflicts)}", touches, notes)
     count = len(found)
@@ -193,5 +193,5 @@ def ahead_of(release: str, target: str) -> str:
 
 def notes_of(found: Mapping[str, Change], refused: tuple[str, ...]) -> tuple[str, ...]:
     """Return notes for a person about an update without a conflict."""
-    kept = [f"{path}: {change.reason}" for path, change in found.items() if change.fate is Fate.KEPT]
+    kept = [f"{path}: {change.reason}" for path, change in found.items() if change.result is MergeResult.KEPT]
     return (*kept, *(f"the release refuses the answer to {name}, and has its default" for name in refused))

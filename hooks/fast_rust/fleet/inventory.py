@@ -43,7 +43,7 @@ def of_folder(folder: Path) -> dict[str, dict[str, Any]]:
 def _unlike(rows: Container[str], name: str) -> str:
     """Return a name that no other row has."""
     numbered = (f"{name}-{number}" for number in count(2))
-    return next(one for one in chain([name], numbered) if one not in rows)
+    return next(candidate for candidate in chain([name], numbered) if candidate not in rows)
 
 
 def _is_crate(folder: Path) -> bool:

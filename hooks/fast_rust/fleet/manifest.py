@@ -154,7 +154,10 @@ def read_manifest(path: Path) -> Manifest:
     try:
         model = _Content.model_validate(content)
     except ValidationError as error:
-        errors = [error_at(_key(one["loc"], content), _said(one["type"], one["msg"])) for one in error.errors()]
+        errors = [
+            error_at(_key(problem["loc"], content), _said(problem["type"], problem["msg"]))
+            for problem in error.errors()
+        ]
         raise ManifestError("\n".join(dict.fromkeys(errors))) from error
     if errors := [error_at(key, what) for key, what in _errors(model)]:
         raise ManifestError("\n".join(errors))
@@ -165,7 +168,7 @@ def read_manifest(path: Path) -> Manifest:
     if template.startswith((".", "~")) or (base / template).is_dir():
         template = str((base / Path(template).expanduser()).resolve())
     if doubles := list(_doubles(crates)):
-        raise ManifestError("\n".join(error_at(("crates", one.name), what) for one, what in doubles))
+        raise ManifestError("\n".join(error_at(("crates", crate.name), what) for crate, what in doubles))
     return Manifest(path.resolve(), template, rings, crates, hashlib.sha256(text.encode()).hexdigest())
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from fast_rust.fleet.report import Report
+from fast_rust.fleet.report import FleetReport
 
 
-def markdown(report: Report) -> str:
+def markdown(report: FleetReport) -> str:
     """Return the report as Markdown, for a pull request, an issue or a terminal."""
     parts = [f"# Fleet of {len(report.crates)} crates, {report.made}", f"Newest release: {report.target}."]
     parts.append(_table(("state", "crates"), report.states.items()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fast_rust.fleet.outcome import CrateState, Outcome
-from fast_rust.fleet.report import Report
+from fast_rust.fleet.report import FleetReport
 
 # Sizes of the charts, in pixels.
 SIZES = {"BAR": 20, "STEP": 28, "NAMES": 260, "WIDTH": 760}
@@ -32,7 +32,7 @@ class Chart:
     left_out: int
 
 
-def page(report: Report) -> str:
+def page(report: FleetReport) -> str:
     """Return the page."""
     environment = Environment(
         loader=PackageLoader("fast_rust.fleet", ""),

@@ -46,4 +46,4 @@ def _rules(manifest: Manifest) -> Iterator[dict[str, Any]]:
 def _repositories(crates: Iterator[Crate]) -> list[str]:
     """Return the names of repositories as their host has them, such as acme/orders."""
     found = [ADDRESS.match(crate.url) for crate in crates]
-    return sorted({one[1] for one in found if one})
+    return sorted({match[1] for match in found if match})

@@ -21,7 +21,7 @@ class ReportError(FastRustError):
 
 
 @dataclass(frozen=True)
-class Report:
+class FleetReport:
     """The outcome of each crate, and the day of the report."""
 
     target: str
@@ -62,7 +62,7 @@ class Report:
         return [
             (outcome.crate, str(outcome.facts.get("owner", "")), ", ".join(files))
             for outcome in self.crates
-            if (files := [path for path, fate in outcome.facts.get("touches", {}).items() if fate == "conflict"])
+            if (files := [path for path, result in outcome.facts.get("touches", {}).items() if result == "conflict"])
         ]
 
     @property
@@ -102,7 +102,7 @@ def _order(release: str) -> tuple[int, Version, str]:
         return (1, Version("0"), release)
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path) -> FleetReport:
     """Read a report from its JSON.
 
     Raises ReportError.
@@ -114,16 +114,16 @@ def read_report(path: Path) -> Report:
         crates = tuple(Outcome.from_dict(outcome) for outcome in content["crates"])
         match content:
             case {"target": str(target), "made": str(made), "shard": None}:
-                return Report(target, made, crates, None)
+                return FleetReport(target, made, crates, None)
             case {"target": str(target), "made": str(made), "shard": [int(number), int(count)]}:
-                return Report(target, made, crates, (number, count))
+                return FleetReport(target, made, crates, (number, count))
             case _:
                 raise ReportError(f"{path} is not a report of a fleet: its target, date or shard is damaged")
     except (AttributeError, OSError, ValueError, KeyError, TypeError) as error:
         raise ReportError(f"{path} is not a report of a fleet: {error}") from error
 
 
-def merged(reports: Sequence[Report]) -> Report:
+def merged(reports: Sequence[FleetReport]) -> FleetReport:
     """Merge the reports of all shards.
 
     Raises ReportError where their targets differ, a shard is missing, or two have the same crate.
@@ -141,4 +141,4 @@ def merged(reports: Sequence[Report]) -> Report:
     if doubles := [name for name, times in Counter(crate.crate for crate in crates).items() if times > 1]:
         raise ReportError(f"{doubles[0]} is in more than one of these reports; use the report of each shard once")
     crates.sort(key=lambda crate: crate.crate)
-    return Report(reports[0].target, min(report.made for report in reports), tuple(crates))
+    return FleetReport(reports[0].target, min(report.made for report in reports), tuple(crates))

@@ -75,11 +75,11 @@ class Workplace:
 
         `before` is the commit of the branch until now, or empty. Raises GitError; the branch is then unchanged.
         """
-        git.copy_objects(self.folder, self.repository, [one.tree for one in self.commits], [self.base])
+        git.copy_objects(self.folder, self.repository, [entry.tree for entry in self.commits], [self.base])
         commit = self.base
-        for one in self.commits:
-            message = f"{one.message}\n{TREE}: {one.tree}\n"
-            commit = git.commit_tree(self.repository, one.tree, [commit], message)
+        for entry in self.commits:
+            message = f"{entry.message}\n{TREE}: {entry.tree}\n"
+            commit = git.commit_tree(self.repository, entry.tree, [commit], message)
         git.set_branch(self.repository, branch, commit, before)
 
 

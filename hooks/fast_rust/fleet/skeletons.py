@@ -62,7 +62,7 @@ def skeleton_of(content: bytes) -> Skeleton | None:
     longest_first = sorted(written, key=len, reverse=True)
     pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
     skeleton = Skeleton(tuple(pieces[::2]), tuple(written[piece] for piece in pieces[1::2]))
-    return None if any(MARKED.search(one.encode(errors="surrogateescape")) for one in skeleton.texts) else skeleton
+    return None if any(MARKED.search(text.encode(errors="surrogateescape")) for text in skeleton.texts) else skeleton
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Renderings:
         releases = self._releases[repository.folder]
         if release in releases:
             return releases[releases.index(release) + 1 :]
-        return [one for one in releases if self.order(repository, release, one) is Order.OLDER]
+        return [candidate for candidate in releases if self.order(repository, release, candidate) is Order.OLDER]
 
     def order(self, repository: Repository, release: str, other: str) -> Order:
         """Return whether a release is older or newer than another."""

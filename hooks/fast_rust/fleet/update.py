@@ -22,8 +22,8 @@ from fast_rust.git import GitError
 from fast_rust.releases import Order
 from fast_rust.update.apply import apply
 from fast_rust.update.lockfile import LOCK
-from fast_rust.update.merge import Fate
-from fast_rust.update.plan import OlderReleaseError, Plan, Standing, plan
+from fast_rust.update.merge import MergeResult
+from fast_rust.update.plan import OlderReleaseError, Standing, UpdatePlan, plan
 
 REPORT = "UPDATE-CONFLICTS.md"
 IDLE = {CrateState.UP_TO_DATE: "nothing", CrateState.AHEAD: "ahead"}
@@ -144,10 +144,10 @@ def _update_in(work: Workplace, crate: Crate, options: UpdateOptions) -> Outcome
         planned = plan(folder, options.target, refresh=False)
         if planned is Standing.UP_TO_DATE:
             return Outcome(crate.name, CrateState.UP_TO_DATE, options.target, facts)
-        if not isinstance(planned, Plan):
+        if not isinstance(planned, UpdatePlan):
             return Outcome(crate.name, CrateState.AHEAD, f"newer than {options.target}; nothing to update", facts)
         facts |= {"release": planned.answers.release, "notes": notes_of(planned.changes, planned.changed_answers)}
-        facts |= {"touches": {path: str(change.fate) for path, change in planned.changes.items()}}
+        facts |= {"touches": {path: str(change.result) for path, change in planned.changes.items()}}
         return _committed(work, crate, planned, facts)
     except OlderReleaseError:
         release = answers.release if answers else ""
@@ -160,11 +160,11 @@ def _update_in(work: Workplace, crate: Crate, options: UpdateOptions) -> Outcome
         return Outcome(crate.name, CrateState.ERROR, " ".join(message.split()), _facts(options))
 
 
-def _committed(work: Workplace, crate: Crate, planned: Plan, facts: dict[str, Any]) -> Outcome:
+def _committed(work: Workplace, crate: Crate, planned: UpdatePlan, facts: dict[str, Any]) -> Outcome:
     """Commit an update, or the report of its conflicts."""
     folder = work.folder / crate.subdirectory
     move = f"{planned.answers.release} to {planned.target}"
-    if conflicts := planned.having(Fate.CONFLICT):
+    if conflicts := planned.having(MergeResult.CONFLICT):
         (folder / REPORT).write_text(report(crate, planned), encoding="utf-8")
         subject = f"Record the conflicts of updating {crate.name} from {move}"
         work.commit([_path(crate, REPORT)], f"{subject}\n\n{trailer(crate.name, 'conflict')}")
@@ -173,7 +173,7 @@ def _committed(work: Workplace, crate: Crate, planned: Plan, facts: dict[str, An
     notes = [*facts["notes"], *([f"Cargo.lock: {lock}"] if lock else [])]
     body = "".join(f"{note}\n" for note in notes)
     subject = f"Update {crate.name} from {move} of the template"
-    written = [_path(crate, path) for path, change in planned.changes.items() if change.fate is not Fate.KEPT]
+    written = [_path(crate, path) for path, change in planned.changes.items() if change.result is not MergeResult.KEPT]
     # The lockfile may be that of a workspace above the crate.
     changed = git.names(work.folder, "ls-files", "-z", "--modified")
     locks = [path for path in changed if lock and PurePosixPath(path).name == LOCK]
@@ -186,9 +186,9 @@ def _path(crate: Crate, path: str) -> str:
     return (PurePosixPath(crate.subdirectory) / path).as_posix()
 
 
-def report(crate: Crate, planned: Plan) -> str:
+def report(crate: Crate, planned: UpdatePlan) -> str:
     """Return the report of conflicts: both changes of each file, and the commands to run; no conflict markers."""
-    conflicts = planned.having(Fate.CONFLICT)
+    conflicts = planned.having(MergeResult.CONFLICT)
     sections = [
         f"# Conflicts of updating {crate.name} from {planned.answers.release} to {planned.target}\n",
         "The crate and the release changed the same lines. Nothing is updated on this branch yet. Run:\n",
@@ -254,10 +254,10 @@ def update_here(folder: Path, target: str | None, *, dry_run: bool = False) -> O
         planned = plan(folder, target)
         if planned is Standing.UP_TO_DATE:
             return Outcome(name, CrateState.UP_TO_DATE)
-        if not isinstance(planned, Plan):
+        if not isinstance(planned, UpdatePlan):
             return Outcome(name, CrateState.AHEAD, "newer than the newest release; nothing to update")
         move = f"{planned.answers.release} to {planned.target}"
-        if conflicts := planned.having(Fate.CONFLICT):
+        if conflicts := planned.having(MergeResult.CONFLICT):
             detail = f"{move}, conflicts in {', '.join(conflicts)}; nothing was changed"
             return Outcome(name, CrateState.CONFLICT, detail)
         if not dry_run:

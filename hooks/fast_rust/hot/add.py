@@ -6,7 +6,7 @@ from string import Template
 import tomlkit
 
 from fast_rust.hot.changes import Changes
-from fast_rust.hot.crate import BENCH_MANIFEST, LIBRARY, Crate, HotPathError, open_crate, parse_toml
+from fast_rust.hot.crate import BENCH_MANIFEST, LIBRARY, HotCrate, HotPathError, open_crate, parse_toml
 from fast_rust.hot.membership import has_shared_lints, with_bench_as_member
 from fast_rust.hot.names import check_name
 from fast_rust.hot.rust import with_module
@@ -69,7 +69,7 @@ def _skeleton_of_manifest(package: str, name: str) -> str:
     return Template(text).substitute(package=package, name=name)
 
 
-def _bench_manifest(crate: Crate, name: str) -> str:
+def _bench_manifest(crate: HotCrate, name: str) -> str:
     """Return the manifest of the bench package with a hot path; it may be the first one."""
     if crate.has_bench:
         return with_benches(crate.text(BENCH_MANIFEST), crate.package, name)

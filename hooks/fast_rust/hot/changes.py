@@ -11,7 +11,7 @@ from pathlib import Path
 from fast_rust import git
 from fast_rust.errors import reason_of
 from fast_rust.files import as_git_has_it, link_to, part_of, remove_file, replace_file
-from fast_rust.hot.crate import LIBRARY, Crate, HotPathError
+from fast_rust.hot.crate import LIBRARY, HotCrate, HotPathError
 
 FEW = 3
 PART = re.compile(r"(^|/)\.[^/]+\.part$")
@@ -21,7 +21,7 @@ PART = re.compile(r"(^|/)\.[^/]+\.part$")
 class Changes:
     """What a command does to a crate's files, by their path in it."""
 
-    crate: Crate
+    crate: HotCrate
     written: dict[str, bytes] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
 

@@ -25,7 +25,7 @@ class HotPathError(FastRustError):
 
 
 @dataclass(frozen=True)
-class Crate:
+class HotCrate:
     """A crate with a library; it has a bench package if it has a hot path."""
 
     folder: Path
@@ -84,9 +84,9 @@ class Crate:
         return sorted(self.name_of(path) for path in found.rglob("*") if path.is_file()) if found.is_dir() else []
 
 
-def open_crate(folder: Path) -> Crate:
+def open_crate(folder: Path) -> HotCrate:
     """Return the crate in a folder. Raises HotPathError where it is not one of this template."""
-    crate = Crate(folder.resolve())
+    crate = HotCrate(folder.resolve())
     for needed in (MANIFEST, LIBRARY):
         if not crate.path(needed).is_file():
             message = f"{needed} does not exist in {crate.folder}; run the command in the folder of a crate made from"

@@ -8,7 +8,7 @@ from typing import Any
 import tomlkit
 
 from fast_rust.hot.changes import Changes
-from fast_rust.hot.crate import BENCH, BENCH_MANIFEST, CORPUS, MANIFEST, Crate, parse_toml
+from fast_rust.hot.crate import BENCH, BENCH_MANIFEST, CORPUS, MANIFEST, HotCrate, parse_toml
 
 TARGETS = ("bench", "bin", "example", "test")
 
@@ -39,7 +39,7 @@ def without_empty_bench(changes: Changes) -> bool:
     return True
 
 
-def root_manifest(crate: Crate) -> str | None:
+def root_manifest(crate: HotCrate) -> str | None:
     """Return the manifest of the crate's workspace, as a path from the crate; None without a workspace."""
     table = crate.table(MANIFEST)
     if "workspace" in table:
@@ -55,17 +55,17 @@ def root_manifest(crate: Crate) -> str | None:
     return None
 
 
-def has_shared_lints(crate: Crate) -> bool:
+def has_shared_lints(crate: HotCrate) -> bool:
     """Return whether the crate's workspace has lints that its packages can inherit."""
     name = root_manifest(crate)
     return _inherits_lints(crate) if name is None else "lints" in crate.table(name)["workspace"]
 
 
-def _inherits_lints(crate: Crate) -> bool:
+def _inherits_lints(crate: HotCrate) -> bool:
     return bool(crate.table(MANIFEST).get("lints", {}).get("workspace"))
 
 
-def _member(crate: Crate, root: str) -> str:
+def _member(crate: HotCrate, root: str) -> str:
     return Path(os.path.relpath(crate.path(BENCH), crate.path(root).parent.resolve())).as_posix()
 
 

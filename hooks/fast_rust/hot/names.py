@@ -2,7 +2,7 @@
 
 import re
 
-from fast_rust.hot.crate import LIBRARY, Crate, HotPathError
+from fast_rust.hot.crate import LIBRARY, HotCrate, HotPathError
 from fast_rust.hot.rust import USE, code_of, imports
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -25,7 +25,7 @@ RESERVED = {
 }
 
 
-def check_name(name: str, crate: Crate) -> None:
+def check_name(name: str, crate: HotCrate) -> None:
     """Check that a module, a function and bench targets can have a name.
 
     Raises HotPathError with the reason.
@@ -44,7 +44,7 @@ def check_name(name: str, crate: Crate) -> None:
     _check_library(name, crate)
 
 
-def _check_library(name: str, crate: Crate) -> None:
+def _check_library(name: str, crate: HotCrate) -> None:
     """Check that no other path of the library means something else once it has a module of that name."""
     text = crate.text(LIBRARY)
     for each in imports(text):

@@ -8,7 +8,7 @@ from fast_rust.answers import require_answers
 from fast_rust.hot import manifest
 from fast_rust.hot.add import bench_names, files_of, needed_in_manifest
 from fast_rust.hot.changes import Changes
-from fast_rust.hot.crate import BENCH_MANIFEST, LIBRARY, Crate, HotPathError, open_crate, parse_toml
+from fast_rust.hot.crate import BENCH_MANIFEST, LIBRARY, HotCrate, HotPathError, open_crate, parse_toml
 from fast_rust.hot.membership import without_empty_bench
 from fast_rust.hot.rust import code_of, uses_crate, uses_of, without_module
 from fast_rust.hot.sample import SAMPLE, remove_sample
@@ -40,7 +40,7 @@ def remove(folder: Path, name: str) -> Changes:
     return changes
 
 
-def _require_hot_path(crate: Crate, name: str, files: dict[str, str]) -> None:
+def _require_hot_path(crate: HotCrate, name: str, files: dict[str, str]) -> None:
     module, *measurements = files.values()
     if re.fullmatch(r"[a-z0-9_]+", name) is None or not crate.path(module).is_file():
         raise HotPathError(f"src/{name}.rs does not exist, so `{name}` is not a hot path of this crate")
@@ -57,7 +57,7 @@ def without_unused(changes: Changes, text: str, candidates: Iterable[manifest.Pa
     return manifest.without(text, unused)
 
 
-def _is_used(crate: Crate, dependency: str, code: str) -> bool:
+def _is_used(crate: HotCrate, dependency: str, code: str) -> bool:
     name = crate.library if dependency == crate.package else dependency.replace("-", "_")
     return uses_crate(code, name)
 

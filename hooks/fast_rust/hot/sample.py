@@ -15,7 +15,7 @@ from fast_rust.answers import Answers, answers_file
 from fast_rust.files import as_git_has_it
 from fast_rust.hot import manifest
 from fast_rust.hot.changes import Changes
-from fast_rust.hot.crate import BENCH_MANIFEST, CORPUS, MANIFEST, Crate, HotPathError, parse_toml
+from fast_rust.hot.crate import BENCH_MANIFEST, CORPUS, MANIFEST, HotCrate, HotPathError, parse_toml
 from fast_rust.hot.declared import uses_of_removed
 from fast_rust.hot.importing import with_imports
 from fast_rust.hot.membership import without_empty_bench
@@ -33,7 +33,7 @@ VERSION = re.compile(r"\d+(\.\d+)*")
 class Removal:
     """The plan of removing the sample, while it is made."""
 
-    crate: Crate
+    crate: HotCrate
     before: Mapping[str, str]
     after: Mapping[str, str]
     changes: Changes
@@ -53,7 +53,7 @@ class Removal:
         return "\n".join(code_of(text) for name, text in self.staying() if name.startswith(below))
 
 
-def remove_sample(crate: Crate, answers: Answers) -> Changes:
+def remove_sample(crate: HotCrate, answers: Answers) -> Changes:
     """Plan the removal of the sample.
 
     Raises HotPathError with all lines that are in the way.

@@ -14,8 +14,8 @@ from fast_rust.checks.rules import find_ast_grep
 from fast_rust.errors import FastRustError
 from fast_rust.migrate.manifests import depend_on_package
 from fast_rust.update.apply import write_change
-from fast_rust.update.merge import Change, Fate
-from fast_rust.update.plan import Plan, plan
+from fast_rust.update.merge import Change, MergeResult
+from fast_rust.update.plan import UpdatePlan, plan
 
 ANSWER, MODULE, PACKAGE = "server_crate", "src/plumbing", "server"
 MANIFESTS = ("Cargo.toml", "bench/Cargo.toml")
@@ -50,7 +50,7 @@ class MigrationError(FastRustError):
     """Why the server was not moved, and what to do."""
 
 
-def plan_migration(crate: Path) -> Plan | None:
+def plan_migration(crate: Path) -> UpdatePlan | None:
     """Plan the move; None where it is made already.
 
     Raises FastRustError where it cannot be made: edited sources, or a crate that does not pass its tests afterwards.
@@ -61,7 +61,7 @@ def plan_migration(crate: Path) -> Plan | None:
     if choices.get(ANSWER):
         return None
     planned = plan(crate, data={ANSWER: "true"} if ANSWER in choices else {})
-    if not isinstance(planned, Plan) or planned.target != planned.answers.release:
+    if not isinstance(planned, UpdatePlan) or planned.target != planned.answers.release:
         raise MigrationError("the crate is not of the newest release; run `fast-rust update`, and commit that first")
     if edited := [path for path, change in planned.changes.items() if _is_kept(path, change)]:
         raise MigrationError(
@@ -84,7 +84,7 @@ def plan_migration(crate: Path) -> Plan | None:
 
 
 def _is_kept(path: str, change: Change) -> bool:
-    return path.startswith(f"{MODULE}/") and change.fate is not Fate.DELETED
+    return path.startswith(f"{MODULE}/") and change.result is not MergeResult.DELETED
 
 
 def _rust_files(crate: Path) -> dict[str, bytes]:
@@ -134,9 +134,11 @@ def _require_tests(crate: Path, trial: Path) -> None:
         raise MigrationError(f"the crate would not pass `{' '.join(TEST)}`, so nothing was changed:\n{shown}")
 
 
-def _all_changes(planned: Plan, trial: Path, before: dict[str, bytes], manifests: dict[str, str]) -> dict[str, Change]:
+def _all_changes(
+    planned: UpdatePlan, trial: Path, before: dict[str, bytes], manifests: dict[str, str]
+) -> dict[str, Change]:
     """Return the changes of the release with those of the crate's own files."""
     after = {name: content for name, content in _rust_files(trial).items() if before.get(name, content) != content}
     after |= {name: (trial / name).read_bytes() for name in manifests}
-    known: dict[str, Any] = {name: Change(Fate.CHANGED, content) for name, content in after.items()}
+    known: dict[str, Any] = {name: Change(MergeResult.CHANGED, content) for name, content in after.items()}
     return dict(sorted({**planned.changes, **known}.items()))

@@ -21,7 +21,7 @@ def _last_release(repository: Path, head: str) -> str:
     if described.returncode:
         if _is_shallow(repository):
             reason = "this clone is shallow and has no release"
-            raise NotMeasuredError(f"{reason}; type: git fetch --tags --unshallow origin")
+            raise NotMeasuredError(f"{reason}; run `git fetch --tags --unshallow origin`")
         raise NothingToCompare("No release yet, so nothing to compare.")
     return git.text(repository, "rev-parse", f"{described.stdout.decode().strip()}^{{commit}}")
 
@@ -32,10 +32,12 @@ def _fork(repository: Path, base: str, head: str) -> str:
     fork = git.run(repository, "merge-base", head, known) if known else None
     if fork is not None and fork.returncode == 0:
         return fork.stdout.decode().strip()
-    problem = f"{head} and {known} have no commit in common" if known else f"there is no commit {' or '.join(names)}"
+    missing = f"{base} does not exist" if base else f"none of {', '.join(names)} exists"
+    none = f"no commit to compare with: {missing}"
+    problem = f"{head} and {known} have no commit in common" if known else none
     if _is_shallow(repository):
-        raise NotMeasuredError(f"{problem}: this clone is shallow; type: git fetch --unshallow origin")
-    raise NotMeasuredError(f"{problem}; type: git fetch origin, or name the base: just perf BASE")
+        raise NotMeasuredError(f"{problem}: this clone is shallow; run `git fetch --unshallow origin`")
+    raise NotMeasuredError(f"{problem}; run `git fetch origin`, or name the base: `just perf BASE`")
 
 
 def _is_shallow(repository: Path) -> bool:

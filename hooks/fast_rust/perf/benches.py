@@ -52,8 +52,13 @@ class Benches:
 
     def requirement(self) -> str:
         """Return the version of gungraun that a bench requires; empty if none does."""
-        found = (one for package in self.packages for one in package["dependencies"] if one["name"] == "gungraun")
-        return next((str(one["req"]).lstrip("=^") for one in found), "")
+        found = (
+            dependency
+            for package in self.packages
+            for dependency in package["dependencies"]
+            if dependency["name"] == "gungraun"
+        )
+        return next((str(dependency["req"]).lstrip("=^") for dependency in found), "")
 
     def gungraun_line(self) -> str:
         """Return the line of a manifest that requires gungraun; empty if none does."""
@@ -68,7 +73,7 @@ class Benches:
         shared = (path for path in files if is_below(path, [self._text_of(package)]) and path not in sources)
         parts = [self.targets()[target], *shared]
         parts = [path for path in parts if not is_below(path, foreign) and not path.endswith(("Cargo.toml", ".md"))]
-        needed = [{**one, "path": None} for one in package["dependencies"]]
+        needed = [{**dependency, "path": None} for dependency in package["dependencies"]]
         digest = hashlib.sha256(json.dumps([needed, package["features"], package["edition"]], sort_keys=True).encode())
         for path in sorted(set(parts)):
             digest.update(path.encode() + b"\0" + (self.tree / path).read_bytes())

@@ -31,7 +31,7 @@ def open_workspace(options: Options) -> Workspace:
     root = Path(known["workspace_root"]).resolve()
     inside = git.run(root, "rev-parse", "--git-dir")
     if inside.returncode:
-        raise NotMeasuredError(f"{root}: {git.reason_of(inside)}; type: git init, and commit")
+        raise NotMeasuredError(f"{root}: {git.reason_of(inside)}; run `git init`, and commit")
     top = git.top_of(root)
     head = _commit(top, options.head) if options.head else ""
     base = find_base(top, options.base, head or "HEAD", release=options.release)
@@ -49,7 +49,7 @@ def open_workspace(options: Options) -> Workspace:
 
 def _commit(repository: Path, name: str) -> str:
     if not git.is_commit(repository, name):
-        raise NotMeasuredError(f"there is no commit {name} to measure; type: git fetch origin, or name another head")
+        raise NotMeasuredError(f"there is no commit {name} to measure; run `git fetch origin`, or name another head")
     return git.text(repository, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
 
 

@@ -25,7 +25,7 @@ def read_summary(path: Path) -> tuple[str, Figures]:
         raise NotMeasuredError(f"{failure}; type: just setup, or update the crate to a newer release of the template")
     try:
         totals = [profile["data"]["total"]["metrics"] for profile in summary["profiles"]]
-        values = {name: one["values"]["new"] for metrics in totals for name, one in metrics.items()}
+        values = {name: metric["values"]["new"] for metrics in totals for name, metric in metrics.items()}
         name = " ".join(filter(None, [summary["module_path"], summary["id"]]))
     except (KeyError, TypeError) as failure:
         raise NotMeasuredError(f"{path} cannot be read: {failure!r}; update the crate to a newer release") from failure

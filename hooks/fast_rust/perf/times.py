@@ -62,5 +62,9 @@ def _read_time(path: Path, notes: list[str]) -> tuple[str, Figures] | None:
 
 def _merged(rounds: Sequence[Figures]) -> Figures:
     """Return the median of all rounds, with the widest interval."""
-    figures = {name: statistics.median(one[name] for one in rounds) for name in ("median", "p95")}
-    return {**figures, "lower": min(one["lower"] for one in rounds), "upper": max(one["upper"] for one in rounds)}
+    figures = {name: statistics.median(measured[name] for measured in rounds) for name in ("median", "p95")}
+    return {
+        **figures,
+        "lower": min(measured["lower"] for measured in rounds),
+        "upper": max(measured["upper"] for measured in rounds),
+    }

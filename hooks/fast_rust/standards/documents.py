@@ -10,7 +10,7 @@ from fast_rust.standards.pages import Directive, Page, Quality, directives
 COVERAGE_MARKS = ("<!-- coverage: made by `fast-rust standards render` -->", "<!-- end of coverage -->")
 
 # How each kind of gate lets an exception through.
-DOORS = {
+EXCEPTIONS = {
     "clippy": "expect",
     "rustc": "expect",
     "ast-grep": "ignore",
@@ -20,6 +20,23 @@ DOORS = {
     "instructions": "budget",
     "allocations": "budget",
     "just perf": "accepted",
+}
+# What each of these words stands for.
+WAYS = {
+    "expect": 'add `#[expect(clippy::lint, reason = "...")]` to the item, or `#[allow(lint, reason = "...")]` if the'
+    " lint\n  does not fire on every platform.",
+    "ignore": "add a comment `// ast-grep-ignore: rule -- reason` on the line above.",
+    "reason": "add a comment `# reason: ...` on the line of the looser key.",
+    "budget": "increase the number in the `# Hot path` section and in the benchmark, and give the reason in the pull"
+    " request.",
+    "accepted": "write `perf: accepted because ...` in the text of the pull request; a maintainer adds the label\n"
+    "  `perf-accepted`.",
+}
+FOUND = {
+    Quality.DECIDED: "Enforced by {gates}",
+    Quality.COMMON_CASES: "Enforced in the common cases by {gates}",
+    Quality.REASON_DEMANDED: "Enforced by {gates}; reviewers judge the reasons",
+    Quality.PENDING: "Enforced by reviewers, until {gates} is built",
 }
 
 INTRODUCTION = """\
@@ -36,13 +53,7 @@ are the budgets of the hot paths in `bench/`.
 
 An exception needs a reason, and is removed when it is no longer needed. The column *exception* names the way:
 
-- expect: add `#[expect(clippy::lint, reason = "...")]` to the item, or `#[allow(lint, reason = "...")]` if the lint
-  does not fire on every platform.
-- ignore: add a comment `// ast-grep-ignore: rule -- reason` on the line above.
-- reason: add a comment `# reason: ...` on the line of the looser key.
-- budget: increase the number in the `# Hot path` section and in the benchmark, and give the reason in the pull request.
-- accepted: write `perf: accepted because ...` in the text of the pull request; a maintainer adds the label
-  `perf-accepted`.
+{ways}
 
 Two more exceptions apply to several gates:
 
@@ -63,13 +74,41 @@ def list_of_standards(pages: Sequence[Page], switched_on: frozenset[str]) -> str
         f"## {page.number} · {page.title}\n\n"
         + _table(
             ("directive", "rule", "enforced by", "exception"),
-            ([f"{one.id} {one.level}", one.rule, _held_by(one, switched_on), _door(one)] for one in page.directives),
+            (
+                [
+                    f"{directive.id} {directive.level}",
+                    directive.rule,
+                    _held_by(directive, switched_on),
+                    _exception(directive),
+                ]
+                for directive in page.directives
+            ),
         )
         for page in pages
         if page.directives
     ]
-    left_to_people = (one.id for one in directives(pages) if one.quality in {Quality.REVIEW, Quality.PENDING})
-    return "\n".join([INTRODUCTION.replace("{review}", ", ".join(left_to_people)), *sections])
+    left_to_people = (
+        directive.id for directive in directives(pages) if directive.quality in {Quality.REVIEW, Quality.PENDING}
+    )
+    ways = "\n".join(f"- {name}: {way}" for name, way in WAYS.items())
+    introduction = INTRODUCTION.replace("{ways}", ways).replace("{review}", ", ".join(left_to_people))
+    return "\n".join([introduction, *sections])
+
+
+def explanation(directive: Directive) -> str:
+    """Return a directive for its reader: how it is enforced and how to make an exception, without our sources."""
+    if directive.quality is Quality.REVIEW:
+        enforced = f"Enforced by reviewers, because {directive.review}"
+    else:
+        enforced = FOUND[directive.quality].format(gates=", ".join(f"`{gate}`" for gate in directive.gates))
+    ways = directive.exception or "; ".join(
+        WAYS[name].rstrip(".") for name in _exception(directive).split(", ") if name in WAYS
+    )
+    facts = [f"{enforced}.", *([f"Exception: {' '.join(ways.split())}."] if ways else [])]
+    lines = directive.text.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("- Guide: "))
+    last = next((number for number in range(first, len(lines)) if not lines[number]), len(lines))
+    return "\n".join([*lines[:first], *(f"- {fact}" for fact in facts), *lines[last:]])
 
 
 def _held_by(directive: Directive, switched_on: frozenset[str]) -> str:
@@ -87,17 +126,17 @@ def _star(gate: str, switched_on: frozenset[str]) -> str:
     return "*" if is_lint and gate not in switched_on else ""
 
 
-def _door(directive: Directive) -> str:
-    if directive.door:
-        return directive.door
-    doors = dict.fromkeys(DOORS.get(gate.partition("::")[0], "") for gate in directive.gates)
-    return ", ".join(filter(None, doors)) if directive.quality is not Quality.PENDING else ""
+def _exception(directive: Directive) -> str:
+    if directive.exception:
+        return directive.exception
+    exceptions = dict.fromkeys(EXCEPTIONS.get(gate.partition("::")[0], "") for gate in directive.gates)
+    return ", ".join(filter(None, exceptions)) if directive.quality is not Quality.PENDING else ""
 
 
 def errata(pages: Sequence[Page]) -> str:
     """docs/errata.md: where the guide is wrong, in the order of its lines."""
     found = sorted(
-        ((erratum, one.id) for one in directives(pages) for erratum in one.errata),
+        ((erratum, directive.id) for directive in directives(pages) for erratum in directive.errata),
         key=lambda pair: (pair[0].first_line, pair[1]),
     )
     head = (
@@ -112,7 +151,7 @@ def errata(pages: Sequence[Page]) -> str:
 def coverage(pages: Sequence[Page]) -> str:
     """How many directives are held how well, as a table in Markdown."""
     everything = list(directives(pages))
-    counts = Counter((_row(one), one.quality) for one in everything)
+    counts = Counter((_row(directive), directive.quality) for directive in everything)
     rows = list(dict.fromkeys(map(_row, everything)))
     rows.sort(key=("MUST", "SHOULD", "AVOID", "ours").index)
 
@@ -121,8 +160,8 @@ def coverage(pages: Sequence[Page]) -> str:
         return [name, *map(str, of_quality), str(sum(of_quality))]
 
     table = _table(("", *Quality, "all"), [*(line(row, [row]) for row in rows), line("all", rows)])
-    proven = sum(1 for one in everything if is_proven(one))
-    gated = sum(1 for one in everything if one.quality not in {Quality.REVIEW, Quality.PENDING})
+    proven = sum(1 for directive in everything if is_proven(directive))
+    gated = sum(1 for directive in everything if directive.quality not in {Quality.REVIEW, Quality.PENDING})
     return f"{table}\nFor {proven} of the {gated} directives with a gate, tests have seen each gate fail.\n"
 
 

@@ -90,7 +90,7 @@ class Directive:
     """Why only people can judge it; empty where a machine can."""
     violations: tuple[str, ...]
     """Names of the violations in files that prove its gates."""
-    door: str
+    exception: str
     """How an exception is made, where it is not made as usual for its gates."""
     errata: tuple[Erratum, ...]
     examples: tuple[Example, ...]
@@ -176,7 +176,7 @@ def _read_directive(path: Path, nodes: Sequence[SyntaxTreeNode], lines: Sequence
         gates=gates,
         review=review,
         violations=tuple(CODE.findall(facts.text("Violations"))),
-        door=facts.text("Door"),
+        exception=facts.text("Exception"),
         errata=facts.errata(),
         examples=examples,
         text="\n".join(lines[line - 1 : last]),
@@ -188,7 +188,7 @@ def _read_directive(path: Path, nodes: Sequence[SyntaxTreeNode], lines: Sequence
 class _Facts:
     """The list of a directive: `Guide:`, `Gate:`, and what else is to be said."""
 
-    NAMES = ("Guide", "Gate", "Violations", "Door", "Erratum")
+    NAMES = ("Guide", "Gate", "Violations", "Exception", "Erratum")
 
     def __init__(self, path: Path, items: SyntaxTreeNode) -> None:
         self.path = path

@@ -8,20 +8,20 @@ from fast_rust.errors import FastRustError, reason_of
 from fast_rust.files import remove_file, replace_file
 from fast_rust.update import journal, lockfile
 from fast_rust.update.guard import require_clean, require_restorable, require_unlocked
-from fast_rust.update.merge import Change, Fate
-from fast_rust.update.plan import Plan, UpdateError
+from fast_rust.update.merge import Change, MergeResult
+from fast_rust.update.plan import UpdateError, UpdatePlan
 
 
-def apply(plan: Plan) -> str:
+def apply(plan: UpdatePlan) -> str:
     """Make an update, and return what happened to Cargo.lock, if anything.
 
     Raises FastRustError where the crate is no longer as it was planned for, or cannot be written; it is then as before.
     """
     crate = plan.crate
-    written = {path: change for path, change in plan.changes.items() if change.fate is not Fate.KEPT}
+    written = {path: change for path, change in plan.changes.items() if change.result is not MergeResult.KEPT}
     require_clean(crate)
     require_restorable(crate, written)
-    if any(change.fate is Fate.CONFLICT for change in written.values()):
+    if any(change.result is MergeResult.CONFLICT for change in written.values()):
         require_unlocked(crate)
     requirements, committed_lock = lockfile.requirements(crate), lockfile.committed_lock(crate)
     answers = answers_file(crate).name
@@ -31,7 +31,8 @@ def apply(plan: Plan) -> str:
         # update is under way.
         for path in sorted(written, key=lambda path: path != answers):
             write_change(crate / path, written[path])
-        _mark_unmerged(crate, {path: change for path, change in written.items() if change.fate is Fate.CONFLICT})
+        conflicts = {path: change for path, change in written.items() if change.result is MergeResult.CONFLICT}
+        _mark_unmerged(crate, conflicts)
         moved = lockfile.moved(requirements, lockfile.requirements(crate))
         lock = committed_lock if moved else None
         if lock:
@@ -55,7 +56,7 @@ def _restored(crate: Path) -> str:
 
 def write_change(file: Path, change: Change) -> None:
     """Write or delete a file as an update does; its old content is gone then."""
-    if change.fate is Fate.DELETED:
+    if change.result is MergeResult.DELETED:
         remove_file(file)
     else:
         replace_file(file, change.content, is_executable=change.is_executable)

@@ -14,19 +14,19 @@ from fast_rust.drift.keys import UnclearKeyError, reason_at, restored, spelled, 
 from fast_rust.files import as_git_has_it, with_ends_of_lines
 from fast_rust.owned import Key, find
 from fast_rust.releases import Repository
-from fast_rust.update.merge import Change, Fate
+from fast_rust.update.merge import Change, MergeResult
 
 
 def merge_by_key(crate: Path, repository: Repository, release: str, changes: dict[str, Change]) -> None:
     """Replace the conflicts of shared files by merges of the keys that the release owns, where these have none."""
     shared = yaml.safe_load(repository.text(release, "ownership.yml"))["shared"]
     for path, change in changes.items():
-        if change.fate is Fate.CONFLICT and shared.get(path) and all(change.sides):
+        if change.result is MergeResult.CONFLICT and shared.get(path) and all(change.sides):
             own = (crate / path).read_bytes()
             texts = [as_git_has_it(side or b"").decode() for side in change.sides]
             after = merged(texts[0], texts[1], texts[2], [tuple(key.split(".")) for key in shared[path]])
             if after is not None:
-                changes[path] = Change(Fate.CHANGED, with_ends_of_lines(after.encode(), own))
+                changes[path] = Change(MergeResult.CHANGED, with_ends_of_lines(after.encode(), own))
 
 
 def merged(before: str, own: str, after: str, patterns: Iterable[Key]) -> str | None:

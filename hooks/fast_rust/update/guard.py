@@ -55,7 +55,9 @@ def require_restorable(crate: Path, paths: Iterable[str]) -> None:
         raise RefusedError(f"{message}; run `{command}` first")
     committed, submodules = git.entries(crate), git.submodules(crate)
     for path in wanted:
-        if module := next((one for one in submodules if path == one or path.startswith(f"{one}/")), None):
+        if module := next(
+            (submodule for submodule in submodules if path == submodule or path.startswith(f"{submodule}/")), None
+        ):
             raise RefusedError(
                 f"{module} is a submodule, and {path} would be in it; move the submodule to another folder"
             )
@@ -63,8 +65,8 @@ def require_restorable(crate: Path, paths: Iterable[str]) -> None:
         if link := link_to(file, crate):
             message = f"{link.relative_to(crate)} is a symlink, so {path} may be outside the crate"
             raise RefusedError(f"{message}; replace it with a regular file or folder")
-        inside = [one for one in file.parents if crate in one.parents]
-        if above := next((one for one in inside if one.exists() and not one.is_dir()), None):
+        inside = [parent for parent in file.parents if crate in parent.parents]
+        if above := next((parent for parent in inside if parent.exists() and not parent.is_dir()), None):
             message = f"{above.relative_to(crate)} is not a folder, and {path} would be in it"
             raise RefusedError(f"{message}; rename it")
         if file.is_dir():

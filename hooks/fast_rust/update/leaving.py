@@ -7,7 +7,7 @@ from pathlib import Path
 import tomlkit
 
 from fast_rust.files import as_git_has_it, with_ends_of_lines
-from fast_rust.update.merge import Change, Fate
+from fast_rust.update.merge import Change, MergeResult
 
 TESTS, MANIFEST = "bench/tests/standards.rs", "bench/Cargo.toml"
 DEPENDENCIES = ("cargo_metadata", "toml")
@@ -21,11 +21,11 @@ def drop_dependencies(crate: Path, changes: MutableMapping[str, Change]) -> None
     An update keeps these lines, since Copier would make a conflict of those that `hot add` wrote next to them.
     """
     manifest = changes.get(MANIFEST)
-    if changes.get(TESTS, Change(Fate.KEPT)).fate is not Fate.DELETED:
+    if changes.get(TESTS, Change(MergeResult.KEPT)).result is not MergeResult.DELETED:
         return
     if manifest is None and (crate / MANIFEST).is_file():
-        manifest = Change(Fate.CHANGED, (crate / MANIFEST).read_bytes())
-    if manifest is None or manifest.fate is not Fate.CHANGED:
+        manifest = Change(MergeResult.CHANGED, (crate / MANIFEST).read_bytes())
+    if manifest is None or manifest.result is not MergeResult.CHANGED:
         return
     document = tomlkit.parse(as_git_has_it(manifest.content).decode())
     table = document.get("dev-dependencies", {})
@@ -34,7 +34,7 @@ def drop_dependencies(crate: Path, changes: MutableMapping[str, Change]) -> None
         del table[name]
     if unused:
         content = with_ends_of_lines(tomlkit.dumps(document).encode(), manifest.content)
-        changes[MANIFEST] = Change(Fate.CHANGED, content, manifest.is_executable)
+        changes[MANIFEST] = Change(MergeResult.CHANGED, content, manifest.is_executable)
 
 
 def _is_unused(crate: Path, name: str, value: tomlkit.items.Item) -> bool:

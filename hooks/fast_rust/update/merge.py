@@ -14,7 +14,7 @@ from fast_rust.update.validity import problem_of
 LABELS = ("before updating", "last update", "after updating")
 
 
-class Fate(StrEnum):
+class MergeResult(StrEnum):
     """What an update does to a file."""
 
     ADDED = "added"
@@ -29,14 +29,14 @@ class Fate(StrEnum):
 class Change:
     """What becomes of a file."""
 
-    fate: Fate
+    result: MergeResult
     content: bytes = b""
     is_executable: bool | None = None
     """Whether the file becomes executable or not; None where its mode stays."""
     sides: tuple[bytes | None, bytes | None, bytes | None] = (None, None, None)
     """Of a conflict: the older release's content, the crate's, and the newer release's."""
     reason: str = ""
-    """Why a person has to look, where the fate alone does not say so."""
+    """Why a person has to look, where the result alone does not say so."""
 
 
 def changes(crate: Path, old: Part, new: Part) -> Iterator[tuple[str, Change]]:
@@ -48,7 +48,8 @@ def changes(crate: Path, old: Part, new: Part) -> Iterator[tuple[str, Change]]:
         mode = _mode(crate / path, *(path in part.executables for part in (old, new))) if after is not None else None
         is_same = before == after and mode is None
         if not is_same and not is_handed_over and (change := _change(crate / path, before, after)):
-            yield path, replace(change, is_executable=mode) if change.fate in {Fate.ADDED, Fate.CHANGED} else change
+            is_written = change.result in {MergeResult.ADDED, MergeResult.CHANGED}
+            yield path, replace(change, is_executable=mode) if is_written else change
 
 
 def _mode(file: Path, was: bool, becomes: bool) -> bool | None:  # noqa: FBT001  Of the older and the newer release.
@@ -59,17 +60,17 @@ def _mode(file: Path, was: bool, becomes: bool) -> bool | None:  # noqa: FBT001 
 
 def _change(file: Path, before: bytes | None, after: bytes | None) -> Change | None:
     if file.is_symlink():
-        return Change(Fate.KEPT, reason="it is a symlink here, so the change of the release is not applied")
+        return Change(MergeResult.KEPT, reason="it is a symlink here, so the change of the release is not applied")
     own = file.read_bytes() if file.is_file() else None
     if own is None:
         # A file that the crate deleted stays deleted.
-        return Change(Fate.ADDED, after) if before is None and after is not None else None
+        return Change(MergeResult.ADDED, after) if before is None and after is not None else None
     is_unchanged = before is not None and as_git_has_it(own) == as_git_has_it(before)
     if after is None:
         reason = "it is no longer the template's. You had changed it, so it stays: keep it, or delete it"
-        return Change(Fate.DELETED) if is_unchanged else Change(Fate.KEPT, reason=reason)
+        return Change(MergeResult.DELETED) if is_unchanged else Change(MergeResult.KEPT, reason=reason)
     if is_unchanged:
-        return Change(Fate.CHANGED, after if own == before else with_ends_of_lines(as_git_has_it(after), own))
+        return Change(MergeResult.CHANGED, after if own == before else with_ends_of_lines(as_git_has_it(after), own))
     return _merged(file.name, own, before, after) if as_git_has_it(own) != as_git_has_it(after) else None
 
 
@@ -78,7 +79,7 @@ def _merged(name: str, own: bytes, before: bytes | None, after: bytes) -> Change
         reason = (
             "it is not a text, so it cannot be merged; your version stays, and `git checkout --theirs` has the other"
         )
-        return Change(Fate.CONFLICT, own, sides=(before, own, after), reason=reason)
+        return Change(MergeResult.CONFLICT, own, sides=(before, own, after), reason=reason)
     # How lines end is not a difference, unless only some of them end as on Windows.
     sides = [own, before or b"", after]
     text, old, new = sides if b"\r\n" in own and not is_windows(own) else map(as_git_has_it, sides)
@@ -86,5 +87,5 @@ def _merged(name: str, own: bytes, before: bytes | None, after: bytes) -> Change
     reason = "" if is_conflict else problem_of(name, text, new, result)
     content = with_ends_of_lines(result, own)
     if is_conflict or reason:
-        return Change(Fate.CONFLICT, content, sides=(before, own, after), reason=reason)
-    return Change(Fate.CHANGED, content)
+        return Change(MergeResult.CONFLICT, content, sides=(before, own, after), reason=reason)
+    return Change(MergeResult.CHANGED, content)

@@ -22,7 +22,7 @@ from fast_rust.rendering import render, render_again
 from fast_rust.update.by_key import merge_by_key
 from fast_rust.update.guard import require_checked_out, require_clean
 from fast_rust.update.leaving import drop_dependencies
-from fast_rust.update.merge import Change, Fate, changes
+from fast_rust.update.merge import Change, MergeResult, changes
 
 
 class UpdateError(FastRustError):
@@ -42,7 +42,7 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True)
-class Plan:
+class UpdatePlan:
     """An update that has touched nothing yet."""
 
     crate: Path
@@ -56,19 +56,21 @@ class Plan:
     starters: Mapping[str, str]
     """Starters that the changed answers would change, with what a person has to do: an update touches none."""
 
-    def having(self, fate: Fate) -> list[str]:
-        """Return the files of a fate."""
-        return [path for path, change in self.changes.items() if change.fate is fate]
+    def having(self, result: MergeResult) -> list[str]:
+        """Return the files that merged with a result."""
+        return [path for path, change in self.changes.items() if change.result is result]
 
     @property
     def needs_a_person(self) -> bool:
         """Return whether something is left for a person once the update is made."""
-        return bool(self.having(Fate.CONFLICT) or self.having(Fate.KEPT) or self.changed_answers or self.starters)
+        return bool(
+            self.having(MergeResult.CONFLICT) or self.having(MergeResult.KEPT) or self.changed_answers or self.starters
+        )
 
 
 def plan(
     crate: Path, target: str | None = None, data: Mapping[str, str] | None = None, *, refresh: bool = True
-) -> Plan | Standing:
+) -> UpdatePlan | Standing:
     """Plan an update to a release, the newest by default; with `refresh`, the template is fetched first.
 
     Raises FastRustError where the update cannot be made.
@@ -78,7 +80,8 @@ def plan(
     wanted = target or repository.newest(answers.source)
     if target and not git.is_commit(repository.folder, target, Config.OURS):
         known = ", ".join(repository.releases()[-3:])
-        raise UpdateError(f"--to {target}: the template has no such release; its newest are: {known}")
+        hint = f"the newest are: {known}" if known else f"{answers.source} has no tag vX.Y.Z"
+        raise UpdateError(f"--to {target}: the template has no such release; {hint}")
     match repository.order(answers.release, wanted):
         case Order.SAME if not data:
             return Standing.UP_TO_DATE
@@ -92,7 +95,7 @@ def plan(
     return _plan(crate, answers, repository, wanted, data or {})
 
 
-def _plan(crate: Path, answers: Answers, repository: Repository, target: str, data: Mapping[str, str]) -> Plan:
+def _plan(crate: Path, answers: Answers, repository: Repository, target: str, data: Mapping[str, str]) -> UpdatePlan:
     with TemporaryDirectory(prefix="fast-rust-") as folder:
         local = replace(answers, source=str(repository.folder))
         before = part_of(repository, answers.release, render(local, Path(folder) / "old"))
@@ -111,10 +114,10 @@ def _plan(crate: Path, answers: Answers, repository: Repository, target: str, da
         merge_by_key(crate, repository, target, found)
     drop_dependencies(crate, found)
     written = with_ends_of_lines(with_source(after.answers, answers.source), recorded.read_bytes())
-    found[recorded.name] = Change(Fate.CHANGED, written)
+    found[recorded.name] = Change(MergeResult.CHANGED, written)
     refused = refused_answers({**answers.choices, **data}, taken.choices)
     changelog = _changelog(repository, answers.release, target)
-    return Plan(crate, answers, target, changelog, dict(sorted(found.items())), refused, starters)
+    return UpdatePlan(crate, answers, target, changelog, dict(sorted(found.items())), refused, starters)
 
 
 def _rendered(

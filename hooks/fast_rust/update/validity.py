@@ -86,14 +86,18 @@ def _key_twice(text: str, error: str) -> Problem | None:
     match = re.search(r"at line (\d+)", error)
     line = int(match[1]) if match else text.count("\n") + 1
     earlier: list[_Statement] = []
-    for one in _statements(text):
-        if one.end < line:
-            earlier.append(one)
+    for statement in _statements(text):
+        if statement.end < line:
+            earlier.append(statement)
             continue
         # A table may be set where a part of its path was a value, or the other way round.
-        first = max(reversed(earlier), key=lambda other: (_shared(one, other), -len(other.path)), default=one)
-        key = one.path[: _shared(one, first)]
-        problem = Problem(f"is not valid TOML: it has `{name_of(key)}` twice", (first.start, one.start), is_broken=True)
+        first = max(
+            reversed(earlier), key=lambda other: (_shared(statement, other), -len(other.path)), default=statement
+        )
+        key = statement.path[: _shared(statement, first)]
+        problem = Problem(
+            f"is not valid TOML: it has `{name_of(key)}` twice", (first.start, statement.start), is_broken=True
+        )
         return problem if key else None
     return None
 
@@ -133,9 +137,9 @@ def _path(table: object) -> Key:
             return ()
 
 
-def _shared(one: _Statement, other: _Statement) -> int:
+def _shared(statement: _Statement, other: _Statement) -> int:
     """Return how many parts two paths begin with in common."""
-    return sum(1 for _ in takewhile(lambda parts: parts[0] == parts[1], zip(one.path, other.path, strict=False)))
+    return sum(1 for _ in takewhile(lambda parts: parts[0] == parts[1], zip(statement.path, other.path, strict=False)))
 
 
 def _entries_twice(value: object, above: Key = ()) -> Iterator[tuple[Key, str]]:
