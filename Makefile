@@ -10,8 +10,10 @@ PYTEST := .venv/bin/pytest $(EXHAUSTIVE)
 PROCESSES ?= 2
 # Cargo locks the target folder of a profile during a build. These two groups mostly build different profiles (the second
 # begins with benchmarks), so they rarely wait for each other. Tests that build programs of the same name are in one group.
+# test_recipes.py comes first: it builds the benches of the service that test_service_cost.py changes.
 BUILDING_1 := $(addprefix tests/crates/test_,adopted.py names.py variants.py) tests/standards tests/performance/test_attacks.py
-BUILDING_2 := $(filter-out $(BUILDING_1),$(wildcard tests/performance/test_*.py tests/crates/test_*.py))
+FIRST := tests/crates/test_recipes.py
+BUILDING_2 := $(FIRST) $(filter-out $(FIRST) $(BUILDING_1),$(wildcard tests/performance/test_*.py tests/crates/test_*.py))
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/copier-fast-rust
 RUNNER_VERSION := $(shell sed -n 's/^gungraun: *//p' versions.yml)
@@ -34,7 +36,7 @@ setup: check-machine .venv/.installed runner packages ## Install what the tests 
 
 .PHONY: test
 test: expect lint ## Check the code, and run all tests except the exhaustive ones
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target PROCESSES=1 test-building-1 test-building-2 test-not-building
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-building-1 test-building-2 test-not-building
 
 # 48 minutes were measured in CI, with an empty target folder; `make test-times` prints what takes
 # them.
@@ -50,7 +52,7 @@ test-all: ## Run `make test`, then `make test-exhaustive`
 
 .PHONY: test-exhaustive
 test-exhaustive: ## Build and run every variant, and render the combinations of answers that `make test` skips
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target PROCESSES=1 EXHAUSTIVE=--exhaustive \
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target EXHAUSTIVE=--exhaustive \
 		test-building-1 test-building-2 test-not-building
 
 .PHONY: test-variant
@@ -95,7 +97,7 @@ test-tool: check-machine .venv/.installed ## Run the tests of how a crate instal
 test-performance: setup ## Run the tests of benchmarks, `just perf` and the measuring scripts
 	$(PYTEST) tests/performance
 
-# These tests build no crate. Tests that build crates take longest, so this target runs at lower priority.
+# These tests build no crate. They use what the other groups leave of both cores, and all of it after them.
 .PHONY: test-not-building
 test-not-building: check-machine .venv/.installed
 	nice -n 5 $(IN_MEMORY) $(PYTEST) --numprocesses=$(PROCESSES) tests/rendering tests/test_repository.py tests/updates tests/fleet tests/tool

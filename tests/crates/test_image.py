@@ -232,14 +232,14 @@ class Shipped:
 
 @pytest.fixture(scope="module")
 def shipped(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
-    """Built by the Containerfile, with the dependencies that other tests have built."""
+    """Built by the Containerfile, without the optimisation that takes most of a build."""
     folder = tmp_path_factory.mktemp("image")
     images = Images(workshop, folder)
     crate = images.crate("shipped-service", kind="service")
-    # Cargo reads this too, being above the root. No test needs symbols but the crate's own, or a quick program.
+    # Cargo reads this too, being above the root. No test needs symbols but the crate's own, or a fast program.
     configuration = folder / "root" / ".cargo" / "config.toml"
     configuration.parent.mkdir(parents=True)
-    own = f'[profile.release.package.{crate.name}]\ndebug = "line-tables-only"\nopt-level = 0\n'
+    own = f'[profile.release]\nopt-level = 0\n[profile.release.package.{crate.name}]\ndebug = "line-tables-only"\n'
     configuration.write_text(own, encoding="utf-8")
     caches = {"/src/target": Path(workshop.environment["CARGO_TARGET_DIR"])}
     builder = Builder(crate, folder / "root", shell(workshop, **QUICK_RELEASE), caches)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import compare
 import pytest
-from crates.workshop import Workshop
+from crates.workshop import QUICK_RELEASE, Workshop
 
 import workbench
 
@@ -20,6 +20,9 @@ def entered(workshop: Workshop) -> Iterator[compare.Field]:
     """Our program, built where the other tests build, and the peers as the script installs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CARGO_TARGET_DIR", workshop.environment["CARGO_TARGET_DIR"])
+        # The claims are about the page, the answers and the memory.
+        for name, value in {**QUICK_RELEASE, "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0"}.items():
+            patch.setenv(name, value)
         compare.PLACE.mkdir(parents=True, exist_ok=True)
         ours = compare.our_program("our program", compare.build_ours(keyed=False))
         yield compare.Field(compare.build_ladder(), [ours], compare.peers(compare.install_peers()))
