@@ -36,7 +36,7 @@ where
     if let Some(variable) = unknown_variable(&command, &prefix) {
         let known: Vec<_> = variables(&command).collect();
         let message = format!(
-            "the variable {variable} is no setting; there are {}",
+            "unknown variable {variable}; the settings are {}",
             known.join(", ")
         );
         return Err(command.error(ErrorKind::UnknownArgument, message));
