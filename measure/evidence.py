@@ -232,7 +232,9 @@ claimed range, or misses it by at most a factor of {times:g} for a time, which d
 - The branch predictor learns repeated input. The hand-written loop of ITER-2, with a branch that depends on the data,
   takes {learnt:.1f} ns per element for a thousand elements that are used repeatedly, and {new:.1f} ns for a million.
 
-## Not measured here
+## Claims that this page does not measure
+
+The numbers in brackets are lines of the guide.
 
 {unmeasured}
 """

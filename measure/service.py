@@ -244,8 +244,9 @@ PAGE = """# What does a request cost in the service?
 
 Instructions and heap blocks per request, counted with gungraun, on one thread and without sockets: for a request
 without a body, and for one with 64 KiB in four frames. The cost of a layer is the cost of all layers minus the cost
-without that layer. The layer *record* includes the log line and the metrics. `bench/benches/request_instructions.rs`
-in a crate limits each of these sums to the measured value plus a tenth.
+without that layer, so the rows do not add up exactly. The layer *record* includes the log line and the metrics.
+`bench/benches/request_instructions.rs` in a crate limits the total with all layers, and without each of them, to the
+measured value plus a tenth.
 
 {layers}
 
