@@ -238,7 +238,7 @@ def require_commit(folder: Path) -> str:
                 if given
                 else "run `git init`, and commit all files"
             )
-            reason = f"{folder} is not in a git repository; {what}".removesuffix("; ")
+            reason = f"{folder.resolve()} is not in a git repository; {what}".removesuffix("; ")
         raise GitError(reason)
     head = run(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     if head.returncode:
