@@ -131,6 +131,10 @@ compare: check-machine .venv/.installed ## Compare the sample with other tools o
 compare-service: setup ## Measure the service by layer and against other stacks, into docs/compare-service.md; needs wrk
 	.venv/bin/python measure/service.py
 
+.PHONY: soak
+soak: .venv/.installed ## Load a service with overload, slow clients, resets and drains, into docs/soak.md; takes eight minutes
+	.venv/bin/python measure/soak.py
+
 .PHONY: compare-generator
 compare-generator: .venv/.installed ## Measure copies and updates against other generators, into docs/compare-generator.md
 	.venv/bin/python measure/generator.py
