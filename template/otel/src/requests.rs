@@ -69,7 +69,7 @@ impl Requests {
                 let record = Record::begin(requests.clone(), &mut request);
                 let context = record.context.clone();
                 let response = inner.call(request).with_context(context);
-                response.map(|response| Ok(record.end(response?)))
+                response.map(|response| response.map(|response| record.end(response)))
             })
         }))
     }
