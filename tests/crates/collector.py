@@ -64,7 +64,7 @@ class Collector:
 
 def values(attributes: Iterable[KeyValue]) -> dict[str, Value]:
     """Return attributes as Python has them."""
-    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
+    return {one.key: getattr(one.value, str(one.value.WhichOneof("value"))) for one in attributes}
 
 
 @contextmanager

@@ -166,7 +166,7 @@ def test_a_request_is_a_span_of_the_trace_that_its_client_names(start: Start, re
     assert span.status.code == Status.STATUS_CODE_UNSET
     assert span.start_time_unix_nano < span.end_time_unix_nano
     found = values(span.attributes)
-    assert found.pop("network.peer.port") > 0
+    assert isinstance(found.pop("network.peer.port"), int)
     assert found == {
         "http.request.method": "POST",
         "http.route": "/aggregate",

@@ -76,10 +76,8 @@ impl Requests {
 
     fn span(&self, request: &mut Request, method: &'static str, route: Option<&str>) -> Context {
         let propagator = TraceContextPropagator::new();
-        let parent = propagator.extract_with_context(
-            &Context::new(),
-            &HeaderExtractor(request.headers()),
-        );
+        let parent =
+            propagator.extract_with_context(&Context::new(), &HeaderExtractor(request.headers()));
         let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
         let mut attributes = vec![
             KeyValue::new("http.request.method", method),
