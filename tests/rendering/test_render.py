@@ -28,7 +28,7 @@ ASKED_FOR = {
 }
 # The product, what measures it, and what is written once; all else is scaffolding.
 PRODUCT = re.compile(
-    r"(src|tests|examples|bench|server)/|build\.rs|README\.md|CHANGELOG\.md|LICENSE-|\.copier-answers\.yml"
+    r"(src|tests|examples|bench|otel|server)/|build\.rs|README\.md|CHANGELOG\.md|LICENSE-|\.copier-answers\.yml"
 )
 
 
@@ -168,7 +168,7 @@ def test_a_folder_is_never_empty(template: Template, variant: Variant) -> None:
 
 def test_a_crate_has_few_files(tree: dict[str, bytes], variant: Variant) -> None:
     """Those that somebody asked for, and the middleware of a service, are not counted."""
-    files = {path for path in tree.keys() - ASKED_FOR if not path.startswith("server/")}
+    files = {path for path in tree.keys() - ASKED_FOR if not path.startswith(("otel/", "server/"))}
     assert len(files) <= MOST_FILES[str(variant.answers["kind"])], sorted(files)
 
 
