@@ -29,7 +29,7 @@ def test_without_the_answer_there_is_nothing_of_it(template: Template, kind: str
 def test_with_the_answer_only_these_files_differ(template: Template) -> None:
     without, with_it = (read_tree(template.rendering({**SERVICE, "otel": otel})) for otel in (False, True))
     changed = {path for path in without if without[path] != with_it[path]}
-    assert changed == {ANSWERS_FILE, "Cargo.toml", "src/main.rs"}
+    assert changed == {ANSWERS_FILE, "Cargo.toml", "README.md", "src/main.rs"}
     assert all(path.startswith("otel/") for path in with_it.keys() - without.keys())
 
 
@@ -67,7 +67,7 @@ def test_a_crate_cannot_have_the_name_of_its_dependency(template: Template, tmp_
 def test_an_update_with_the_answer_brings_the_package_and_the_page_has_the_rest(
     template: Template, tmp_path: Path
 ) -> None:
-    """`src/main.rs` is the crate's own, so the page says what to change there."""
+    """`src/main.rs` is the crate's own, so the page says what to change there. So is `README.md`."""
     without, with_it = tmp_path / "without" / "log-totals", tmp_path / "with" / "log-totals"
     assert copy_in_process(template.repository, without, SERVICE).exit_code == 0
     assert copy_in_process(template.repository, with_it, {**SERVICE, "otel": True}).exit_code == 0
@@ -81,7 +81,7 @@ def test_an_update_with_the_answer_brings_the_package_and_the_page_has_the_rest(
     differing = {path for path in fresh if updated.get(path) != fresh[path]}
     # Copier writes answers in the order in which it gets them.
     assert yaml.safe_load(updated[ANSWERS_FILE]) == yaml.safe_load(fresh[ANSWERS_FILE])
-    assert differing - {ANSWERS_FILE} == {"src/main.rs"}
+    assert differing - {ANSWERS_FILE} == {"README.md", "src/main.rs"}
     page = (CHECKOUT / "docs" / "service.md").read_text(encoding="utf-8")
     [change] = re.findall(r"(?s)```diff\n(.*?)```", page)
     apply = ["git", "apply", "--unidiff-zero", "-"]
