@@ -83,8 +83,9 @@ def domain(question: str, style: int = USUAL) -> list[Answer]:
 
 
 def is_asked(question: str, answers: Mapping[str, Answer]) -> bool:
-    """Whether Copier asks a question, given the answers to those before it."""
-    return _condition(str(questions()[question].get("when", True))).render(answers) == "True"
+    """Whether Copier asks a question for a new crate, given the answers to those before it."""
+    hidden = {"server_crate": True, "adopted": False}
+    return _condition(str(questions()[question].get("when", True))).render({**hidden, **answers}) == "True"
 
 
 @cache

@@ -26,7 +26,7 @@ use std::thread;
 use std::time::Instant;
 use tower::layer::layer_fn;
 use tower::{Service, service_fn};
-use tracing::{Instrument, Span, field};
+use tracing::{Instrument, Metadata, Span, field};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -53,6 +53,12 @@ pub fn observed(router: Router, metrics: &Arc<Metrics>) -> Router {
             record.finish(id, answer)
         })
     }))
+}
+
+/// Whether a span is the one that [`observed`] makes for each request.
+#[must_use]
+pub fn is_request_span(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && metadata.name() == "request" && metadata.target() == module_path!()
 }
 
 /// Refuses a request that two servers on the way may understand in two ways.

@@ -1,19 +1,21 @@
 //! The log: where it goes, and its format.
 
 use super::json::Json;
-pub use super::record::observed;
+pub use super::record::{is_request_span, observed};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::env;
 use std::error::Error;
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tracing::field;
 use tracing::level_filters::LevelFilter;
+use tracing::{Subscriber, field};
 use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::reload;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, reload};
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -39,6 +41,28 @@ pub struct InitError(#[from] Box<dyn Error + Send + Sync>);
 /// # Errors
 /// The filter is malformed, or the process has a log already.
 pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, InitError> {
+    init_on(Registry::default(), filter, format)
+}
+
+/// Does what [`init`] does, and gives `layer` the spans and events that the filter admits.
+///
+/// # Errors
+/// The filter is malformed, or the process has a log already.
+pub fn init_with<L>(
+    layer: L,
+    filter: &str,
+    format: Option<LogFormat>,
+) -> Result<WorkerGuard, InitError>
+where
+    L: Layer<Registry> + Send + Sync,
+{
+    init_on(Registry::default().with(layer), filter, format)
+}
+
+fn init_on<S>(spans: S, filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, InitError>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync + 'static,
+{
     let terminal = io::stderr().is_terminal();
     let colors = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let by_terminal = if terminal {
@@ -48,7 +72,7 @@ pub fn init(filter: &str, format: Option<LogFormat>) -> Result<WorkerGuard, Init
     };
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     let _ = DROPPED.set(writer.error_counter());
-    init_to(writer, filter, format.unwrap_or(by_terminal), colors)?;
+    log_to(writer, spans, filter, format.unwrap_or(by_terminal), colors)?;
     // The default hook writes text for people between the lines for machines.
     std::panic::set_hook(Box::new(|panic| {
         PANICS.fetch_add(1, Ordering::Relaxed);
@@ -101,25 +125,37 @@ pub fn init_to<W>(writer: W, filter: &str, format: LogFormat, ansi: bool) -> Res
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
+    log_to(writer, Registry::default(), filter, format, ansi)
+}
+
+fn log_to<W, S>(
+    writer: W,
+    spans: S,
+    filter: &str,
+    format: LogFormat,
+    ansi: bool,
+) -> Result<(), InitError>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync + 'static,
+{
     let filter = EnvFilter::try_new(filter).map_err(|error| InitError(error.into()))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(ansi);
+    let log = fmt::layer().with_writer(writer).with_ansi(ansi);
     match format {
-        LogFormat::Pretty => {
-            let log = log.with_filter_reloading();
-            keep(log.reload_handle());
-            log.try_init()?;
-        }
-        LogFormat::Json => {
-            let log = log.fmt_fields(Json).event_format(Json);
-            let log = log.with_filter_reloading();
-            keep(log.reload_handle());
-            log.try_init()?;
-        }
+        LogFormat::Pretty => start(spans.with(log), filter),
+        LogFormat::Json => start(spans.with(log.fmt_fields(Json).event_format(Json)), filter),
     }
-    Ok(())
+}
+
+fn start<S>(log: S, filter: EnvFilter) -> Result<(), InitError>
+where
+    S: Subscriber + Send + Sync + 'static,
+{
+    let (filter, handle) = reload::Layer::new(filter);
+    keep(handle);
+    log.with(filter)
+        .try_init()
+        .map_err(|error| InitError(error.into()))
 }
 
 /// Replaces the filter of the log, if there is a new one, and returns the one in force.

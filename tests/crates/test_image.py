@@ -27,7 +27,7 @@ from exhaustive import cases
 from template import read_tree
 from variants import CHECKOUT, Answers, Variant, all_combinations, cover
 
-CHOICES = ("kind", "place", "sample", "allocator", "cpu_level", "container")
+CHOICES = ("kind", "place", "sample", "allocator", "cpu_level", "container", "otel")
 # Cargo plans the build, for which it reads all manifests and the lock file, but compiles nothing.
 PLANNING_CARGO = """#!/bin/sh
 if [ "$1" = build ]; then

@@ -20,6 +20,8 @@ from variants import Variant, all_combinations, cover
 # The answers that change what is compiled; the last one changes nothing but the profile that ships.
 COMPILED = ("kind", "place", "sample", "allocator", "cpu_level", "panic")
 CHECKED = COMPILED[:-1]
+# One variant has the package otel/: nothing in it depends on other answers.
+WITH_OTEL = {"kind": "service", "place": "repository", "sample": True, "allocator": "mimalloc"}
 CHECKS = ("just lint", "just test", "just doc", "just audit", "cargo test --workspace --benches")
 
 
@@ -36,8 +38,11 @@ def compiled_variants() -> tuple[Variant, ...]:
 
 @cache
 def pairwise_compiled() -> tuple[Variant, ...]:
-    """Few of them, in which any two answers meet."""
-    return tuple(sorted(cover(compiled_variants()), key=str))
+    """Few of them, in which any two answers meet; one has the package otel/, too."""
+    covering = sorted(cover(compiled_variants()), key=str)
+    first = next(index for index, variant in enumerate(covering) if WITH_OTEL.items() <= variant.answers.items())
+    covering[first] = Variant((*covering[first].items, ("otel", True)))
+    return tuple(covering)
 
 
 @cache
@@ -45,7 +50,7 @@ def checked_variants() -> tuple[Variant, ...]:
     """Those of the cover, and one of each kind that differs from them in what is checked."""
     first: dict[Variant, Variant] = {}
     for variant in (*pairwise_compiled(), *compiled_variants()):
-        first.setdefault(only(variant, CHECKED), variant)
+        first.setdefault(only(variant, (*CHECKED, "otel")), variant)
     return (*pairwise_compiled(), *first.values())
 
 

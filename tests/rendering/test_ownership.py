@@ -14,7 +14,7 @@ from pathspec import PathSpec
 from fast_rust.answers import ANSWERS_FILE
 from ownership import ANSWERS_TEMPLATE, holds, owners, ownership, shared_keys, template_paths
 from template import Template, copier, copy_in_process, git, read_tree, release
-from variants import CHECKOUT, domain, settings
+from variants import CHECKOUT, Answers, domain, settings
 
 # --- The table ---
 
@@ -36,7 +36,8 @@ def test_an_entry_of_the_table_is_there(owner: str, entry: str) -> None:
 
 @pytest.mark.parametrize(("path", "key"), shared_keys())
 def test_a_key_of_the_template_is_in_some_crate(template: Template, path: str, key: str) -> None:
-    choices = [{"kind": kind} for kind in domain("kind")] + [{"kind": "service", "server_crate": False}]
+    choices: list[Answers] = [{"kind": kind} for kind in domain("kind")]
+    choices += [{"kind": "service", "server_crate": False}, {"kind": "service", "otel": True}]
     files = [template.rendering({"crate_name": "keys", **choice}) / path for choice in choices]
     tables = [tomllib.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
     assert any(has_key(table, key.split(".")) for table in tables)

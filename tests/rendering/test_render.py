@@ -28,7 +28,7 @@ ASKED_FOR = {
 }
 # The product, what measures it, and what is written once; all else is scaffolding.
 PRODUCT = re.compile(
-    r"(src|tests|examples|bench|server)/|build\.rs|README\.md|CHANGELOG\.md|LICENSE-|\.copier-answers\.yml"
+    r"(src|tests|examples|bench|otel|server)/|build\.rs|README\.md|CHANGELOG\.md|LICENSE-|\.copier-answers\.yml"
 )
 
 
@@ -168,7 +168,7 @@ def test_a_folder_is_never_empty(template: Template, variant: Variant) -> None:
 
 def test_a_crate_has_few_files(tree: dict[str, bytes], variant: Variant) -> None:
     """Those that somebody asked for, and the middleware of a service, are not counted."""
-    files = {path for path in tree.keys() - ASKED_FOR if not path.startswith("server/")}
+    files = {path for path in tree.keys() - ASKED_FOR if not path.startswith(("otel/", "server/"))}
     assert len(files) <= MOST_FILES[str(variant.answers["kind"])], sorted(files)
 
 
@@ -191,7 +191,9 @@ def test_exactly_the_answers_that_apply_are_recorded(tree: dict[str, bytes], var
     recorded = yaml.safe_load(tree[ANSWERS_FILE])
     assert recorded.pop("thin") is True
     assert recorded.pop("server_crate", None) is (True if variant.answers["kind"] == "service" else None)
-    assert {name: answer for name, answer in recorded.items() if not name.startswith("_")} == variant.answers
+    # Most services do not have it, so only a yes is recorded.
+    expected = {name: answer for name, answer in variant.answers.items() if (name, answer) != ("otel", False)}
+    assert {name: answer for name, answer in recorded.items() if not name.startswith("_")} == expected
 
 
 def test_a_question_is_recorded_only_if_it_was_asked(tree: dict[str, bytes]) -> None:
