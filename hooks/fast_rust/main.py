@@ -20,6 +20,7 @@ COMMANDS = {
     "advice": ("advice", "command"),
     "check": ("check", "command"),
     "conflicts": ("conflicts", "command"),
+    "dist": ("dist", "command"),
     "drift": ("drift", "command"),
     "explain": ("standards", "explain"),
     "fleet": ("fleet", "application"),

@@ -17,7 +17,7 @@ def command(  # noqa: PLR0913  Each is an option.
         typer.Argument(
             metavar="[BASE]",
             envvar="PERF_BASE",
-            help="Branch to merge into; the base is the merge base with it [default: origin/HEAD, origin/main, main].",
+            help="Branch to merge into; the base is the merge base with it [default: the default branch].",
         ),
     ] = "",
     *,
