@@ -28,7 +28,7 @@ MISSING = [
     ("perf", "git", "https://git-scm.com"),
 ]
 # Recipes that run other recipes only, or that end without a program.
-WITHOUT_PROGRAMS = {"fast-rust", "format", "prepared", "needs"}
+WITHOUT_PROGRAMS = {"fast-rust", "format", "prepared"}
 
 
 def without(program: str, folder: Path) -> str:

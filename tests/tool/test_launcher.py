@@ -197,7 +197,7 @@ def test_a_machine_without_an_installer_is_told_which(template: Template, make_c
     done = crate.just("setup")
     assert done.returncode == 2
     assert "pipx: not found" in done.stderr
-    assert "it needs uv (https://docs.astral.sh/uv) or pipx, " in done.stderr
+    assert "it needs uv (to install it, run: curl -LsSf https://astral.sh/uv/install.sh | sh) or pipx, " in done.stderr
 
 
 @pytest.mark.parametrize(
