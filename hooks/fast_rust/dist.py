@@ -44,7 +44,8 @@ def build_dist(folder: Path) -> str:
 
 
 def _has_program(package: dict[str, Any]) -> bool:
-    return any("bin" in target["kind"] for target in package["targets"])
+    # A package `xtask` is a tool for those who work on the crate.
+    return package["name"] != "xtask" and any("bin" in target["kind"] for target in package["targets"])
 
 
 def _sha256(path: Path) -> str:

@@ -25,6 +25,7 @@ COMMANDS = {
     "explain": ("standards", "explain"),
     "fleet": ("fleet", "application"),
     "hot": ("hot", "application"),
+    "member": ("member", "application"),
     "migrate": ("migrate", "application"),
     "perf": ("perf", "command"),
     "pgo": ("pgo", "command"),
