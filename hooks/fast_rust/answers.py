@@ -1,7 +1,7 @@
 """The answers that a crate was made from, in its `.copier-answers.yml`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,3 +92,13 @@ def with_source(content: bytes, source: str) -> bytes:
     """Return the content of a file of answers with another address of the template."""
     line = yaml.safe_dump({"_src_path": source}, allow_unicode=True, width=100_000)
     return SOURCE_LINE.sub(lambda _: line, content.decode()).encode()
+
+
+def as_answers(data: Iterable[str]) -> dict[str, str]:
+    """Return the answers that `--data KEY=VALUE` gives.
+
+    Raises AnswersError where a value is missing.
+    """
+    if wrong := next((pair for pair in data if "=" not in pair), ""):
+        raise AnswersError(f"--data {wrong} has no value; write --data {wrong}=VALUE")
+    return dict(pair.split("=", 1) for pair in data)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from updates.conftest import Bench, fast_rust
 
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.checks import builds, registry
 from fast_rust.members import PROFILE
 from template import Template, copier, git, read_tree
-from updates.conftest import Bench, fast_rust
 from variants import CHECKOUT
 
 SHARED = {"copyright_holder": "Ada", "license": "MIT", "repository_url": "https://example.org/a/b"}

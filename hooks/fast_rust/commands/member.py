@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fast_rust import members
-from fast_rust.commands.update import as_answers
+from fast_rust.answers import as_answers
 
 application = typer.Typer(no_args_is_help=True, help="Add a further crate to a workspace.")
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fast_rust.answers import answers_file
+from fast_rust.answers import answers_file, as_answers
 from fast_rust.drift.report import inspect
 from fast_rust.errors import FastRustError, reason_of
 from fast_rust.members import behind
@@ -13,7 +13,7 @@ from fast_rust.output import discard_the_rest
 from fast_rust.update import journal
 from fast_rust.update.apply import apply
 from fast_rust.update.merge import MergeResult
-from fast_rust.update.plan import Standing, UpdateError, UpdatePlan, plan
+from fast_rust.update.plan import Standing, UpdatePlan, plan
 from fast_rust.update.target_tool import hand_over
 
 NEEDS_WORK = 1
@@ -77,16 +77,6 @@ def _update(crate: Path, to: str | None, data: dict[str, str], *, dry_run: bool)
             if not dry_run:
                 _report(planned, apply(planned))
     return planned.needs_a_person and not dry_run
-
-
-def as_answers(data: list[str]) -> dict[str, str]:
-    """Return what `--data KEY=VALUE` gives.
-
-    Raises UpdateError where a value is missing.
-    """
-    if wrong := [pair for pair in data if "=" not in pair]:
-        raise UpdateError(f"--data {wrong[0]} has no value; write --data {wrong[0]}=VALUE")
-    return dict(pair.split("=", 1) for pair in data)
 
 
 def _show(planned: UpdatePlan) -> None:
