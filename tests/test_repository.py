@@ -144,10 +144,8 @@ def recipes_of(ci: object) -> set[str]:
                 todo += table.values()
             case list(items):
                 todo += items
-    called = [
-        line.partition(" | ")[0].split()[1:] for text in texts for line in text.splitlines() if line.startswith("just ")
-    ]
-    words = {word for words in called for word in words if re.fullmatch(r"[a-z]+(-[a-z]+)*", word)}
+    lines = [line for text in texts for line in text.splitlines() if re.match("just (?!--)", line)]
+    words = {word for line in lines for word in line.split()[1:] if re.fullmatch(r"[a-z]+(-[a-z]+)*", word)}
     return words - {"advisories"}
 
 

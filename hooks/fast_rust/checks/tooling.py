@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from fast_rust.answers import read_answers
+from fast_rust.answers import recorded_answer
 from fast_rust.checks.findings import Severity
 from fast_rust.checks.registry import Violation, check
 from fast_rust.checks.tables import read_text
@@ -130,9 +130,8 @@ def ci_runs_every_gate(workspace: Workspace) -> Iterator[Violation]:
 
 def _recipes_of_ci(workspace: Workspace) -> dict[Path, tuple[str, ...]]:
     """Return the template's part of CI, and the recipes that each file has to run; empty if CI is the crate's."""
-    answers = read_answers(workspace.root)
     folder = workspace.root / ".github" / "workflows"
-    match answers.choices.get("ci", "github") if answers else "github":
+    match recorded_answer(workspace.root, "ci", default="github"):
         case "gitlab":
             return {workspace.root / ".gitlab-ci.yml": (*STEPS["ci"], *STEPS["perf"])}
         case "none":
