@@ -242,3 +242,11 @@ def test_an_address_that_updates_cannot_find_is_told_of(
     )
     assert outcome.exit_code == 0, outcome.stderr
     assert (f"Updates cannot find the template at {given}" in outcome.stderr) is is_told
+
+
+def test_the_sample_says_why_it_does_without_rayon(template: Template) -> None:
+    """CONC-2 asks for it, and people copy from the sample."""
+    crate = template.rendering({"crate_name": "log-totals"})
+    documentation = (crate / "src" / "aggregate" / "read.rs").read_text(encoding="utf-8").partition("\nuse ")[0]
+    assert "rayon" not in (crate / "Cargo.toml").read_text(encoding="utf-8")
+    assert re.search(r"CONC-2 asks for `rayon`, and this is an exception: (.*\n)+?.*\d+ million", documentation)
