@@ -131,9 +131,9 @@ def test_no_text_cites_a_place_in_the_guide() -> None:
     places = (
         r"- Guide: \d|Erratum: \d+(?:-\d+)?: ",
         r"\| \d+(?:-\d+)?(?:, \d+)* \| [A-Z]+-\d",
-        r"(?m)^\| (?:directive \| )?line \|",
+        r"^\| (?:directive \| )?line \|",
         r"\b[Ss]ection \d+ (?:defines|says)|figure of line \d|example below it \(\d",
     )
-    place = re.compile("|".join(places))
+    place = re.compile("|".join(places), re.MULTILINE)
     found = {name: hit[0] for name, text in readable().items() if (hit := place.search(text))}
     assert found == {}
