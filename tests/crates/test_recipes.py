@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from crates.workshop import QUICK_BENCHES, Workshop, commit
+from crates.workshop import QUICK_BENCHES, QUICK_RELEASE, Workshop, commit
 
 from variants import CHECKOUT
 
@@ -151,6 +151,33 @@ def test_dist_ships_a_program_with_its_checksum(workshop: Workshop) -> None:
     library = workshop.ready("lib")
     workshop.run(library, "cargo", "generate-lockfile")
     assert "error: no package of the workspace has a program" in workshop.try_to(library, "just", "dist").stdout
+
+
+def test_dist_ships_a_program_that_is_a_member_of_a_library(workshop: Workshop) -> None:
+    """At the root, and no tool of those who work on it."""
+    root = workshop.crate("with-a-member", kind="lib", sample=False)
+    workshop.run(
+        root,
+        "just",
+        "fast-rust",
+        "member",
+        "add",
+        "crates/shipped-member",
+        "--data",
+        "kind=cli",
+        "--data",
+        "sample=false",
+    )
+    (root / "xtask" / "src").mkdir(parents=True)
+    (root / "xtask" / "Cargo.toml").write_text('[package]\nname = "xtask"\nedition = "2024"\n')
+    (root / "xtask" / "src" / "main.rs").write_text("fn main() {}\n")
+    manifest = root / "Cargo.toml"
+    manifest.write_text(manifest.read_text().replace("members = [", 'members = ["xtask", '))
+    workshop.run(root, "cargo", "generate-lockfile")
+    printed = workshop.run(root, "just", "dist", **QUICK_RELEASE)
+    assert [path.name for path in (root / "target" / "dist" / "bin").iterdir()] == ["shipped-member"]
+    assert printed.endswith("  bin/shipped-member\n")
+    workshop.run(root / "target" / "dist", "sha256sum", "--check", "--strict", "SHA256SUMS")
 
 
 def test_flame_says_which_tool_it_misses(workshop: Workshop, tmp_path: Path) -> None:
