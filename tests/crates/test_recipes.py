@@ -156,18 +156,7 @@ def test_dist_ships_a_program_with_its_checksum(workshop: Workshop) -> None:
 def test_dist_ships_a_program_that_is_a_member_of_a_library(workshop: Workshop) -> None:
     """At the root, and no tool of those who work on it."""
     root = workshop.crate("with-a-member", kind="lib", sample=False)
-    workshop.run(
-        root,
-        "just",
-        "fast-rust",
-        "member",
-        "add",
-        "crates/shipped-member",
-        "--data",
-        "kind=cli",
-        "--data",
-        "sample=false",
-    )
+    workshop.add_member(root, "shipped-member", {"kind": "cli", "sample": False})
     (root / "xtask" / "src").mkdir(parents=True)
     (root / "xtask" / "Cargo.toml").write_text('[package]\nname = "xtask"\nedition = "2024"\n')
     (root / "xtask" / "src" / "main.rs").write_text("fn main() {}\n")

@@ -730,7 +730,9 @@ def without(crate: Path, *names: str) -> None:
 def test_a_file_that_the_crate_does_not_want_is_not_missing(crate: Path) -> None:
     (crate / ".github" / "renovate.json").unlink()
     (crate / ".github" / "workflows" / "perf.yml").unlink()
-    assert drift(crate).output.count("missing") == 2
+    shown = drift(crate).output
+    assert shown.count("missing") == 2
+    assert '[workspace.metadata.fast-rust] of Cargo.toml: without = ["perf-workflow", "renovate"]' in shown
     without(crate, "renovate", "perf-workflow", "pre-commit")
     done = drift(crate)
     assert (done.exit_code, "missing" in done.output) == (0, False), done.output

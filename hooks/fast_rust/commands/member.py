@@ -38,4 +38,5 @@ def add(
     typer.echo(f"Cargo.toml lists it: {', '.join(added.listed)}.")
     if added.has_new_profile:
         typer.echo("Cargo.toml has [profile.release] for programs; set `panic` there as you need it.")
-    typer.echo(f"Build it with `cargo build -p {added.name}`; `just check` and `just dist` at the root include it.")
+    typer.echo(f"Run `cargo test -p {added.name}`, which also completes Cargo.lock, and commit both.")
+    typer.echo("`just check` and `just dist` at the root include the new crate.")
