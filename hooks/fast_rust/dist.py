@@ -15,13 +15,13 @@ SUMS = "SHA256SUMS"
 
 
 class DistError(FastRustError):
-    """The programs cannot be built, or there are none."""
+    """The programs cannot be built, or the workspace has none."""
 
 
 def build_dist(folder: Path) -> str:
     """Build all programs of the workspace into target/dist/bin below a folder, and return their checksums.
 
-    Raises DistError where there is no program, or cargo fails.
+    Raises DistError where no package has a program, or cargo fails.
     """
     packages = [package for package in metadata(folder)["packages"] if _has_program(package)]
     if not packages:

@@ -42,7 +42,7 @@ class Added:
 def add(root: Path, folder: Path, data: Mapping[str, str], *, is_asked: bool) -> Added:
     """Create a crate in a folder of a workspace, from the root's release and answers, and list it in the manifest.
 
-    With `is_asked` Copier asks a person what the root does not answer; else its defaults are taken.
+    With `is_asked` Copier asks a person the questions that the root does not answer; else its defaults are taken.
     Raises FastRustError where that is not possible; nothing was changed then.
     """
     answers = require_answers(root)
