@@ -107,8 +107,8 @@ def every_gate_is_there(workspace: Workspace) -> Iterator[Violation]:
     "BENCH-2",
     "BENCH-5",
     then="""
-    take ci.yml and perf.yml of .github/workflows, .gitlab-ci.yml or the justfile back from git; other jobs go to
-    separate files. Write an action as `uses: OWNER/NAME@COMMIT # VERSION`, with all 40 digits of the commit
+    take ci.yml and perf.yml of .github/workflows or the justfile back from git, on GitLab .gitlab-ci.yml; other jobs go
+    to separate files. Write an action as `uses: OWNER/NAME@COMMIT # VERSION`, with all 40 digits of the commit
     """,
     only_own=True,
 )
