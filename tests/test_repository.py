@@ -18,6 +18,7 @@ from variants import CHECKOUT
 PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 OUR_WORKFLOWS = sorted((CHECKOUT / ".github" / "workflows").glob("*.yml"))
 CRATE_WORKFLOWS = sorted((CHECKOUT / "template" / ".github" / "workflows").glob("*"))
+PIPELINE = CHECKOUT / "template" / ".gitlab-ci.yml"
 WORKFLOWS = [pytest.param(path, id=str(path.relative_to(CHECKOUT))) for path in [*OUR_WORKFLOWS, *CRATE_WORKFLOWS]]
 
 
@@ -117,6 +118,44 @@ def test_a_workflow_fits_the_schema(path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def check_gitlab(pipeline: Path) -> subprocess.CompletedProcess[str]:
+    """Check a pipeline by GitLab's schema."""
+    return run("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", pipeline)
+
+
+def test_the_pipeline_for_gitlab_fits_the_schema(tmp_path: Path) -> None:
+    done = check_gitlab(PIPELINE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    spoilt = tmp_path / ".gitlab-ci.yml"
+    spoilt.write_text(PIPELINE.read_text(encoding="utf-8").replace("  script:\n", "  scripts:\n", 1))
+    assert check_gitlab(spoilt).returncode != 0
+
+
+def recipes_of(ci: object) -> set[str]:
+    """Return the recipes that the commands of a workflow or of a pipeline call, also by a matrix."""
+    texts: list[str] = []
+    todo = [ci]
+    while todo:
+        match todo.pop():
+            case str(text):
+                texts.append(text)
+            case dict(table):
+                texts += [f"just {table[key]}" for key in ("recipes",) if key in table]
+                todo += table.values()
+            case list(items):
+                todo += items
+    lines = [line for text in texts for line in text.splitlines() if re.match("just (?!--)", line)]
+    words = {word for line in lines for word in line.split()[1:] if re.fullmatch(r"[a-z]+(-[a-z]+)*", word)}
+    return words - {"advisories"}
+
+
+def test_the_pipeline_for_gitlab_calls_the_recipes_of_the_workflows() -> None:
+    folder = CHECKOUT / "template" / ".github" / "workflows"
+    workflows = [yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in ("ci.yml", "perf.yml")]
+    called = map(recipes_of, workflows)
+    assert recipes_of(yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))) == set().union(*called)
+
+
 @pytest.mark.parametrize("path", WORKFLOWS)
 def test_a_workflow_pins_actions_by_commit_and_says_the_version(path: Path) -> None:
     uses = re.findall(r"(?m)^\s*(?:- )?uses: *(.*)$", path.read_text(encoding="utf-8"))
@@ -194,7 +233,7 @@ def test_the_structure_would_be_seen_to_break(rule: str, text: str) -> None:
     assert re.search(STRUCTURE[rule][0], text)
 
 
-@pytest.mark.parametrize("workflow", CRATE_WORKFLOWS, ids=lambda path: path.name)
+@pytest.mark.parametrize("workflow", [*CRATE_WORKFLOWS, PIPELINE], ids=lambda path: path.name)
 def test_a_workflow_of_a_crate_installs_the_tools_of_the_tests(workflow: Path) -> None:
     named = re.findall(r"([a-z][a-z-]+)==([0-9.]+)", workflow.read_text(encoding="utf-8"))
     assert {name: str(pins()[name].specifier) for name, _ in named} == {name: f"=={v}" for name, v in named}

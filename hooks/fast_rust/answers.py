@@ -1,7 +1,7 @@
 """The answers that a crate was made from, in its `.copier-answers.yml`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,18 +61,29 @@ def read_answers(crate: Path) -> Answers | None:
 
     Raises AnswersError where they cannot be read.
     """
-    path = answers_file(crate)
-    try:
-        recorded = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # A date that does not exist is a ValueError.
-        message = f"{path} is damaged ({str(error).splitlines()[0]}); run `git checkout -- {path}` to restore it"
-        raise AnswersError(message) from error
-    match recorded:
+    match _load(answers_file(crate)):
         case {"_src_path": str(source), "_commit": str(release), "crate_name": str(name), **choices}:
             return Answers(source, release, {"crate_name": name, **{str(key): value for key, value in choices.items()}})
         case _:
             return None
+
+
+def recorded_answer(crate: Path, name: str, *, default: str) -> str:
+    """Return a single answer, also of a file that lacks the template or its release.
+
+    Raises AnswersError where the file cannot be read.
+    """
+    recorded = _load(answers_file(crate))
+    return str(recorded.get(name, default)) if isinstance(recorded, dict) else default
+
+
+def _load(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # A date that does not exist is a ValueError.
+        message = f"{path} is damaged ({str(error).splitlines()[0]}); run `git checkout -- {path}` to restore it"
+        raise AnswersError(message) from error
 
 
 def require_answers(crate: Path) -> Answers:
@@ -92,3 +103,13 @@ def with_source(content: bytes, source: str) -> bytes:
     """Return the content of a file of answers with another address of the template."""
     line = yaml.safe_dump({"_src_path": source}, allow_unicode=True, width=100_000)
     return SOURCE_LINE.sub(lambda _: line, content.decode()).encode()
+
+
+def as_answers(data: Iterable[str]) -> dict[str, str]:
+    """Return the answers that `--data KEY=VALUE` gives.
+
+    Raises AnswersError where a value is missing.
+    """
+    if wrong := next((pair for pair in data if "=" not in pair), ""):
+        raise AnswersError(f"--data {wrong} has no value; write --data {wrong}=VALUE")
+    return dict(pair.split("=", 1) for pair in data)

@@ -162,7 +162,7 @@ def run(
             command, check=False, capture_output=True, input=given, env={**base, **(environment or {})}
         )
     except FileNotFoundError as error:
-        raise GitError("git is not installed, or not on PATH: install it") from error
+        raise GitError("git is not installed, or not on PATH; install it from https://git-scm.com") from error
 
 
 def output(

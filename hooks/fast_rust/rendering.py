@@ -25,9 +25,10 @@ class Files(dict[str, bytes]):
     executables: frozenset[str] = frozenset()
 
 
-def render(answers: Answers, folder: Path, file: str = ANSWERS_FILE) -> Files:
+def render(answers: Answers, folder: Path, file: str = ANSWERS_FILE, *, is_asked: bool = False) -> Files:
     """Make a crate in an empty folder, without trust, and return its files by their paths; its answers go to a file.
 
+    With `is_asked` Copier asks a person the questions without an answer; else the defaults are taken.
     Raises RenderingError where the template or its release is not available, or refuses the answers.
     """
     # Copier takes a third of a second to import, and a hook that finds a rendering in the cache needs none.
@@ -41,7 +42,7 @@ def render(answers: Answers, folder: Path, file: str = ANSWERS_FILE) -> Files:
             answers_file=file,
             vcs_ref=answers.release,
             settings=Settings(),
-            defaults=True,
+            defaults=not is_asked,
             quiet=True,
         )
     return read_files(folder)

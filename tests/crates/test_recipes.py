@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from crates.workshop import QUICK_BENCHES, Workshop, commit
+from crates.workshop import QUICK_BENCHES, QUICK_RELEASE, Workshop, commit
 
 from variants import CHECKOUT
 
@@ -150,7 +150,23 @@ def test_dist_ships_a_program_with_its_checksum(workshop: Workshop) -> None:
     assert workshop.run(shipped, f"bin/{crate.name}", "--version").startswith(f"{crate.name} 0.1.0")
     library = workshop.ready("lib")
     workshop.run(library, "cargo", "generate-lockfile")
-    assert "there is nothing to install" in workshop.try_to(library, "just", "dist").stdout
+    assert "error: no package of the workspace has a program" in workshop.try_to(library, "just", "dist").stdout
+
+
+def test_dist_ships_a_program_that_is_a_member_of_a_library(workshop: Workshop) -> None:
+    """At the root, and no tool of those who work on it."""
+    root = workshop.crate("with-a-member", kind="lib", sample=False)
+    workshop.add_member(root, "shipped-member", {"kind": "cli", "sample": False})
+    (root / "xtask" / "src").mkdir(parents=True)
+    (root / "xtask" / "Cargo.toml").write_text('[package]\nname = "xtask"\nedition = "2024"\n')
+    (root / "xtask" / "src" / "main.rs").write_text("fn main() {}\n")
+    manifest = root / "Cargo.toml"
+    manifest.write_text(manifest.read_text().replace("members = [", 'members = ["xtask", '))
+    workshop.run(root, "cargo", "generate-lockfile")
+    printed = workshop.run(root, "just", "dist", **QUICK_RELEASE)
+    assert [path.name for path in (root / "target" / "dist" / "bin").iterdir()] == ["shipped-member"]
+    assert printed.endswith("  bin/shipped-member\n")
+    workshop.run(root / "target" / "dist", "sha256sum", "--check", "--strict", "SHA256SUMS")
 
 
 def test_flame_says_which_tool_it_misses(workshop: Workshop, tmp_path: Path) -> None:
@@ -166,7 +182,8 @@ def test_flame_says_which_tool_it_misses(workshop: Workshop, tmp_path: Path) -> 
 def test_check_runs_what_ci_runs(workshop: Workshop) -> None:
     """The recipes of the jobs, in one."""
     crate = workshop.ready("lib")
-    shown = {name: workshop.run(crate, "just", "--show", name).rstrip().rpartition(":")[2].split() for name in PARTS}
+    shown = {name: re.findall(rf"(?m)^{name}:(.*)$", workshop.run(crate, "just", "--show", name)) for name in PARTS}
+    shown = {name: line.split() for name, [line] in shown.items()}
     run = {part for name in shown["check"] for part in shown.get(name, [name])}
     assert run == RECIPES - {"prepared", "setup", "advice", "msrv"}
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 
 from fast_rust.answers import ANSWERS_FILE
 from template import Template, copier_in_process, copy, copy_in_process, read_tree
-from variants import CHECKOUT, Answers, domain, is_asked, questions, where_asked
+from variants import CHECKOUT, Answers, all_combinations, domain, is_asked, questions, where_asked
 
 KEYWORDS = """abstract as async await become box break const continue crate do dyn else enum extern false final fn for
     gen if impl in let loop macro match mod move mut override priv pub ref return self static struct super trait true
@@ -304,7 +304,7 @@ def test_any_line_of_text_arrives_unchanged(template: Template, text: str) -> No
 LIB: Answers = {"crate_name": "log-totals", "kind": "lib"}
 CLI: Answers = {**LIB, "kind": "cli"}
 SERVICE: Answers = {**LIB, "kind": "service"}
-MEMBERS_DO_NOT: Answers = {"panic": "unwind", "container": True, "cpu_level": "x86-64-v3"}
+MEMBERS_DO_NOT: Answers = {"panic": "unwind", "container": True, "cpu_level": "x86-64-v3", "ci": "gitlab"}
 NOBODY_DOES: Answers = {"publish": True}
 INAPPLICABLE: list[tuple[Answers, Answers]] = [
     (LIB, {"allocator": "mimalloc"}),
@@ -312,6 +312,7 @@ INAPPLICABLE: list[tuple[Answers, Answers]] = [
     (CLI, {"msrv": "1.85"}),
     (SERVICE, {"msrv": "1.85", "publish": True}),
     *[({**kind, "place": "member"}, MEMBERS_DO_NOT) for kind in (LIB, CLI, SERVICE)],
+    *[({**kind, "ci": ci}, NOBODY_DOES) for kind in (LIB, CLI) for ci in ("gitlab", "none")],
     *[({**kind, "license": "proprietary"}, NOBODY_DOES) for kind in (LIB, CLI, SERVICE)],
 ]
 
@@ -358,3 +359,50 @@ def test_without_defaults_and_a_terminal_copier_says_what_it_needs(template: Tem
     outcome = copier_in_process("copy", "--quiet", str(template.files), str(tmp_path / "made"))
     assert outcome.exit_code != 0
     assert not (tmp_path / "made").exists()
+
+
+# --- What the documents say of the questions ---
+
+NUMBERS = dict(enumerate("eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split(), 8))
+
+
+def test_the_readme_says_how_many_questions_are_asked() -> None:
+    counts = {len(variant.answers) for variant in all_combinations()}
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    assert f"asks {NUMBERS[min(counts)]} to {NUMBERS[max(counts)]} questions, all with a default" in readme
+
+
+def test_the_readme_names_each_question() -> None:
+    table = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition("## What it asks")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", table)) >= questions().keys()
+
+
+@pytest.mark.parametrize("kind", domain("kind"))
+@pytest.mark.parametrize("sample", [True, False])
+def test_the_default_description_is_not_that_of_the_sample(template: Template, kind: str, *, sample: bool) -> None:
+    crate = template.rendering({"crate_name": "log-reader", "kind": kind, "sample": sample})
+    word = {"lib": "library", "cli": "program", "service": "service"}[kind]
+    assert arrived(crate)[0][0] == f"The log-reader {word}"
+
+
+# --- Where CI runs ---
+
+OF_GITHUB, OF_GITLAB = ".github/", (".gitlab/", ".gitlab-ci.yml")
+
+
+@pytest.mark.parametrize(("ci", "beginnings"), [("github", OF_GITHUB), ("gitlab", OF_GITLAB), ("none", ())])
+def test_a_crate_has_the_files_of_its_ci_only(template: Template, ci: str, beginnings: tuple[str, ...]) -> None:
+    tree = read_tree(template.rendering({"crate_name": "log-reader", "ci": ci}))
+    found = [path for path in tree if path.startswith((OF_GITHUB, *OF_GITLAB))]
+    assert bool(found) == bool(beginnings)
+    assert all(path.startswith(beginnings) for path in found)
+    texts = {path: content.decode() for path, content in tree.items() if path != ".gitlab/renovate.json"}
+    other = "gitlab" if ci == "github" else "github"
+    named = {path for path, text in texts.items() if f".{other}" in text and path != ".dockerignore"}
+    assert named == set()
+
+
+def test_renovate_leaves_the_templates_files_alone_on_gitlab(template: Template) -> None:
+    crate = template.rendering({"crate_name": "log-reader", "ci": "gitlab"})
+    rules = json.loads((crate / ".gitlab" / "renovate.json").read_text())["packageRules"]
+    assert rules[0]["matchFileNames"] == [".gitlab-ci.yml", "rust-toolchain.toml"]

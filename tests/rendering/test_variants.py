@@ -19,9 +19,3 @@ def test_a_variant_answers_exactly_the_questions_that_are_asked() -> None:
     for variant in pairwise_cover():
         asked = [name for name in questions() if is_asked(name, variant.answers)]
         assert list(variant.answers) == asked
-
-
-def test_there_are_15_questions_of_which_a_crate_is_asked_9_to_13() -> None:
-    assert len(questions()) == 15
-    asked = {len(variant.items) for variant in all_combinations()}
-    assert (min(asked), max(asked)) == (9, 13)

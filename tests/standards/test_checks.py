@@ -241,3 +241,59 @@ def test_a_table_that_cannot_be_read_is_an_error(lib: Path, path: str, text: str
 def test_a_folder_without_a_crate_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match=r"could not find `Cargo\.toml`"):
         check_files(tmp_path)
+
+
+# --- CI of GitLab, of the crate's own, and without the comparison of speed ---
+
+
+def ci_findings(crate: Path) -> list[str]:
+    return [as_text(finding) for finding in check_files(crate) if "ci_runs_every_gate" in finding.gate]
+
+
+@pytest.fixture
+def on_gitlab(template: Template, tmp_path: Path) -> Path:
+    """A library whose CI is GitLab's."""
+    rendering = template.rendering({"crate_name": "log-totals", "kind": "lib", "ci": "gitlab"})
+    return Path(shutil.copytree(rendering, tmp_path / "log-totals"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (" doc\n", "\n", "does not run `just doc`"),
+        ("    - just perf\n", "", "does not run `just perf`"),
+        ("just perf\n", "just perf || true\n", "lets a failure pass"),
+        ("standards:\n", "standards:\n  allow_failure: true\n", "`allow_failure: true` lets a failure pass"),
+        ("    - when: on_success\n", "    - when: manual\n", "`when: manual` lets a failure pass"),
+        ("image:", "image: [", "is not valid YAML"),
+    ],
+)
+def test_a_pipeline_of_gitlab_runs_every_gate(on_gitlab: Path, old: str, new: str, said: str) -> None:
+    assert check_files(on_gitlab) == []
+    file = on_gitlab / ".gitlab-ci.yml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    assert any(".gitlab-ci.yml" in one and said in one for one in ci_findings(on_gitlab)), ci_findings(on_gitlab)
+
+
+def test_a_crate_whose_ci_is_its_own_needs_the_recipes_only(template: Template, tmp_path: Path) -> None:
+    rendering = template.rendering({"crate_name": "log-totals", "kind": "lib", "ci": "none"})
+    crate = Path(shutil.copytree(rendering, tmp_path / "log-totals"))
+    assert check_files(crate) == []
+    justfile = crate / "justfile"
+    justfile.write_text(justfile.read_text().replace("lint test doc", "lint test"))
+    assert len(ci_findings(crate)) == 1
+
+
+def test_a_crate_may_leave_out_the_comparison_of_speed_and_no_other_gate(template: Template, tmp_path: Path) -> None:
+    crate = Path(
+        shutil.copytree(template.rendering({"crate_name": "log-totals", "kind": "lib"}), tmp_path / "log-totals")
+    )
+    (crate / ".github" / "workflows" / "perf.yml").unlink()
+    assert len(ci_findings(crate)) == 1
+    manifest = crate / "Cargo.toml"
+    manifest.write_text(manifest.read_text() + '\n[workspace.metadata.fast-rust]\nwithout = ["perf-workflow"]\n')
+    assert ci_findings(crate) == []
+    (crate / ".github" / "workflows" / "ci.yml").unlink()
+    assert ci_findings(crate) != []

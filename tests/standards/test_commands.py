@@ -1,6 +1,7 @@
 """`fast-rust explain` and `fast-rust standards`, as people type them."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -110,3 +111,29 @@ def test_the_installed_command_has_the_pages(tmp_path: Path) -> None:
             text=True,
         ).stdout
     )
+
+
+@pytest.mark.parametrize("name", ["OP-4", "standards::every_hot_path_is_measured"])
+def test_the_criteria_of_a_hot_path_are_printed_where_one_asks(name: str) -> None:
+    printed = fast_rust("explain", name).stdout
+    assert "more than 5 % of the CPU time of a realistic run" in printed
+    assert "for each of thousands of requests, messages or records" in printed
+
+
+def readable() -> dict[str, str]:
+    """Return the texts for readers: what `explain` prints, and the pages."""
+    pages = {path.name: path.read_text(encoding="utf-8") for path in (CHECKOUT / "docs").glob("*.md")}
+    return {**pages, "explain": fast_rust("explain", *IDS).stdout}
+
+
+def test_no_text_cites_a_place_in_the_guide() -> None:
+    """Its readers have no copy."""
+    places = (
+        r"- Guide: \d|Erratum: \d+(?:-\d+)?: ",
+        r"\| \d+(?:-\d+)?(?:, \d+)* \| [A-Z]+-\d",
+        r"^\| (?:directive \| )?line \|",
+        r"\b[Ss]ection \d+ (?:defines|says)|figure of line \d|example below it \(\d",
+    )
+    place = re.compile("|".join(places), re.MULTILINE)
+    found = {name: hit[0] for name, text in readable().items() if (hit := place.search(text))}
+    assert found == {}

@@ -185,7 +185,8 @@ def test_an_index_is_asked_only_where_it_is_named(crate: Crate) -> None:
     tool = f"fast-rust @ git+https://github.com/org/template@{VERSION}"
     called = crate.just("fast-rust", "--version").stdout.splitlines()
     assert called == [f" tool install -q {option} {tool}" for option in ("--compile-bytecode", "--force")]
-    manifest.write_text(f"[workspace.metadata.fast-rust] # ours\r\nsource = 'https://wheels.example/simple'\r\n{text}")
+    table = "[workspace.metadata.fast-rust] # ours\r\nwithout = ['renovate']\r\nsource = 'https://wheels.example/simple'\r\n"
+    manifest.write_text(f"{table}{text}")
     done = crate.just("fast-rust", "--version")
     first = f"https://wheels.example/simple tool install -q --compile-bytecode fast-rust=={VERSION}"
     assert done.stdout.splitlines()[0] == first
@@ -197,7 +198,7 @@ def test_a_machine_without_an_installer_is_told_which(template: Template, make_c
     done = crate.just("setup")
     assert done.returncode == 2
     assert "pipx: not found" in done.stderr
-    assert "it needs uv (https://docs.astral.sh/uv) or pipx, " in done.stderr
+    assert "it needs uv (to install it, run: curl -LsSf https://astral.sh/uv/install.sh | sh) or pipx, " in done.stderr
 
 
 @pytest.mark.parametrize(

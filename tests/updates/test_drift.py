@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,9 +20,10 @@ from fast_rust import releases
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.git import Config, output
 from fast_rust.main import application
+from fast_rust.without import PARTS
 from ownership import owners
 from template import Template, copy, git, read_tree, release
-from variants import domain
+from variants import CHECKOUT, domain
 
 Act: TypeAlias = Callable[[Path], None]
 PLAIN: dict[str, str | bool] = {"cpu_level": "x86-64-v3", "container": True}
@@ -712,3 +714,49 @@ def test_of_two_first_runs_at_once_one_clones_the_template(
     assert first == second
     assert (first.releases(), cloned) == (["v0.0.1"], [address])
     assert [path for path in (tmp_path / "templates").iterdir() if path.suffix != ".lock"] == [first.folder]
+
+
+# --- Parts that a crate does not want ---
+
+
+def without(crate: Path, *names: str) -> None:
+    """Name parts in the manifest, as docs/drift.md says."""
+    manifest = crate / "Cargo.toml"
+    text = manifest.read_text()
+    manifest.write_text(f"{text}\n[workspace.metadata.fast-rust]\nwithout = {json.dumps(names)}\n")
+
+
+@ONE_KIND
+def test_a_file_that_the_crate_does_not_want_is_not_missing(crate: Path) -> None:
+    (crate / ".github" / "renovate.json").unlink()
+    (crate / ".github" / "workflows" / "perf.yml").unlink()
+    shown = drift(crate).output
+    assert shown.count("missing") == 2
+    assert '[workspace.metadata.fast-rust] of Cargo.toml: without = ["perf-workflow", "renovate"]' in shown
+    without(crate, "renovate", "perf-workflow", "pre-commit")
+    done = drift(crate)
+    assert (done.exit_code, "missing" in done.output) == (0, False), done.output
+    (crate / ".github" / "workflows" / "ci.yml").unlink()
+    assert drift(crate).output.count("missing") == 1
+
+
+@ONE_KIND
+def test_an_unwanted_file_that_exists_is_still_the_templates(crate: Path) -> None:
+    without(crate, "renovate")
+    (crate / ".github" / "renovate.json").write_text("{}\n")
+    assert "changed   .github/renovate.json" in drift(crate).output
+
+
+@ONE_KIND
+def test_an_unknown_part_is_refused_with_those_that_there_are(crate: Path) -> None:
+    without(crate, "renovate", "renovat")
+    done = drift(crate)
+    assert done.exit_code == 2
+    assert "unknown name 'renovat' in `without` of [workspace.metadata.fast-rust]; expected a list of: " in done.output
+    assert "perf-workflow, pre-commit, publish-workflow, renovate" in done.output
+
+
+def test_the_page_lists_each_part_with_its_files() -> None:
+    page = (CHECKOUT / "docs" / "drift.md").read_text(encoding="utf-8")
+    for name, files in PARTS.items():
+        assert re.search(rf"(?m)^\| `{name}` \| {', '.join(f'`{re.escape(file)}`' for file in files)}", page), name

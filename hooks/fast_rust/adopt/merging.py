@@ -177,5 +177,5 @@ def with_platforms(text: str, release_text: str) -> str:
     """Return the manifest with the platforms that CI tests on."""
     if value_at(tomllib.loads(text), ("workspace", "metadata", "ci", "platforms")):
         return text
-    section = dict(_sections(release_text))["workspace", "metadata", "ci"]
-    return f"{text.rstrip()}\n\n{section.rstrip()}\n"
+    section = dict(_sections(release_text)).get(("workspace", "metadata", "ci"), "")
+    return f"{text.rstrip()}\n\n{section.rstrip()}\n" if section else text

@@ -39,7 +39,7 @@ SPELLINGS = {
     ".github/workflows/perf.yml": (".github/workflows/perf.yaml",),
 }
 # Workflows call the recipes, so they need them.
-NEEDS = {".github/workflows/ci.yml": "justfile", ".github/workflows/perf.yml": "justfile"}
+NEEDS = {".github/workflows/ci.yml": "justfile", ".github/workflows/perf.yml": "justfile", ".gitlab-ci.yml": "justfile"}
 FIXED = ("sample", "adopted", "place")
 
 
@@ -189,7 +189,7 @@ def _actions(crate: ExistingCrate, rendering: Mapping[str, bytes], owned: Owned,
     actions = {}
     for path, content in rendering.items():
         file = crate.folder / path
-        if path.startswith(".github/") and crate.folder != top:
+        if path.startswith((".github/", ".gitlab")) and crate.folder != top:
             actions[path] = FileAction.LEFT_OUT
         elif path in owned.shared:
             is_there = any((crate.folder / name).is_file() for name in (path, *ALIASES.get(path, ())))

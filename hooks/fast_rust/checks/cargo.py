@@ -24,7 +24,7 @@ def running_metadata(folder: Path) -> Iterator[Callable[[], Metadata]]:
     try:
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except FileNotFoundError as error:
-        raise WorkspaceError("cargo is not on PATH; install Rust by https://rustup.rs") from error
+        raise WorkspaceError("cargo is missing. To install it, run: curl -sSf https://sh.rustup.rs | sh") from error
     with process:
         yield lambda: _read(folder, process)
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import yaml
 
+from fast_rust.answers import recorded_answer
 from fast_rust.checks.findings import Severity
 from fast_rust.checks.registry import Violation, check
 from fast_rust.checks.tables import read_text
 from fast_rust.checks.workspace import Workspace, files_below
 from fast_rust.standards.lints import lints_of_the_standards
+from fast_rust.without import unwanted_files
 
 GROUPS = ("complexity", "perf", "style", "suspicious")
 RUSTFMT_FILES = {"rustfmt.toml", ".rustfmt.toml"}
@@ -105,20 +107,18 @@ def every_gate_is_there(workspace: Workspace) -> Iterator[Violation]:
     "BENCH-2",
     "BENCH-5",
     then="""
-    take ci.yml and perf.yml of .github/workflows or the justfile back from git; other jobs go to a separate workflow.
-    Write an action as `uses: OWNER/NAME@COMMIT # VERSION`, with all 40 digits of the commit
+    take ci.yml and perf.yml of .github/workflows or the justfile back from git, on GitLab .gitlab-ci.yml; other jobs go
+    to separate files. Write an action as `uses: OWNER/NAME@COMMIT # VERSION`, with all 40 digits of the commit
     """,
     only_own=True,
 )
 def ci_runs_every_gate(workspace: Workspace) -> Iterator[Violation]:
     """CI runs every gate, and nothing lets it pass."""
-    folder = workspace.root / ".github" / "workflows"
-    ours = [folder / "ci.yml", folder / "perf.yml"]
+    ours = _recipes_of_ci(workspace)
     read = {file: entries(file) for file in [*ours, *workspace.workflows]}
     for file, found in read.items():
         yield from _violations_of(workspace.shown(file), found, is_ours=file in ours)
-    for name, recipes in STEPS.items():
-        file = folder / f"{name}.yml"
+    for file, recipes in ours.items():
         path, called = workspace.shown(file), set(_recipes_called(read[file] or []))
         for recipe in recipes:
             if recipe not in called:
@@ -128,10 +128,23 @@ def ci_runs_every_gate(workspace: Workspace) -> Iterator[Violation]:
             yield Violation(f"recipe `{recipe}` of the justfile has no `{command}`", "justfile")
 
 
+def _recipes_of_ci(workspace: Workspace) -> dict[Path, tuple[str, ...]]:
+    """Return the template's part of CI, and the recipes that each file has to run; empty if CI is the crate's."""
+    folder = workspace.root / ".github" / "workflows"
+    match recorded_answer(workspace.root, "ci", default="github"):
+        case "gitlab":
+            return {workspace.root / ".gitlab-ci.yml": (*STEPS["ci"], *STEPS["perf"])}
+        case "none":
+            return {}
+    found = {folder / f"{name}.yml": recipes for name, recipes in STEPS.items()}
+    unwanted = unwanted_files(workspace.manifest.content, workspace.manifest.path)
+    return {file: recipes for file, recipes in found.items() if file.exists() or workspace.shown(file) not in unwanted}
+
+
 def _recipes_called(found: list[tuple[str, str, int]]) -> Iterator[str]:
     """Yield the words after `just`, and those of a matrix whose recipes a step runs."""
     runs_matrix = False
-    for command in (line.split() for key, value, _ in found if key == "run" for line in value.splitlines()):
+    for command in (line.split() for key, value, _ in found if key in {"run", "script"} for line in value.splitlines()):
         match command:
             # A line such as `just --show perf` runs no recipe.
             case ["just", first, *rest] if not first.startswith("-"):
@@ -152,7 +165,7 @@ def _violations_of(path: str, found: list[tuple[str, str, int]] | None, *, is_ou
 
 
 def entries(workflow: Path) -> list[tuple[str, str, int]] | None:
-    """Return each key of a workflow whose value is a text or a number, with its value and line.
+    """Return each key of a workflow that has a text, a number or a list of these, with each value and its line.
 
     None where the workflow is not valid YAML.
     """
@@ -168,8 +181,9 @@ def _entries(nodes: list[yaml.Node]) -> Iterator[tuple[str, str, int]]:
         match nodes.pop():
             case yaml.MappingNode(value=pairs):
                 for key, value in pairs:
-                    if isinstance(value, yaml.ScalarNode):
-                        yield str(key.value), value.value, key.start_mark.line + 1
+                    for one in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                        if isinstance(one, yaml.ScalarNode):
+                            yield str(key.value), one.value, one.start_mark.line + 1
                     nodes.append(value)
             case yaml.SequenceNode(value=items):
                 nodes += items
@@ -178,11 +192,13 @@ def _entries(nodes: list[yaml.Node]) -> Iterator[tuple[str, str, int]]:
 def _lets_pass(key: str, value: str) -> bool:
     plain = re.sub(r"^\$\{\{\s*|\s*\}\}$", "", value.strip())
     match key:
-        case "continue-on-error":
+        case "continue-on-error" | "allow_failure":
             return plain != "false"
+        case "when":
+            return plain in {"manual", "never"}
         case "if":
             return plain == "false"
-        case "run":
+        case "run" | "script" | "before_script":
             return "|| true" in value
         case _:
             return False

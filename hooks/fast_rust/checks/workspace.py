@@ -88,7 +88,9 @@ class Workspace:
 
     @property
     def workflows(self) -> list[Path]:
-        return list(files_below(self.root / ".github" / "workflows"))
+        """The files of CI, also those of the crate's own."""
+        of_gitlab = self.root / ".gitlab-ci.yml"
+        return [*files_below(self.root / ".github" / "workflows"), *([of_gitlab] if of_gitlab.is_file() else [])]
 
     def table(self, path: str) -> Table:
         """Read a TOML file below the root."""

@@ -12,6 +12,7 @@ from fast_rust.drift import fix as fixing
 from fast_rust.drift.differences import NOT_TOML, Difference, State
 from fast_rust.drift.report import Report, crates_below, inspect
 from fast_rust.errors import FastRustError
+from fast_rust.without import PARTS
 
 NOT_COMPARED = 2
 
@@ -86,6 +87,11 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
     is_drift = _fix(reports, force=force) if fix else any(report.drifted for report in reports)
     if is_drift and not fix:
         typer.echo(_next_step(reports), err=True)
+        if parts := sorted(part for part, files in PARTS.items() if _missing(reports) & set(files)):
+            line = f"without = {json.dumps(parts)}"
+            typer.echo(
+                f"If you do not want them, add to [workspace.metadata.fast-rust] of Cargo.toml: {line}", err=True
+            )
     if failed and not lenient:
         raise typer.Exit(NOT_COMPARED)
     raise typer.Exit(int(is_drift))
@@ -112,6 +118,10 @@ def _inspect(path: Path, template: str | None) -> tuple[list[Report], list[str]]
         except FastRustError as error:
             failed.append(f"{crate} with its release: {error}")
     return reports, failed
+
+
+def _missing(reports: Sequence[Report]) -> set[str]:
+    return {one.path for report in reports for one in report.drifted if one.state is State.MISSING}
 
 
 def _of_keys(report: Report) -> tuple[Difference, ...]:

@@ -16,13 +16,18 @@ def command(  # noqa: PLR0913  Each is an option.
         str,
         typer.Argument(
             metavar="[BASE]",
-            envvar="PERF_BASE",
-            help="Branch to merge into; the base is the merge base with it [default: origin/HEAD, origin/main, main].",
+            envvar=["PERF_BASE", "CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "CI_MERGE_REQUEST_DIFF_BASE_SHA"],
+            help="Branch to merge into; the base is the merge base with it [default: the default branch].",
         ),
     ] = "",
     *,
     head: Annotated[
-        str, typer.Option(metavar="COMMIT", envvar="PERF_HEAD", help="Commit to measure [default: the working tree].")
+        str,
+        typer.Option(
+            metavar="COMMIT",
+            envvar=["PERF_HEAD", "CI_COMMIT_SHA"],
+            help="Commit to measure [default: the working tree].",
+        ),
     ] = "",
     release: Annotated[
         bool, typer.Option("--release", envvar="PERF_RELEASE", help="Compare with the last release (tag v*).")

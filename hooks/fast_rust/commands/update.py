@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-from fast_rust.answers import answers_file
+from fast_rust.answers import answers_file, as_answers
 from fast_rust.drift.report import inspect
 from fast_rust.errors import FastRustError, reason_of
+from fast_rust.members import behind
 from fast_rust.output import discard_the_rest
 from fast_rust.update import journal
 from fast_rust.update.apply import apply
 from fast_rust.update.merge import MergeResult
-from fast_rust.update.plan import Standing, UpdateError, UpdatePlan, plan
+from fast_rust.update.plan import Standing, UpdatePlan, plan
 from fast_rust.update.target_tool import hand_over
 
 NEEDS_WORK = 1
@@ -38,9 +39,17 @@ def command(
     if not abort and (code := hand_over(crate, to)) is not None:
         raise typer.Exit(code)
     with journal.only_update(crate):
-        is_left = _abort(crate) if abort else _update(crate, to, _as_answers(data or []), dry_run=dry_run)
+        is_left = _abort(crate) if abort else _update(crate, to, as_answers(data or []), dry_run=dry_run)
+    if not abort and not dry_run:
+        _name_members_behind(crate)
     if is_left:
         raise typer.Exit(NEEDS_WORK)
+
+
+def _name_members_behind(crate: Path) -> None:
+    """Print the members below a crate that are of an older release, and how to update them."""
+    for member, release in behind(crate):
+        typer.echo(f"{member} is at {release}, behind this workspace: commit, then run `fast-rust update {member}`.")
 
 
 def _abort(crate: Path) -> bool:
@@ -68,12 +77,6 @@ def _update(crate: Path, to: str | None, data: dict[str, str], *, dry_run: bool)
             if not dry_run:
                 _report(planned, apply(planned))
     return planned.needs_a_person and not dry_run
-
-
-def _as_answers(data: list[str]) -> dict[str, str]:
-    if wrong := [pair for pair in data if "=" not in pair]:
-        raise UpdateError(f"--data {wrong[0]} has no value; write --data {wrong[0]}=VALUE")
-    return dict(pair.split("=", 1) for pair in data)
 
 
 def _show(planned: UpdatePlan) -> None:

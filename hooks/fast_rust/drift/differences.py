@@ -16,6 +16,7 @@ from fast_rust.drift.keys import name_of, reason_at, spelled, staged_reason, val
 from fast_rust.drift.requirements import requirement_of
 from fast_rust.files import as_git_has_it
 from fast_rust.owned import Key, Owned
+from fast_rust.without import unwanted_in
 
 LONGEST_VALUE = 60
 NOT_TOML = "not valid TOML: "
@@ -51,11 +52,16 @@ class Difference:
 
 
 def differences(crate: Path, owned: Owned) -> Iterator[Difference]:
-    """Yield all differences of a crate from what its release owns."""
+    """Yield all differences of a crate from what its release owns.
+
+    Raises WithoutError where the crate names a part that does not exist.
+    """
+    unwanted = unwanted_in(crate)
     for path, content in owned.files.items():
         file = crate / path
         if not file.is_file():
-            yield Difference(path, State.MISSING)
+            if path not in unwanted:
+                yield Difference(path, State.MISSING)
         elif as_git_has_it(file.read_bytes()) != as_git_has_it(content):
             yield Difference(path, State.CHANGED)
     named = set()

@@ -57,7 +57,7 @@ def inspect(crate: Path, template: str | None = None) -> Report:
 def _of_the_repository(crate: Path, owned: Owned) -> set[str]:
     """Return the files that only the root of a repository has use for, where the crate is in a folder below."""
     prefix = git.run(crate, "rev-parse", "--show-prefix").stdout.strip()
-    return {path for path in owned.files if prefix and path.startswith(".github/")}
+    return {path for path in owned.files if prefix and path.startswith((".github/", ".gitlab"))}
 
 
 def _outside_the_checkout(crate: Path, missing: list[str]) -> set[str]:

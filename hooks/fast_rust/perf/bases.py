@@ -5,7 +5,8 @@ from pathlib import Path
 from fast_rust import git
 from fast_rust.perf.errors import NothingToCompare, NotMeasuredError
 
-DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "main")
+# After origin/HEAD and git's own setting, which name the default branch; many repositories have neither.
+USUAL_BRANCHES = ("main", "master", "trunk", "develop")
 
 
 def find_base(repository: Path, base: str, head: str, *, release: bool) -> str:
@@ -27,17 +28,34 @@ def _last_release(repository: Path, head: str) -> str:
 
 
 def _fork(repository: Path, base: str, head: str) -> str:
-    names = [base] if base else DEFAULT_BRANCHES
+    names = [base] if base else default_branches(repository)
     known = next((name for name in names if git.is_commit(repository, name)), "")
     fork = git.run(repository, "merge-base", head, known) if known else None
     if fork is not None and fork.returncode == 0:
         return fork.stdout.decode().strip()
-    missing = f"{base} does not exist" if base else f"none of {', '.join(names)} exists"
+    missing = f"{base} does not exist" if base else "the default branch is unknown"
     none = f"no commit to compare with: {missing}"
     problem = f"{head} and {known} have no commit in common" if known else none
     if _is_shallow(repository):
         raise NotMeasuredError(f"{problem}: this clone is shallow; run `git fetch --unshallow origin`")
     raise NotMeasuredError(f"{problem}; run `git fetch origin`, or name the base: `just perf BASE`")
+
+
+def default_branches(repository: Path) -> list[str]:
+    """Return names that the default branch may have, most certain first; a branch without a rival is one of them."""
+    configured = git.run(repository, "config", "init.defaultBranch").stdout.decode().strip()
+    names = [name for name in dict.fromkeys((configured, *USUAL_BRANCHES)) if name]
+    local = git.text(repository, "for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+    others = [name for name in local if name != _current_branch(repository)] or local
+    return [
+        "origin/HEAD",
+        *(f"{remote}{name}" for name in names for remote in ("origin/", "")),
+        *others[: len(others) == 1],
+    ]
+
+
+def _current_branch(repository: Path) -> str:
+    return git.run(repository, "symbolic-ref", "--quiet", "--short", "HEAD").stdout.decode().strip()
 
 
 def _is_shallow(repository: Path) -> bool:

@@ -16,9 +16,9 @@ from fast_rust.perf.workspace import Workspace
 IRRELEVANT = (
     *("*.md", "LICENSE*", "justfile", "local.just", "clippy.toml", "deny.toml", "rustfmt.toml", "sgconfig.yml"),
     *(".copier-answers*.yml", ".dockerignore", ".editorconfig", ".gitattributes", ".gitignore", ".rustfmt.toml"),
-    *(".pre-commit-config.yaml", "Containerfile", "Dockerfile"),
+    *(".gitlab-ci.yml", ".pre-commit-config.yaml", "Containerfile", "Dockerfile"),
 )
-IRRELEVANT_FOLDERS = (".config", ".github", "docs", "lints")
+IRRELEVANT_FOLDERS = (".config", ".github", ".gitlab", "docs", "lints")
 
 
 def open_workspace(options: Options) -> Workspace:

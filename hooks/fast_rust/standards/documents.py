@@ -141,11 +141,11 @@ def errata(pages: Sequence[Page]) -> str:
     )
     head = (
         "# Where is the guide wrong?\n\n"
-        "The standards follow the intent of a guide, which has errors. This table lists them by the guide's line, with"
+        "The standards follow the intent of a guide, which has errors. This table lists them in the guide's order, with"
         " the directive of the standards that takes each error into account.\n\n"
         "[Another page](evidence.md) compares the guide's figures with measurements.\n\n"
     )
-    return head + _table(("line", "directive", "error and correction"), ([e.lines, name, e.text] for e, name in found))
+    return head + _table(("directive", "error and correction"), ([name, e.text] for e, name in found))
 
 
 def coverage(pages: Sequence[Page]) -> str:

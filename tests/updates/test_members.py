@@ -1,0 +1,132 @@
+"""A further crate of a workspace takes over what the root knows, is listed by it, and is named where it is behind."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from updates.conftest import Bench, fast_rust
+
+from fast_rust.answers import ANSWERS_FILE
+from fast_rust.checks import builds, registry
+from fast_rust.members import PROFILE
+from template import Template, copier, git, read_tree
+from variants import CHECKOUT
+
+SHARED = {"copyright_holder": "Ada", "license": "MIT", "repository_url": "https://example.org/a/b"}
+PROFILE_CHECKS = (builds.release_profile_is_tuned, builds.panic_strategy_is_chosen)
+LISTED = ["bench", "crates/log-reader", "crates/log-reader/bench"]
+
+
+@pytest.fixture
+def root(template: Template, tmp_path: Path) -> Path:
+    """A library in a repository, with answers of its own."""
+    crate = tmp_path / "log-totals"
+    data = [f"--data={name}={value}" for name, value in SHARED.items()]
+    outcome = copier("copy", "--quiet", "--defaults", *data, str(template.repository), str(crate))
+    assert outcome.exit_code == 0, outcome.stderr
+    git(crate, "init", "--quiet")
+    git(crate, "add", "--all")
+    git(crate, "commit", "--quiet", "--message", "Start")
+    return crate
+
+
+def read(root: Path) -> dict[str, Any]:
+    return tomllib.loads((root / "Cargo.toml").read_text())
+
+
+def test_a_member_takes_over_the_answers_of_its_root(root: Path) -> None:
+    done = fast_rust("member", "add", "crates/log-reader", "--data", "kind=cli", folder=root)
+    assert done.returncode == 0, done.stderr
+    recorded, own = (yaml.safe_load((one / ANSWERS_FILE).read_text()) for one in (root / "crates/log-reader", root))
+    assert {name: recorded[name] for name in SHARED} == SHARED
+    assert [recorded[name] for name in ("_commit", "_src_path")] == [own[name] for name in ("_commit", "_src_path")]
+    assert (recorded["place"], recorded["kind"], recorded["crate_name"]) == ("member", "cli", "log-reader")
+    assert "crates/log-reader" in done.stdout
+
+
+def test_a_member_is_listed_with_its_benches_and_a_program_has_its_profile(root: Path) -> None:
+    before = (root / "Cargo.toml").read_text()
+    fast_rust("member", "add", "crates/log-reader", "--data", "kind=cli", folder=root)
+    assert read(root)["workspace"]["members"] == LISTED
+    assert read(root)["profile"]["release"] == PROFILE
+    # Nothing else is changed, and every comment stays.
+    kept = [line for line in before.splitlines() if not line.startswith("members = ")]
+    assert [line for line in kept if line not in (root / "Cargo.toml").read_text().splitlines()] == []
+    done = fast_rust("check", folder=root)
+    assert "BUILD-" not in done.stdout + done.stderr
+
+
+def test_a_profile_of_the_workspace_keeps_its_keys(root: Path) -> None:
+    manifest = root / "Cargo.toml"
+    manifest.write_text(manifest.read_text() + '\n[profile.release]\nlto = "thin"\npanic = "abort"\n')
+    fast_rust("member", "add", "crates/log-reader", "--data", "kind=service", folder=root)
+    assert read(root)["profile"]["release"] == {**PROFILE, "lto": "thin", "panic": "abort"}
+
+
+def test_a_library_needs_no_profile_and_takes_over_the_msrv(root: Path) -> None:
+    (root / ANSWERS_FILE).write_text((root / ANSWERS_FILE).read_text().replace("1.88", "1.86"))
+    fast_rust("member", "add", "crates/log-reader", "--data", "sample=false", folder=root)
+    assert read(root)["workspace"]["members"] == LISTED[:2]
+    assert "release" not in read(root)["profile"]
+    assert read(root / "crates/log-reader")["package"]["rust-version"] == "1.86"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["crates/x1", "--data", "knd=cli"], "--data knd: not asked for this member"),
+        (["src"], "src exists; name a new folder"),
+        (["../x1"], "../x1 is not below the workspace"),
+        (["."], "is not below the workspace"),
+        (["crates/x1", "--data", "kind=game"], "cannot be rendered"),
+        (["crates/x1", "--data", "kind"], "--data kind has no value"),
+    ],
+)
+def test_a_member_that_cannot_be_added_changes_nothing(root: Path, arguments: list[str], message: str) -> None:
+    before = read_tree(root)
+    done = fast_rust("member", "add", *arguments, folder=root)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert read_tree(root) == before
+
+
+def test_an_update_of_the_root_names_the_members_behind_it(bench: Bench) -> None:
+    fast_rust("member", "add", "crates/log-reader", folder=bench.crate)
+    bench.edit("template/rust-toolchain.toml.jinja", "[toolchain]", "# Ours.\n[toolchain]")
+    done = bench.fast_rust()
+    assert done.exit_code == 0, done.output
+    line = f"{bench.crate}/crates/log-reader is at v0.0.1, behind this workspace: commit, then run `fast-rust update "
+    assert line in done.output
+    git(bench.crate, "add", "--all")
+    git(bench.crate, "commit", "--quiet", "--message", "Update")
+    assert line in bench.update().output
+    assert fast_rust("update", str(bench.crate / "crates" / "log-reader")).returncode == 0
+    assert "behind this workspace" not in bench.update().output
+
+
+def profile_in(text: str) -> dict[str, Any]:
+    """Return the first release profile in a text, as TOML has it."""
+    found = re.search(r"(?m)^ *\[profile\.release]\n((?: *[\w-]+ = .*\n)+)", text)
+    assert found, text
+    return tomllib.loads(found[1].replace("    ", ""))
+
+
+def test_the_profile_for_a_program_is_the_same_wherever_it_is_shown(root: Path) -> None:
+    """By the message, the page, the command and the checks."""
+    address = str(yaml.safe_load((root / ANSWERS_FILE).read_text())["_src_path"])
+    command = ("copy", "--defaults", "--data=place=member", "--data=kind=cli", address, "crates/log-reader")
+    message = copier(*command, folder=root).stderr
+    assert profile_in(message) == PROFILE
+    assert profile_in((CHECKOUT / "docs" / "create.md").read_text()) == PROFILE
+    asked = "".join(registry.CHECKS[function.__name__].next for function in PROFILE_CHECKS)
+    for key in ("lto", "codegen-units", "panic"):
+        assert f"{key} = {PROFILE[key]!r}".replace("'", '"') in asked
+
+
+def test_the_message_about_a_member_names_its_folder(root: Path) -> None:
+    address = str(yaml.safe_load((root / ANSWERS_FILE).read_text())["_src_path"])
+    message = copier("copy", "--defaults", "--data=place=member", address, "crates/log-reader", folder=root).stderr
+    assert 'members = [..., "crates/log-reader", "crates/log-reader/bench"]' in message
