@@ -1,7 +1,7 @@
 //! What each request leaves in the log and in the metrics.
 
 use super::metrics::Metrics;
-use super::server::BodyUnread;
+use super::server::{BodyUnread, HostRequired};
 use super::{Cause, Rejection, add_request_id, error_response};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -46,7 +46,7 @@ pub fn observed(router: Router, metrics: &Arc<Metrics>) -> Router {
         service_fn(move |request: Request| {
             let id = request_id(request.headers());
             let (record, request) = Record::begin(request, &id, metrics.clone());
-            let answer = match check_head(&request, record.peer) {
+            let answer = match check_head(&request) {
                 Ok(()) => Either::Left(inner.call(request)),
                 Err(rejection) => Either::Right(future::ready(Ok(rejection.into_response()))),
             };
@@ -62,11 +62,8 @@ pub fn is_request_span(metadata: &Metadata<'_>) -> bool {
 }
 
 /// Refuses a request that two servers on the way may understand in two ways.
-///
-/// A request that came by no connection, as in tests of handlers, needs no `Host`.
-fn check_head(request: &Request, peer: Option<SocketAddr>) -> Result<(), Rejection> {
-    let needs_host = peer.is_some() && request.version() > Version::HTTP_10;
-    if !has_sane_host(request.headers(), needs_host) {
+fn check_head(request: &Request) -> Result<(), Rejection> {
+    if !has_sane_host(request) {
         return Err(Rejection::BadHost);
     }
     let codings = request.headers().get_all(header::TRANSFER_ENCODING);
@@ -78,13 +75,16 @@ fn check_head(request: &Request, peer: Option<SocketAddr>) -> Result<(), Rejecti
     }
 }
 
-/// Whether there is at most one `Host`, of characters that a host can have, or just one if needed.
-fn has_sane_host(headers: &HeaderMap, is_needed: bool) -> bool {
+/// Whether there is one `Host`, of characters that a host can have, or none where none is required.
+fn has_sane_host(request: &Request) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-[]_~%!$&'()*+,;=".contains(byte);
-    let mut hosts = headers.get_all(header::HOST).iter();
+    let mut hosts = request.headers().get_all(header::HOST).iter();
     let is_sane = match hosts.next() {
         Some(host) => host.as_bytes().iter().all(allowed),
-        None => !is_needed,
+        None => {
+            let is_required = request.extensions().get::<HostRequired>().is_some();
+            !is_required || request.version() == Version::HTTP_10
+        }
     };
     is_sane && hosts.next().is_none()
 }

@@ -156,6 +156,10 @@ pub enum StartError {
 #[derive(Clone, Copy, Debug)]
 pub struct BodyUnread;
 
+/// A request with this extension must have a `Host`, unless it is of HTTP/1.0.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostRequired;
+
 /// Listens on `address`.
 ///
 /// # Errors
@@ -195,9 +199,9 @@ pub async fn run(
     let admin_address = admin.listener.local_addr()?;
     share_files(&mut public.limits, &mut admin.limits);
     tracing::info!(%address, %admin_address, "listening");
-    let server = Server::start(public, lifecycle.clone());
+    let server = Server::start_as("public", public, lifecycle.clone(), true);
     // Its own lifecycle, which never ends: the metrics of the drain are worth reading too.
-    let _admin = Server::start_as("admin", admin, Lifecycle::default());
+    let _admin = Server::start_as("admin", admin, Lifecycle::default(), true);
 
     let signal = signals.next().await;
     lifecycle.drain();
@@ -269,16 +273,22 @@ struct Shared {
     http: http1::Builder,
     lifecycle: Lifecycle,
     connections: Connections,
+    requires_host: bool,
 }
 
 impl Server {
-    /// Starts to accept.
+    /// Starts to accept; other than [`run`], also requests without a `Host`, as tests send them.
     #[must_use]
     pub fn start(endpoint: Endpoint, lifecycle: Lifecycle) -> Self {
-        Self::start_as("public", endpoint, lifecycle)
+        Self::start_as("public", endpoint, lifecycle, false)
     }
 
-    fn start_as(name: &'static str, endpoint: Endpoint, lifecycle: Lifecycle) -> Self {
+    fn start_as(
+        name: &'static str,
+        endpoint: Endpoint,
+        lifecycle: Lifecycle,
+        requires_host: bool,
+    ) -> Self {
         let Endpoint {
             listener,
             app,
@@ -298,6 +308,7 @@ impl Server {
             http,
             lifecycle,
             connections,
+            requires_host,
         });
         let accepting = tokio::spawn(shared.clone().accept_all(listener));
         Self { shared, accepting }
@@ -374,6 +385,9 @@ impl Shared {
         let service = service_fn(|mut request: Request<Incoming>| {
             // For handlers as `Extension<SocketAddr>`, and for the log.
             request.extensions_mut().insert(peer);
+            if self.requires_host {
+                request.extensions_mut().insert(HostRequired);
+            }
             open.begin_request();
             sent.responding.store(false, Ordering::Relaxed);
             let answer = self.app.clone().call(request);
