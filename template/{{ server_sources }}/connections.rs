@@ -49,7 +49,7 @@ impl Connections {
         }))
     }
 
-    /// Waits for a free slot; while there is none, idle connections are closed, longest idle first.
+    /// Waits for a free slot; until then, idle connections are closed, longest idle first.
     pub(super) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
         let slots = &self.0.slots;
         if let Ok(slot) = slots.clone().try_acquire_owned() {
@@ -185,7 +185,7 @@ impl Drop for Connection {
 /// An `idle_since` of connections that are not idle.
 const BUSY: u64 = u64::MAX;
 
-/// What a connection does.
+/// The state of a connection.
 #[derive(Debug)]
 struct Activity {
     /// Milliseconds from the start of the endpoint to the last response, or to the accept.

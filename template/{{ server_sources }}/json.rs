@@ -247,7 +247,7 @@ fn write_number(writer: &mut Writer<'_>, mut value: u64) -> fmt::Result {
     writer.write_str(str::from_utf8(&digits[at..]).map_err(|_| fmt::Error)?)
 }
 
-/// Writes what may stand in a string of JSON.
+/// Escapes text for a string of JSON.
 struct Escaping<'a, 'writer>(&'a mut Writer<'writer>);
 
 impl fmt::Write for Escaping<'_, '_> {

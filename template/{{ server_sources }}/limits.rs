@@ -41,7 +41,7 @@ pub struct RequestLimits {
     pub in_flight_bytes: u64,
     /// How long a client may pause within a body.
     pub idle_time: Duration,
-    /// How long a request may take as a whole.
+    /// How long an entire request may take.
     pub total_time: Duration,
 }
 
@@ -266,7 +266,7 @@ impl Upload {
             let frame = timeout(gate.0.limits.idle_time, body.frame()).await;
             self.waiting.store(false, Ordering::Relaxed);
             let frame = frame.map_err(|_| Rejection::BodyIdle)?.transpose()?;
-            // What is not data is a trailer, and no limit lets it through.
+            // Any other frame is a trailer, which is dropped.
             match frame.map(Frame::into_data) {
                 Some(Ok(data)) => {
                     let more = data.len() as u64;
@@ -424,7 +424,7 @@ const fn signed(bytes: u64) -> i64 {
     bytes.cast_signed()
 }
 
-/// Runs long computations beside the asynchronous threads, as many at once as there are cores.
+/// Runs long computations outside the asynchronous threads, as many at once as there are cores.
 #[derive(Clone, Debug)]
 pub struct BlockingPool(Arc<Semaphore>);
 

@@ -1,4 +1,4 @@
-//! What the service counts, and the page it is read from.
+//! The metrics of the service, and the page that lists them.
 
 use super::process::Process;
 use super::{Rejection, error_response, telemetry, with_fallbacks};
@@ -215,7 +215,7 @@ impl Metrics {
         registry.register_collector(Box::new(Process));
     }
 
-    /// Where a service registers metrics of its own, before it shares the counters.
+    /// Where a service registers its own metrics, before it shares the counters.
     pub fn registry_mut(&mut self) -> &mut Registry {
         &mut self.registry
     }

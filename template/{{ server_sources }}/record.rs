@@ -34,7 +34,7 @@ const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The routes that answer probes, which come every few seconds and are worth a line only if they fail.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
-/// The status recorded for a client that left before its answer, as is the custom of proxies.
+/// The status recorded for a client that left before its answer, by the convention of proxies.
 const CLIENT_LEFT: u16 = 499;
 
 /// Records the requests to the routes so far, and makes an answer of a panic in them.
@@ -75,7 +75,7 @@ fn check_head(request: &Request) -> Result<(), Rejection> {
     }
 }
 
-/// Whether there is one `Host`, of characters that a host can have, or none where none is required.
+/// Whether there is one `Host`, of characters that a host can have; it may be missing if not required.
 fn has_sane_host(request: &Request) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-[]_~%!$&'()*+,;=".contains(byte);
     let mut hosts = request.headers().get_all(header::HOST).iter();
@@ -184,7 +184,7 @@ impl Record {
         id: HeaderValue,
         answer: impl Future<Output = Result<Response, Infallible>>,
     ) -> impl Future<Output = Result<Response, Infallible>> {
-        // An answer that panicked is not polled again, so nobody sees a state that it left broken.
+        // An answer that panicked is not polled again, so its broken state is never seen.
         let answer = AssertUnwindSafe(answer).catch_unwind();
         let answer = answer.instrument(self.span.clone());
         answer.map(|answer| self.complete(id, answer))
@@ -202,7 +202,7 @@ impl Record {
             Ok((cause, Rejection::Fault).into_response())
         })?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            // The connection goes on with HTTP, so the client must not.
+            // The connection stays with HTTP, so the client must too.
             response = upgrade_refused();
         }
         let is_lost = |progress: &Arc<Progress>| progress.lost.load(Ordering::Relaxed);
@@ -294,7 +294,7 @@ impl HttpBody for Streamed {
             metrics,
         } = &mut *self;
         let _entered = span.enter();
-        // The error ends the connection, so nobody polls a body that panicked again.
+        // The error ends the connection, so a body that panicked is not polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(context)));
         let frame = ready!(polled.unwrap_or_else(|_| {
             metrics.panics.inc();

@@ -36,7 +36,7 @@ use tower::Service;
 /// Time in which a second signal counts as the first one: `timeout` sends SIGTERM to the process and
 /// once more to its group.
 const SAME_SIGNAL: Duration = Duration::from_millis(100);
-/// The least time between the signal and the closing of connections that are idle: less loses requests
+/// The minimum time between the signal and the closing of connections that are idle: less loses requests
 /// that are on their way.
 const LEAST_GRACE: Duration = Duration::from_millis(100);
 /// Connections of the admin endpoint.
@@ -231,7 +231,7 @@ pub async fn run(
     }
 }
 
-/// Leaves files of the process for the admin endpoint and for what is no connection.
+/// Leaves files of the process for the admin endpoint and for everything but connections.
 fn share_files(public: &mut ConnectionLimits, admin: &mut ConnectionLimits) {
     admin.connections = admin.connections.min(ADMIN_CONNECTIONS);
     let Some(open_files) = open_files() else {

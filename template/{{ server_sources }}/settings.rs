@@ -23,7 +23,7 @@ where
             return argument;
         }
         let variable = format!("{prefix}{}", argument.get_id().as_str().to_uppercase());
-        // Messages name it beside the flag.
+        // Messages name it next to the flag.
         let names_value = argument.get_action().takes_values();
         let argument = argument.env(variable.clone());
         if names_value {

@@ -34,7 +34,7 @@ pub struct InitError(#[from] Box<dyn Error + Send + Sync>);
 
 /// Sends events to standard error; without a `format` the terminal decides it.
 ///
-/// A thread of its own writes, so that a slow reader of the log delays no request; it drops
+/// A separate thread writes, so that a slow reader of the log delays no request; it drops
 /// events rather than hold more than a bounded number. Keep the guard until the end: dropping
 /// it writes what is queued.
 ///

@@ -1,4 +1,4 @@
-//! Sends spans and metrics, and counts what is not sent: on threads of its own, so that no request waits.
+//! Sends spans and metrics, and counts what is not sent: on separate threads, so that no request waits.
 
 use async_trait::async_trait;
 use opentelemetry::Context;
@@ -224,7 +224,7 @@ impl trace::SpanExporter for Counted {
     }
 }
 
-/// A queue that counts what it drops when it is full; it does not block.
+/// A queue that drops and counts items when it is full; it does not block.
 #[derive(Debug)]
 struct Bounded {
     queue: BatchSpanProcessor,

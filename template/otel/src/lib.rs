@@ -119,7 +119,7 @@ impl Exporters {
             None => meters,
         };
         let meters = meters.build();
-        // For the metrics and spans of handlers. What is global is never dropped, which would wait for the collector.
+        // For the metrics and spans of handlers. Globals are never dropped, which would wait for the collector.
         global::set_text_map_propagator(TraceContextPropagator::new());
         global::set_tracer_provider(tracers.clone());
         global::set_meter_provider(meters.clone());
