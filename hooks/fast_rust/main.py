@@ -85,7 +85,9 @@ def main(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Check, measure and update Rust crates made from the Copier template copier-fast-rust; `copier copy` creates them.
+    """Check, measure and update Rust crates made from the Copier template copier-fast-rust.
+
+    To create a crate, run `copier copy`.
 
     Exit codes: 0 done; 1 something is left for you to do, and is printed; 2 the command failed, and says why.
     """

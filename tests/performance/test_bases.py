@@ -53,5 +53,5 @@ def test_an_origin_says_what_its_default_branch_is(tmp_path: Path) -> None:
 def test_a_base_that_is_not_clear_has_to_be_named(tmp_path: Path) -> None:
     begin(tmp_path, "of-the-company")
     git(tmp_path, "branch", "--quiet", "another")
-    with pytest.raises(NotMeasuredError, match=r"the default branch is unknown.*just perf BASE"):
+    with pytest.raises(NotMeasuredError, match=r"the default branch is unknown.*just perf BRANCH"):
         find_base(tmp_path, "", "HEAD", release=False)

@@ -37,13 +37,13 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="Answer a template question, not by inference; repeatable.",
+            help="Answer to a question, else inferred; repeatable.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and change nothing.")] = False,
     unstage: Annotated[
         bool,
-        typer.Option("--unstage", help="In an adopted crate, enable the disabled checks that now pass."),
+        typer.Option("--unstage", help="In an adopted crate, enable the checks that `adopt` disabled, if they pass."),
     ] = False,
 ) -> None:
     """Adopt an existing crate: add the template's files and checks on a separate branch, and keep your lines.

@@ -57,12 +57,12 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         Path, typer.Argument(help="Folder of a crate or of a workspace.", file_okay=False, exists=True)
     ] = Path(),
     *,
-    fix: Annotated[bool, typer.Option("--fix", help="Overwrite what differs with the template's content.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Restore the template's content where the crate differs.")] = False,
     force: Annotated[bool, typer.Option("--force", help="With --fix, also overwrite uncommitted changes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
     keys: Annotated[
         bool,
-        typer.Option("--keys", help="Compare only keys of files that also have keys of yours."),
+        typer.Option("--keys", help="Compare only the template's keys in files that you share with it."),
     ] = False,
     lenient: Annotated[
         bool, typer.Option("--lenient", help="Print a warning, not an error, for a crate that cannot be compared.")

@@ -31,7 +31,7 @@ Job = TypeVar("Job")
 
 application = typer.Typer(
     no_args_is_help=True,
-    help="""Create, compare and update the crates of a manifest. A ring is a group of crates that are updated together.
+    help="""Create, compare and update the crates that fleet.toml lists. The crates of a ring are updated together.
 
     Exit codes: 0 all crates are done; 1 some crates need manual work, and the output names them; 2 the run did not
     start; 3 the run stopped within a ring, because the checks of too many crates failed.
@@ -176,7 +176,7 @@ def plan(  # noqa: PLR0913
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Print the files of each checked-out commit that an update would change or conflict in. Changes nothing."""
+    """List, for each crate, the files that an update would change, and those that would conflict. Changes nothing."""
     fleet = _read(manifest, ring, shard)
     with _inspected(fleet, to, template) as wanted:
         result = _inspect("plan", fleet, replace(wanted, drift=False), jobs, as_json=as_json)
@@ -271,5 +271,5 @@ def report(  # noqa: PLR0913
 
 @application.command("renovate")
 def renovate_preset(*, manifest: ManifestPath = MANIFEST) -> None:
-    """Print a Renovate preset: a schedule for each ring, and no updates for crates with `freeze`."""
+    """Print a Renovate preset: a schedule for each ring, and no updates for crates that fleet.toml freezes."""
     typer.echo(json.dumps(renovate.preset(_read(manifest)), indent=2))

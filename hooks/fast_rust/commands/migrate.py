@@ -25,7 +25,7 @@ def server(crate: CrateFolder = Path()) -> None:
     """Move the server of a service from the module src/plumbing into the package server/.
 
     The move is made in a copy first; the crate is changed only if the tests of the copy pass. Nothing is committed:
-    commit the move alone.
+    commit the move separately from other changes.
 
     Exit codes: 0 moved, or had been moved already; 2 not moved: the message says why, and nothing was changed.
     """

@@ -17,7 +17,7 @@ def command(  # noqa: PLR0913  Each is an option.
         typer.Argument(
             metavar="[BASE]",
             envvar=["PERF_BASE", "CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "CI_MERGE_REQUEST_DIFF_BASE_SHA"],
-            help="Branch to merge into; the base is the merge base with it [default: the default branch].",
+            help="Branch to merge into; compares from the merge base [default: the default branch].",
         ),
     ] = "",
     *,

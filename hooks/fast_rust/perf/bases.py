@@ -38,7 +38,7 @@ def _fork(repository: Path, base: str, head: str) -> str:
     problem = f"{head} and {known} have no commit in common" if known else none
     if _is_shallow(repository):
         raise NotMeasuredError(f"{problem}: this clone is shallow; run `git fetch --unshallow origin`")
-    raise NotMeasuredError(f"{problem}; run `git fetch origin`, or name the base: `just perf BASE`")
+    raise NotMeasuredError(f"{problem}; run `git fetch origin`, or name the branch to compare with: `just perf BRANCH`")
 
 
 def default_branches(repository: Path) -> list[str]:

@@ -26,7 +26,7 @@ WAYS = {
     "expect": 'add `#[expect(clippy::lint, reason = "...")]` to the item, or `#[allow(lint, reason = "...")]` if the'
     " lint\n  does not fire on every platform.",
     "ignore": "add a comment `// ast-grep-ignore: rule -- reason` on the line above.",
-    "reason": "add a comment `# reason: ...` on the line of the looser key.",
+    "reason": "add a comment `# reason: ...` on the line of the key that you relax, in the file that the check names.",
     "budget": "increase the number in the `# Hot path` section and in the benchmark, and give the reason in the pull"
     " request.",
     "accepted": "write `perf: accepted because ...` in the text of the pull request; a maintainer adds the label\n"
@@ -47,9 +47,9 @@ that fails the build. In a crate, `just lint`, `just test`, `just audit` and `ju
 `just perf` does for a pull request; CI runs them all. `just fast-rust explain OWN-6` prints a directive's reasons and
 examples.
 
-Names of gates: `clippy::` and `rustc::` are lints, which `Cargo.toml` enables (an asterisk means: a warning by default,
-or enabled in `src/lib.rs`); `ast-grep::` and `standards::` are rules of `just rules`; `allocations` and `instructions`
-are the budgets of the hot paths in `bench/`.
+Names of gates: `clippy::` and `rustc::` are lints. `Cargo.toml` enables those without an asterisk; the others warn by
+default, or `src/lib.rs` enables them. `ast-grep::` and `standards::` are rules of `just rules`; `tests` are those of
+`just test`; `allocations` and `instructions` are the budgets of the hot paths in `bench/`.
 
 An exception needs a reason, and is removed when it is no longer needed. The column *exception* names the way:
 
@@ -58,8 +58,8 @@ An exception needs a reason, and is removed when it is no longer needed. The col
 Two more exceptions apply to several gates:
 
 - staged: a gate that the code did not satisfy when `fast-rust adopt` ran is disabled until
-  `fast-rust adopt --unstage .` finds that the code satisfies it: by `# reason: staged by adopt, ...`, or by a line in
-  `[workspace.metadata.staged]` of `Cargo.toml`.
+  `fast-rust adopt --unstage .` finds that the code satisfies it. It is disabled by `# reason: staged by adopt, ...`,
+  or by a line in `[workspace.metadata.staged]` of `Cargo.toml`.
 - code of others: put it into a separate crate in `vendor/`, with `exclude = ["vendor"]` under `[workspace]`. No gate
   checks that folder.
 

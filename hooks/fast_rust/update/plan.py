@@ -80,7 +80,7 @@ def plan(
     wanted = target or repository.newest(answers.source)
     if target and not git.is_commit(repository.folder, target, Config.OURS):
         known = ", ".join(repository.releases()[-3:])
-        hint = f"the newest are: {known}" if known else f"{answers.source} has no tag vX.Y.Z"
+        hint = f"the newest are: {known}" if known else f"{answers.source} has no release (tag vX.Y.Z)"
         raise UpdateError(f"--to {target}: the template has no such release; {hint}")
     match repository.order(answers.release, wanted):
         case Order.SAME if not data:
