@@ -10,10 +10,11 @@ PYTEST := .venv/bin/pytest $(EXHAUSTIVE)
 PROCESSES ?= 2
 # Cargo locks the target folder of a profile during a build. These two groups mostly build different profiles (the second
 # begins with benchmarks), so they rarely wait for each other. Tests that build programs of the same name are in one group.
-# test_recipes.py comes first: it builds the benches of the service that test_service_cost.py changes.
+# test_recipes.py comes before test_service_cost.py, which changes the service whose benches it builds.
 BUILDING_1 := $(addprefix tests/crates/test_,adopted.py names.py variants.py) tests/standards tests/performance/test_attacks.py
-FIRST := tests/crates/test_recipes.py
-BUILDING_2 := $(FIRST) $(filter-out $(FIRST) $(BUILDING_1),$(wildcard tests/performance/test_*.py tests/crates/test_*.py))
+COST := tests/performance/test_service_cost.py
+BUILDING_2 := $(filter-out $(BUILDING_1) $(COST),$(wildcard tests/performance/test_*.py)) tests/crates/test_recipes.py $(COST) \
+	$(filter-out $(BUILDING_1) tests/crates/test_recipes.py,$(wildcard tests/crates/test_*.py))
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/copier-fast-rust
 RUNNER_VERSION := $(shell sed -n 's/^gungraun: *//p' versions.yml)
