@@ -184,6 +184,9 @@ def level_of(lint: Any) -> str:  # noqa: ANN401  A value of TOML.
 def stricter(key: Key, wanted: Any) -> list[Any]:  # noqa: ANN401  A value of TOML.
     """Return values that a crate may choose; None is to leave the key out."""
     match wanted:
+        case {"path": _}:
+            # Where a package of the crate is, is the crate's to say.
+            return [{"path": "../elsewhere"}]
         case _ if is_dependency(key):
             number = str(requirement_of(wanted))
             major, _, rest = number.rpartition(".")
@@ -203,6 +206,8 @@ def stricter(key: Key, wanted: Any) -> list[Any]:  # noqa: ANN401  A value of TO
 def looser(key: Key, wanted: Any) -> list[Any]:  # noqa: ANN401  A value of TOML.
     """Return values that need a reason; None is to leave the key out."""
     match wanted:
+        case {"path": _}:
+            return []
         case _ if is_dependency(key):
             number = str(requirement_of(wanted)).lstrip("=")
             below = ("0.0.1", "*", f"<{number}", ">=0.0.1", "=0.0.1", "<=0.0.1", ">=99, <98", "nonsense", "")
@@ -285,7 +290,7 @@ Values: TypeAlias = dict[str, dict[Key, Any]]
 @pytest.fixture(scope="module")
 def rendering(template: Template) -> Path:
     """A crate of the kind that has most keys; read only."""
-    return template.rendering({"kind": "service", "place": "repository"})
+    return template.rendering({"kind": "service", "place": "repository", "otel": True})
 
 
 def owned_in(crate: Path) -> Owned:

@@ -124,7 +124,7 @@ def test_a_release_makes_a_file_executable(bench: Bench) -> None:
     (folder / "renovate.json").chmod(0o755)
     (folder / "workflows" / "ci.yml").chmod(0o755)
     (bench.crate / "justfile").chmod(0o755)
-    bench.edit("template/justfile", "# List the recipes.", "# List all recipes.")
+    bench.edit("template/justfile", "# Format the code.", "# Format all code.")
     assert bench.fast_rust().exit_code == 0
     for path in (".github/run.sh", ".github/renovate.json", ".github/workflows/ci.yml", "justfile"):
         assert os.access(bench.crate / path, os.X_OK), path

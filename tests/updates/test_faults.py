@@ -91,7 +91,7 @@ class Run:
 def conflicting(bench: Bench) -> Bench:
     """A crate of which the next release changes, adds and deletes files, with a conflict."""
     bench.edit(f"template/{CHANGED}", "30s", "60s")
-    bench.edit("template/justfile", "# List the recipes.", "# List all recipes.")
+    bench.edit("template/justfile", "# Format the code.", "# Format all code.")
     (bench.template / "template" / ".github" / "new.yml").write_text("# New.\n", encoding="utf-8")
     (bench.template / "template" / ".github" / "renovate.json").unlink()
     bench.edit("ownership.yml", "  - .github/renovate.json\n", "")

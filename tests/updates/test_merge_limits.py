@@ -284,9 +284,9 @@ BOTH = {
         "`jobs.docs` twice",
     ),
     "a recipe": Both(
-        "justfile", "\ndeploy:\n    true\n", "\n# List the recipes.\n", "deploy:\n    false\n\n", "`deploy`"
+        "justfile", "\ndeploy:\n    true\n", "\n# Format the code.\n", "deploy:\n    false\n\n", "`deploy`"
     ),
-    "a variable": Both("justfile", '\nours := "1"\n', "\n# List the recipes.\n", 'ours := "2"\n\n', "variable `ours`"),
+    "a variable": Both("justfile", '\nours := "1"\n', "\n# Format the code.\n", 'ours := "2"\n\n', "variable `ours`"),
 }
 
 
