@@ -100,7 +100,7 @@ def test_a_violation_turns_its_gate_red(
     with changed(crates[violation.crate], [violation]):
         done = workshop.try_to(crates[violation.crate], *command_of(violation.gate))
     assert done.returncode != 0, done.stdout
-    assert violation.message in done.stdout
+    assert violation.message in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("part", ["format", "clippy", "rules"])
@@ -110,7 +110,7 @@ def test_a_violation_in_each_part_turns_lint_red(workshop: Workshop, crates: dic
     with changed(crates["lib"], [violation]):
         done = workshop.try_to(crates["lib"], "just", "lint")
     assert done.returncode != 0, done.stdout
-    assert violation.message in done.stdout
+    assert violation.message in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("allowed", ALLOWED_IN_ORDER, ids=lambda allowed: allowed.name)
