@@ -8,8 +8,8 @@ PYTHON ?= python3
 PYTEST := .venv/bin/pytest $(EXHAUSTIVE)
 # Rendering takes one core for each process.
 PROCESSES ?= 2
-# Cargo locks the target folder of a profile during a build. These two groups mostly build different profiles (the second
-# begins with benchmarks), so they rarely wait for each other. Tests that build programs of the same name are in one group.
+# These two groups run at once. Each has its own target folder: cargo gives crates of one name the same files, whatever
+# folder they are in, so a group would run what the other has built.
 # test_recipes.py comes before test_service_cost.py, which changes the service whose benches it builds.
 BUILDING_1 := $(addprefix tests/crates/test_,adopted.py names.py variants.py) tests/standards tests/performance/test_attacks.py
 COST := tests/performance/test_service_cost.py
@@ -109,7 +109,7 @@ test-building-1: setup
 
 .PHONY: test-building-2
 test-building-2: setup
-	$(PYTEST) $(BUILDING_2)
+	FAST_RUST_TARGET=$(CURDIR)/build/target-2 $(PYTEST) $(BUILDING_2)
 
 .PHONY: demo
 demo: check-machine .venv/.installed ## Create a service, build it, send it requests, read its metrics and stop it
