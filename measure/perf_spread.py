@@ -29,7 +29,7 @@ def main() -> None:
     seen: dict[tuple[str, str], list[float]] = defaultdict(list)
     for run in range(1, runs + 1):
         # Else the base would be counted once.
-        shutil.rmtree(crate / "target" / "perf", ignore_errors=True)
+        shutil.rmtree(crate / "target" / "perf" / "bases", ignore_errors=True)
         subprocess.run(["just", "perf", "HEAD", *options], cwd=crate, check=True, stdout=subprocess.DEVNULL)
         for row in json.loads((crate / "target" / "perf.json").read_text(encoding="utf-8"))["rows"]:
             for figure in FIGURES:

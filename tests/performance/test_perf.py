@@ -1,6 +1,7 @@
 """`just perf` is red for what makes a crate slower, green for what does not, and silent about nothing."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -318,6 +319,18 @@ def test_what_a_killed_run_left_is_in_nobodys_way(lib: History) -> None:
         done = lib.perf("--no-times")
     assert done.returncode == 0, done.stdout
     assert lib.worktrees() == []
+
+
+def test_the_crates_own_benches_are_built_from_its_own_sources(lib: History) -> None:
+    """Cargo takes files that are older than a program for unchanged, also where it was built in another folder."""
+    with lib.changed(A_CLONE):
+        lib.judge()
+        source = lib.crate / "src" / "aggregate.rs"
+        edit(source, (HOT_LOOP, '        panic!("edited before");\n'))
+        os.utime(source, (0, 0))
+        bench = ("cargo", "bench", "--workspace", "--bench", "aggregate_instructions")
+        done = lib.workshop.try_to(lib.crate, *bench, **QUICK_BENCHES)
+    assert "edited before" in done.stdout, done.stdout
 
 
 def test_another_format_of_summaries_is_an_error(tmp_path: Path) -> None:

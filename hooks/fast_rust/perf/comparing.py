@@ -139,7 +139,7 @@ def _enter_counts(
         if missing:
             raise NotMeasuredError(f"{name}: {', '.join(missing)} of the head cannot be read; type: just instructions")
     for name in judged.figures.keys() - counted.figures.keys():
-        raise NotMeasuredError(f"{name} was not counted on the base; type: rm -r target/perf, then again")
+        raise NotMeasuredError(f"{name} was not counted on the base; type: rm -r target/perf/bases, then again")
     for name, figures in shown.figures.items():
         comparison.row(name).own.update(figures)
 

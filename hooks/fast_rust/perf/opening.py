@@ -35,7 +35,10 @@ def open_workspace(options: Options) -> Workspace:
     top = git.top_of(root)
     head = _commit(top, options.head) if options.head else ""
     base = find_base(top, options.base, head or "HEAD", release=options.release)
-    workspace = Workspace(top, root.relative_to(top), Path(known["target_directory"]), base, head)
+    # Cargo names the files of a package alike in every folder, and keeps a program that is newer than its sources: in
+    # the crate's own target folder `cargo bench` would run programs of the base.
+    target = Path(known["target_directory"], "perf", "build")
+    workspace = Workspace(top, root.relative_to(top), target, base, head)
     has_benches = any(is_bench(target) for package in known["packages"] for target in package["targets"])
     # The working tree may be neither side.
     if not has_benches and not any(map(_has_benches, _manifests(workspace))):
