@@ -8,8 +8,9 @@ PYTHON ?= python3
 PYTEST := .venv/bin/pytest $(EXHAUSTIVE)
 # Rendering takes one core for each process.
 PROCESSES ?= 2
-# These two groups run at once. Each has its own target folder: cargo gives crates of one name the same files, whatever
-# folder they are in, so a group would run what the other has built.
+# These two groups run at once, and share what is built of dependencies. Cargo gives crates of one name the same files,
+# whatever folder they are in, so a group would run what the other has built: by another number of codegen units the
+# crates of the second group have files of their own. Benches of both groups need crates of different names.
 # test_recipes.py comes before test_service_cost.py, which changes the service whose benches it builds.
 BUILDING_1 := $(addprefix tests/crates/test_,adopted.py names.py variants.py) tests/standards tests/performance/test_attacks.py
 COST := tests/performance/test_service_cost.py
@@ -109,7 +110,7 @@ test-building-1: setup
 
 .PHONY: test-building-2
 test-building-2: setup
-	FAST_RUST_TARGET=$(CURDIR)/build/target-2 $(PYTEST) $(BUILDING_2)
+	FAST_RUST_CODEGEN_UNITS=255 $(PYTEST) $(BUILDING_2)
 
 .PHONY: demo
 demo: check-machine .venv/.installed ## Create a service, build it, send it requests, read its metrics and stop it

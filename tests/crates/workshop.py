@@ -42,6 +42,7 @@ case "$CARGO_PRIMARY_PACKAGE $*" in
     *) exec "$@" $OWN_FLAGS ;;
 esac
 """
+DEFAULT_UNITS = "256"
 NAMES = {"lib": "totals", "cli": "totals-cli", "service": "totals-service"}
 
 
@@ -154,15 +155,18 @@ def make_workshop(template: Template, folder: Path) -> Workshop:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CARGO_BUILD", "RUSTFLAGS"))}
     # What these crates pin is this checkout, which no git repository has.
     own = {"CARGO_TARGET_DIR": str(target), "FAST_RUST": str(Path(sys.executable).with_name("fast-rust"))}
-    return Workshop(template, folder, {**inherited, **QUICK_BUILDS, **own})
+    # Another number gives the crates of another run of pytest files of their own in the target folder.
+    units = {"CARGO_PROFILE_DEV_CODEGEN_UNITS": os.environ.get("FAST_RUST_CODEGEN_UNITS", DEFAULT_UNITS)}
+    return Workshop(template, folder, {**inherited, **QUICK_BUILDS, **units, **own})
 
 
 def do_without_optimisation(folder: Path) -> None:
-    """Build what benches do not count as quickly as it can be, in all crates below a folder.
+    """Build what benches do not count as quickly as it can be, and dependencies alike, in all crates below a folder.
 
     Cargo reads the settings of all folders above a crate. Variables cannot name a package.
     """
     settings = folder / ".cargo" / "config.toml"
     settings.parent.mkdir(exist_ok=True)
     packages = "".join(f"{name} = {{ opt-level = 0, debug = 0 }}\n" for name in NOT_COUNTED.split())
-    settings.write_text(f"[profile.bench.package]\n{packages}", encoding="utf-8")
+    dependencies = f'[profile.dev.package."*"]\ncodegen-units = {DEFAULT_UNITS}\n'
+    settings.write_text(f"{dependencies}[profile.bench.package]\n{packages}", encoding="utf-8")

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop
+from crates.workshop import NAMES, Workshop
 from performance.history import A_CLONE, BENCH, ENTRY, HOT_LOOP, KNOWN, MANIFEST, Changes, History, begin, edit
 from updates.releases import Releases
 
@@ -38,6 +38,13 @@ ATTACKS: dict[str, Changes] = {
     "a bench that is deleted": {BENCH: None, MANIFEST: (f"{ENTRY}harness = false\n", "")},
     "benches that are no longer in the workspace": {"Cargo.toml": ('members = ["bench"]', "members = []")},
 }
+
+
+@pytest.fixture(scope="module")
+def lib(workshop: Workshop) -> History:
+    """A library whose benches are not those of other modules, which may be built at the same time."""
+    crate = workshop.crate(f"{NAMES['lib']}-attacked", kind="lib")
+    return begin(workshop, crate, crate)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
