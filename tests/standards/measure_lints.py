@@ -1,6 +1,7 @@
-"""Counts what each candidate for a lint finds in crates that are well regarded.
+"""Counts what each candidate for a lint finds in crates that are well regarded, and writes its table in docs/lints.md.
 
-A lint blocks a merge only where 19 of 20 hits are right; who judges that reads `hits.json`, and the source around.
+A lint blocks a merge only where 19 of 20 hits are right; who judges that reads `hits.json` and the source around, and
+writes the result to `lints_read.toml`. The counts are in `lints_counted.json`.
 The crates are built as one workspace, so that what they share is built once; their own `#[allow]` counts for nothing.
 """
 
@@ -11,9 +12,11 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 import tomllib
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +24,10 @@ from workbench import fetch
 
 CHECKOUT = Path(__file__).parents[2]
 SCRATCH = Path(os.environ.get("MEASURE_LINTS", CHECKOUT / "build" / "measure-lints"))
+HERE = Path(__file__).parent
+COUNTED, READ = HERE / "lints_counted.json", HERE / "lints_read.toml"
+PAGE = CHECKOUT / "docs" / "lints.md"
+MARKS = ("<!-- lints: made by `make measure-lints` -->\n", "<!-- end of lints -->\n")
 SEED = 4
 
 # Libraries, programs, and async clients and servers.
@@ -104,6 +111,10 @@ BANNED = {
 }
 
 
+# Ends the name of a row of what clippy.toml bans.
+BAN = " banned"
+
+
 class Hit(NamedTuple):
     """A place that a lint complains of."""
 
@@ -131,12 +142,50 @@ def main() -> int:
             indent=1,
         )
     )
+    if not broken:
+        write_page({lint: len(places) for lint, places in hits.items()}, sum(lines.values()))
     for lint in sorted(hits, key=lambda lint: (-len(hits[lint]), lint)):
         print(f"{len(hits[lint]):6} {lint}")
     print(f"{sum(lines.values())} lines, {time.monotonic() - started:.0f} s: {SCRATCH / 'hits.json'}")
     if broken:
         print(f"Did not build, and so was not counted: {', '.join(sorted(broken))}", file=sys.stderr)
     return 1 if broken else 0
+
+
+def write_page(counts: Mapping[str, int], lines: int) -> None:
+    """Write the counts of what was judged, and the table."""
+    rust = subprocess.run(["rustc", "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[1]
+    measured = f"{time.strftime('%B %Y')}, Rust {rust.rpartition('.')[0]}"
+    judged = tomllib.loads(READ.read_text(encoding="utf-8"))
+    counted = {"measured": measured, "lines": lines, "hits": {name: count_of(name, counts) for name in judged}}
+    COUNTED.write_text(json.dumps(counted, indent=2) + "\n", encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def count_of(name: str, counts: Mapping[str, int]) -> int:
+    """Return the hits of a row: of a lint, or of the paths that are banned, as in `log::{trace,debug} banned`."""
+    if not name.endswith(BAN):
+        return counts.get(name.removeprefix("rustc::"), 0)
+    start, _, names = name.removesuffix(BAN).partition("{")
+    paths = {start + last for last in names.removesuffix("}").split(",")}
+    return sum(count for lint, count in counts.items() if lint.partition(" ")[2] in paths)
+
+
+def with_table(page: str) -> str:
+    """Return the page with a table of what was counted and what was judged."""
+    counted = json.loads(COUNTED.read_text(encoding="utf-8"))
+    crates = ", ".join(f"{name} {version}" for name, version in CRATES.items())
+    lines, measured = counted["lines"], counted["measured"]
+    about = f"Over {len(CRATES)} crates, {lines:,} lines, by `make measure-lints` ({measured}): {crates}."
+    rows = ["| lint | directives | hits | read | right | used as | what was wrong |", f"|{' --- |' * 7}"]
+    for name, judged in tomllib.loads(READ.read_text(encoding="utf-8")).items():
+        lint = f"`{name.removesuffix(BAN)}`{BAN if name.endswith(BAN) else ''}"
+        cells = [lint, judged["directives"], counted["hits"][name], judged["read"], judged["right"]]
+        rows.append(f"| {' | '.join(map(str, [*cells, judged['used'], judged['wrong']]))} |")
+    before, begin, rest = page.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    filled = textwrap.fill(about, 118, break_on_hyphens=False, break_long_words=False)
+    return "".join([before, begin, f"\n{filled}\n\n", *(f"{row}\n" for row in rows), "\n", end, after])
 
 
 def cargo(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
