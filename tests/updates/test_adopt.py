@@ -823,3 +823,35 @@ def test_kinds_are_told_apart_by_what_is_there(tmp_path: Path) -> None:
     """A library that depends on a server is a library."""
     crate = make(tmp_path / "crate", {**LIB, "Cargo.toml": SERVICE["Cargo.toml"]})
     assert next(answer.value for answer in infer(read_crate(crate)) if answer.name == "kind") == "lib"
+
+
+GITHUB, GITLAB = ".github/workflows/ci.yml", ".gitlab-ci.yml"
+
+
+@pytest.mark.parametrize(
+    ("files", "repository", "service"),
+    [
+        ((), "https://example.org/group/crate", "github"),
+        ((GITLAB,), "https://example.org/group/crate", "gitlab"),
+        ((GITHUB, GITLAB), "https://gitlab.com/group/crate", "github"),
+        ((), "https://gitlab.example.org/group/crate", "gitlab"),
+        ((), "https://github.com/gitlab.com/crate", "github"),
+    ],
+)
+def test_the_pipeline_is_that_of_the_crate(
+    tmp_path: Path, adopt: Adopt, files: tuple[str, ...], repository: str, service: str
+) -> None:
+    manifest = PACKAGE.replace("https://example.org/ada/word-counts.git", repository)
+    crate = make(tmp_path / "crate", {**PLAIN, "Cargo.toml": manifest, **dict.fromkeys(files, "on: push\n")})
+    done = adopt(crate)
+    assert done.exit_code in {0, 1}, done.output
+    added = set(read_tree(crate)) - {*files, *PLAIN}
+    assert any(path.startswith(".github/workflows/") for path in added) == (service == "github")
+    assert any(path.startswith(GITLAB) for path in added) == (service == "gitlab")
+    assert (crate / GITLAB).exists() == (GITLAB in files or service == "gitlab")
+
+
+def test_a_pipeline_above_a_crate_in_a_folder_counts(tmp_path: Path) -> None:
+    crate = make(tmp_path / "mono", {f"crates/one/{path}": text for path, text in PLAIN.items()} | {GITLAB: "x: y\n"})
+    answers = {answer.name: answer.value for answer in infer(read_crate(crate / "crates" / "one"))}
+    assert answers["ci"] == "gitlab"

@@ -107,6 +107,7 @@ def infer(crate: ExistingCrate, given_kind: str | None = None) -> Iterator[Answe
         yield Answer("place", "member", f"{crate.root} is its workspace")
     else:
         yield Answer("place", "repository", "no workspace is above it")
+        yield _ci(crate)
     yield Answer("sample", value=False, reason="the crate has code of its own")
     yield Answer("adopted", value=True, reason="its files are older than the template's part in it")
     shared = fields or (crate.packages[0].fields if crate.packages else {})
@@ -138,6 +139,21 @@ def _kind(crate: ExistingCrate) -> Answer:
     if programs:
         return Answer("kind", "cli", f"{programs[0].name} has a program")
     return Answer("kind", "lib", "there is no program")
+
+
+def _ci(crate: ExistingCrate) -> Answer:
+    """Return the service that the crate has a pipeline for, or else the one that hosts its repository."""
+    fields = crate.packages[0].fields if crate.packages else {}
+    for folder in (crate.folder, *crate.folder.parents):
+        if (folder / ".github" / "workflows").is_dir():
+            return Answer("ci", "github", "it has .github/workflows")
+        if (folder / ".gitlab-ci.yml").is_file():
+            return Answer("ci", "gitlab", "it has .gitlab-ci.yml")
+        if (folder / ".git").exists():
+            break
+    if re.match(r"https://([^/]+\.)?gitlab\.", str(fields.get("repository") or "")):
+        return Answer("ci", "gitlab", f"[package] repository {fields['repository']}")
+    return Answer("ci", "github", "it has no pipeline")
 
 
 def _identity(name: str, fields: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[Answer]:
