@@ -56,6 +56,8 @@ const FIRST_REQUEST: Duration = Duration::from_millis(500);
 const SEND_BUFFER: u32 = 128 * 1024;
 /// Connections that may wait in the system's queue to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 1024;
+/// Tells a client of HTTP/2 to use HTTP/1.1: empty SETTINGS, and GOAWAY with the error HTTP_1_1_REQUIRED.
+const HTTP2_REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0d";
 /// What hyper parses without an allocation for each request.
 const HEADERS_ON_STACK: usize = 100;
 
@@ -404,6 +406,12 @@ impl Shared {
         let result = self.drive(&mut connection, &open).await;
         let parts = connection.into_parts();
         let mut stream = parts.io.into_inner();
+        if result
+            .as_ref()
+            .is_err_and(hyper::Error::is_parse_version_h2)
+        {
+            let _ = stream.write_all(HTTP2_REFUSAL).await;
+        }
         let _ = stream.shutdown().await;
         let lingers = match result {
             Ok(()) => sent.unread.into_inner(),

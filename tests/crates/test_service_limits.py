@@ -152,6 +152,7 @@ DEFENCES = [
     (LIMITS, SLOW, "Rejection::TooSlow\n"),
     (SERVER, "socket.set_send_buffer_size(SEND_BUFFER)?;\n", "let _ = SEND_BUFFER;\n"),
     (SERVER, "CONNECTIONS.record_error(reason);\n", "\n"),
+    (SERVER, "stream.write_all(HTTP2_REFUSAL).await;\n", "stream.write_all(&HTTP2_REFUSAL[..0]).await;\n"),
     (SERVER, "CONNECTIONS.record_aborted();\n", "\n"),
     (CONNECTIONS, "self.close_longest_idle();\n", "let _ = Self::close_longest_idle;\n"),
     (
@@ -594,6 +595,16 @@ def test_refused_requests_are_counted_and_logged(start: Start, *, is_defended: b
         line = f'http_connection_errors_total{{reason="{reason}"}} {count}\n'
         assert (line in service.metrics()) == is_defended
     assert sum(event["message"] == "request refused" for event in service.events) == sum(counts.values())
+
+
+@both
+def test_http2_is_refused_by_its_own_error(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    with service.stream() as stream:
+        stream.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + struct.pack("!xHBBL", 0, 4, 0, 0))
+        frames = b"".join(iter(lambda: stream.recv(64), b""))
+    settings, goaway = struct.pack("!xHBBL", 0, 4, 0, 0), struct.pack("!xHBBLLL", 8, 7, 0, 0, 0, 0xD)
+    assert frames == (settings + goaway if is_defended else b"")
 
 
 # M5: the log of spans
