@@ -16,6 +16,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::iter;
+use std::mem;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tower::layer::layer_fn;
 use tower::{Service, service_fn};
 use tracing::{Instrument, Metadata, Span, field};
@@ -132,6 +133,9 @@ fn trace_id(header: &HeaderValue) -> Option<&str> {
 }
 
 /// The metrics and the event of one request, written when dropped: also when the client leaves.
+///
+/// The metrics end with the head of the response. The event of a response that is made while it is
+/// sent is written at its end.
 struct Record {
     metrics: Arc<Metrics>,
     span: Span,
@@ -142,9 +146,9 @@ struct Record {
     /// Of the body, unless it is empty.
     progress: Option<Arc<Progress>>,
     status: u16,
-    /// Length of the response, unless it is made while it is sent.
     response_bytes: Option<u64>,
     cause: Option<Cause>,
+    is_counted: bool,
 }
 
 impl Record {
@@ -174,6 +178,7 @@ impl Record {
             status: CLIENT_LEFT,
             response_bytes: None,
             cause: None,
+            is_counted: false,
         };
         (record, request)
     }
@@ -225,14 +230,36 @@ impl Record {
             // It is in memory, so it does not fail.
             return Ok(response);
         }
-        let (span, metrics) = (self.span.clone(), self.metrics.clone());
-        Ok(response.map(|inner| {
+        self.count(self.started.elapsed());
+        self.response_bytes = Some(0);
+        let streamed = |inner| {
             Body::new(Streamed {
                 inner,
-                span,
-                metrics,
+                record: self,
             })
-        }))
+        };
+        Ok(response.map(streamed))
+    }
+
+    /// The matched route, never the path: strangers choose paths, and each label costs memory.
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("unmatched", MatchedPath::as_str)
+    }
+
+    /// Returns how much of the request's body was read.
+    fn bytes(&self) -> u64 {
+        let progress = self.progress.as_ref();
+        progress.map_or(0, |progress| progress.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Writes the metrics, once.
+    fn count(&mut self, time: Duration) {
+        if !mem::replace(&mut self.is_counted, true) {
+            let (route, method, status) = (self.route(), self.method, self.status);
+            self.metrics.in_flight.dec();
+            self.metrics
+                .record(route, method, status, time, self.bytes());
+        }
     }
 }
 
@@ -245,13 +272,9 @@ fn upgrade_refused() -> Response {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let (method, status, time) = (self.method, self.status, self.started.elapsed());
-        // The matched route, never the path: strangers choose paths, and each label costs memory.
-        let route = self.route.as_ref().map_or("unmatched", MatchedPath::as_str);
-        let progress = self.progress.as_ref();
-        let bytes = progress.map_or(0, |progress| progress.bytes.load(Ordering::Relaxed));
-        self.metrics.in_flight.dec();
-        self.metrics.record(route, method, status, time, bytes);
+        let time = self.started.elapsed();
+        self.count(time);
+        let (method, route, status, bytes) = (self.method, self.route(), self.status, self.bytes());
         let duration_us = time.as_micros() as u64;
         let (span, response_bytes) = (&self.span, self.response_bytes);
         let peer = self.peer.map(field::display);
@@ -276,8 +299,7 @@ impl Drop for Record {
 /// A response body that is made while it is sent, in the span of its request; it records its failure.
 struct Streamed {
     inner: Body,
-    span: Span,
-    metrics: Arc<Metrics>,
+    record: Record,
 }
 
 impl HttpBody for Streamed {
@@ -288,21 +310,24 @@ impl HttpBody for Streamed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Self {
-            inner,
-            span,
-            metrics,
-        } = &mut *self;
-        let _entered = span.enter();
+        let Self { inner, record } = &mut *self;
+        let _entered = record.span.enter();
         // The error ends the connection, so a body that panicked is not polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(context)));
         let frame = ready!(polled.unwrap_or_else(|_| {
-            metrics.panics.inc();
+            record.metrics.panics.inc();
             let error = axum::Error::new("the body panicked");
             Poll::Ready(Some(Err(error)))
         }));
-        if let Some(Err(error)) = &frame {
-            tracing::error!(error = error as &dyn Error, "response body failed");
+        match &frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                record.response_bytes = record.response_bytes.map(|sent| sent + bytes);
+            }
+            Some(Err(error)) => {
+                tracing::error!(error = error as &dyn Error, "response body failed");
+            }
+            None => {}
         }
         Poll::Ready(frame)
     }

@@ -707,6 +707,26 @@ def test_a_body_that_fails_is_recorded(start: Start, read: Read, *, is_defended:
     _eventually(lambda: "http_responses_aborted_total 2\n" in service.metrics())
 
 
+@both
+def test_the_line_of_a_streamed_response_has_its_bytes(start: Start, read: Read, *, is_defended: bool) -> None:
+    """It is written at the end; the metrics end with the head, as for any other response."""
+    service = start(is_defended=is_defended)
+    assert len(service.request("GET", "/frames/2").body) == 131_072
+    event = service.event(message="request", route="/frames/{count}")
+    assert event.get("response_bytes") == (131_072 if is_defended else None)
+    if not is_defended:
+        return
+    labels = 'http_request_method="GET",http_route="/frames/{count}",http_response_status_code="200"'
+    _eventually(lambda: f"http_server_request_duration_seconds_count{{{labels}}} 1\n" in service.metrics())
+    _eventually(lambda: "http_server_active_requests 0\n" in service.metrics())
+    reader = read(service, "/frames/1000")
+    assert "http_server_active_requests 1\n" in service.metrics()
+    reader.close()
+    aborted = service.event(message="request", status=200, peer=reader.peer)
+    assert aborted.get("response_bytes", 0) < 1000 * 65_536
+    _eventually(lambda: "http_server_active_requests 0\n" in service.metrics())
+
+
 # What somebody on call asks for
 
 
