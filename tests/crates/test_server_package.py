@@ -1,10 +1,14 @@
 """The package server/ of a service: what a release may add to it, and how an older service gets it."""
 
+import gzip
 import re
+import shlex
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from crates.test_service import Service
 from crates.workshop import Workshop, commit
 from updates.releases import Releases
 
@@ -107,21 +111,45 @@ def test_flags_and_package_have_the_same_defaults(workshop: Workshop) -> None:
     workshop.run(crate, "cargo", "test", "--test", "defaults")
 
 
-def test_the_page_on_additions_works_as_written(workshop: Workshop) -> None:
-    """Its commands, files and patches make a service whose tests pass, without a warning."""
-    crate = workshop.crate("demo", kind="service", sample=False)
+def follow(workshop: Workshop, crate: Path, name: str) -> None:
+    """Do what a page of the documentation says: its commands, files and patches."""
     commit(crate)
-    page = (CHECKOUT / "docs" / "add-to-a-service.md").read_text(encoding="utf-8")
+    page = (CHECKOUT / "docs" / name).read_text(encoding="utf-8")
     for path, content in re.findall(r"(?ms)^`(\S+)`:\n\n```rust,ignore\n(.*?)^```$", page):
         (crate / path).write_text(content, encoding="utf-8")
     patch = crate.with_suffix(".patch")
     patch.write_text("".join(re.findall(r"(?ms)^```diff\n(.*?)^```$", page)), encoding="utf-8")
     git(crate, "apply", str(patch))
-    [command] = re.findall(r"(?ms)^```sh\n(.*?)\n```$", page)
-    workshop.run(crate, *command.split())
+    [commands] = re.findall(r"(?ms)^```sh\n(.*?)\n```$", page)
+    for command in commands.splitlines():
+        workshop.run(crate, *shlex.split(command))
+
+
+def test_the_page_on_additions_works_as_written(workshop: Workshop) -> None:
+    """It makes a service whose tests pass, without a warning."""
+    crate = workshop.crate("demo", kind="service", sample=False)
+    follow(workshop, crate, "add-to-a-service.md")
     workshop.run(crate, "cargo", "fmt", "--all", "--check")
     workshop.run(crate, "cargo", "clippy", "--all-targets", "--", "--deny", "warnings")
     assert "a_greeting_begins_with_the_salutation ... ok" in workshop.run(crate, "cargo", "test", "--test", "greet")
+
+
+@pytest.mark.exhaustive
+def test_the_page_on_heap_profiles_works_as_written(workshop: Workshop) -> None:
+    """It takes the C of jemalloc, which compiles for minutes."""
+    crate = workshop.crate("profiled", kind="service", sample=False, allocator="jemalloc")
+    follow(workshop, crate, "profile-the-heap.md")
+    workshop.run(crate, "cargo", "fmt", "--all", "--check")
+    workshop.run(crate, "cargo", "clippy", "--all-targets", "--", "--deny", "warnings")
+    program = workshop.debug_binary(crate)
+    profiled = Service(program, (), _RJEM_MALLOC_CONF="prof:true,lg_prof_sample:12")
+    with closing(profiled):
+        profile = profiled.ask_admin("/debug/heap")
+    assert profile.status == 200
+    assert gzip.decompress(profile.body)
+    with closing(Service(program, ())) as usual:
+        refused = usual.ask_admin("/debug/heap")
+    assert (refused.status, refused.error["code"]) == (404, "profiling_off")
 
 
 @pytest.fixture

@@ -89,10 +89,13 @@ class Service:
         connection.request(method, path, body=body, headers=named)
         return Answer.read(connection.getresponse())
 
-    def metrics(self) -> str:
+    def ask_admin(self, path: str) -> Answer:
         with closing(HTTPConnection(*self.admin_address, timeout=PATIENCE)) as connection:
-            connection.request("GET", "/metrics")
-            return connection.getresponse().read().decode()
+            connection.request("GET", path)
+            return Answer.read(connection.getresponse())
+
+    def metrics(self) -> str:
+        return self.ask_admin("/metrics").body.decode()
 
     def held(self, length: int = 100) -> socket.socket:
         """A request whose body has begun and waits; it is known to be running."""
