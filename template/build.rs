@@ -1,10 +1,10 @@
-//! Tells the program which commit it is built from, for `--version`.
+//! Sets the environment variable `VERSION_WITH_COMMIT`, which `--version` prints.
 
 use std::process::Command;
 
 fn main() {
     let version = env!("CARGO_PKG_VERSION");
-    // A package from a registry has no repository, and one that is vendored is not tracked by the repository around it.
+    // Without a commit if git does not track this file: in a package from a registry, or in a vendored one.
     let tracked = git(&["ls-files", "--error-unmatch", "build.rs"]);
     let version = match tracked.and_then(|_| git(&["rev-parse", "--short=10", "HEAD"])) {
         Some(commit) => format!("{version} ({commit})"),

@@ -14,16 +14,16 @@
 //! A [`Summary`], sorted by the bytes of the keys. Sums are exact; a mean is rounded to four fraction
 //! digits, halves away from zero.
 //!
-//! # Two ways in, two hashers
-//! [`Aggregator::feed`] is pushed to and never waits, so that a server can serve many clients from
-//! few threads; [`Aggregator::read`] pulls from a reader with several threads. Who chooses the keys
-//! decides the hasher: [`TrustedHasher`] is fast, but a stranger can make keys that all collide;
-//! [`KeyedHasher`] holds against that.
+//! # Two ways to pass input, two hashers
+//! [`Aggregator::feed`] takes the input in pieces and never blocks, so that a server can serve many
+//! clients with few threads; [`Aggregator::read`] reads a reader with several threads.
+//! [`TrustedHasher`] is fast, but an attacker can create keys that all collide; [`KeyedHasher`]
+//! prevents that, so use it for untrusted keys.
 //!
 //! # Hot path
 //! Why: runs once for each record, of which inputs have millions.
 //! Budget: 300 instructions and 0 heap blocks a record whose key is known.
-//! Hasher: the caller names it, since only the caller knows where the keys come from.
+//! Hasher: the caller chooses it, since only the caller knows where the keys come from.
 
 mod decimal;
 mod read;
@@ -71,10 +71,10 @@ impl Hasher for FastHasher {
 /// The longest line in bytes, its end not counted: 1 MiB.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// What an aggregation may hold: with the length of the keys it bounds the memory.
+/// Limits of an aggregation, which bound its memory together with the length of the keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The most distinct keys; one more is [`Error::TooManyKeys`].
+    /// Maximum number of distinct keys; one more is [`Error::TooManyKeys`].
     pub distinct_keys: usize,
 }
 
@@ -115,7 +115,7 @@ impl Stats {
         self.sum += other.sum;
     }
 
-    /// How many records have the key.
+    /// Number of records with the key.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
@@ -169,7 +169,7 @@ pub struct Aggregator<S> {
 }
 
 impl<S: BuildHasher + Default> Aggregator<S> {
-    /// An aggregation of nothing yet.
+    /// Returns an empty aggregation.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self::with_hasher(limits, S::default())
@@ -177,7 +177,7 @@ impl<S: BuildHasher + Default> Aggregator<S> {
 }
 
 impl<S: BuildHasher> Aggregator<S> {
-    /// An aggregation of nothing yet, with a hasher that the caller made.
+    /// Returns an empty aggregation with the given hasher.
     #[must_use]
     pub const fn with_hasher(limits: Limits, hasher: S) -> Self {
         Self {
@@ -190,7 +190,7 @@ impl<S: BuildHasher> Aggregator<S> {
         }
     }
 
-    /// Takes the next bytes of the input, which may be cut anywhere.
+    /// Processes the next bytes of the input, which may be split anywhere.
     ///
     /// # Errors
     /// [`Error::Malformed`] or [`Error::TooManyKeys`].
@@ -333,7 +333,7 @@ impl<S: BuildHasher> Aggregator<S> {
     }
 }
 
-/// The bytes alone: a key is all that is hashed, so the length that `Hash` would add tells nothing.
+/// Hashes only the bytes: `Hash` would add the length, which is unnecessary for a single key.
 #[inline]
 fn hash_of(hasher: &impl BuildHasher, key: &[u8]) -> u64 {
     let mut hasher = hasher.build_hasher();
@@ -353,7 +353,7 @@ impl Summary {
         self.rows.iter().map(|row| (&*row.key, &row.stats))
     }
 
-    /// How many distinct keys there are.
+    /// Number of distinct keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()

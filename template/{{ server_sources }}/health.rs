@@ -1,4 +1,4 @@
-//! The client of a container's health check: an image without a shell has no other one.
+//! The client for a container's health check, since the image has no shell and no other client.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};

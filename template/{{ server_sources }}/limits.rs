@@ -1,4 +1,4 @@
-//! Bounds on what requests may take, alone and together.
+//! Limits for each request, and for all requests together.
 
 use super::Rejection;
 use super::metrics::Metrics;
@@ -29,19 +29,19 @@ use tower::{Service, service_fn};
 /// the connection holds few frames at once.
 const SMALL_FRAME: usize = 1024;
 
-/// What one request may take, and all that run at once.
+/// Limits of one request, and of all concurrent requests.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RequestLimits {
-    /// How many run at once; more are refused, never queued.
+    /// Maximum number of concurrent requests; more are rejected, never queued.
     pub concurrency: u32,
-    /// Bytes of one body.
+    /// Maximum bytes of one body.
     pub body_bytes: u64,
     /// Body bytes of all running requests and of the responses that are being sent, together.
     pub in_flight_bytes: u64,
-    /// How long a client may pause within a body.
+    /// Maximum time for which a client may pause within a body.
     pub idle_time: Duration,
-    /// How long an entire request may take.
+    /// Maximum time of an entire request.
     pub total_time: Duration,
 }
 
@@ -57,7 +57,7 @@ impl Default for RequestLimits {
     }
 }
 
-/// Decides which requests run; clones share the counts.
+/// Admits requests within the limits; clones share the counts.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<Shared>);
 
@@ -71,15 +71,15 @@ struct Shared {
 }
 
 impl Gate {
-    /// A gate that nothing has passed yet.
+    /// Returns a gate without admitted requests.
     ///
-    /// It refuses bodies with a `Content-Encoding`, which a handler would take for plain ones.
+    /// It rejects bodies with a `Content-Encoding`, which a handler would not decode.
     #[must_use]
     pub fn new(limits: RequestLimits, metrics: Arc<Metrics>) -> Self {
         Self::build(limits, metrics, false)
     }
 
-    /// A gate for routes with a layer that decodes bodies and bounds what they decode to.
+    /// Returns a gate for routes with a layer that decodes bodies and limits their decoded size.
     #[must_use]
     pub fn with_encoded_bodies(limits: RequestLimits, metrics: Arc<Metrics>) -> Self {
         Self::build(limits, metrics, true)
@@ -197,7 +197,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Holds the requests to the routes so far to the limits of the [`Gate`].
+/// Applies the limits of the [`Gate`] to the routes that `router` has so far.
 pub fn admitted<S: Clone + Send + Sync + 'static>(router: Router<S>, gate: &Gate) -> Router<S> {
     let gate = gate.clone();
     router.route_layer(layer_fn(move |mut inner: Route| {
@@ -436,7 +436,7 @@ impl Default for BlockingPool {
 }
 
 impl BlockingPool {
-    /// Waits for a free core and runs `job` on it; a panic of `job` goes on in the caller.
+    /// Waits for a free core and runs `job` on it; a panic of `job` propagates to the caller.
     ///
     /// # Errors
     /// The runtime is being shut down.

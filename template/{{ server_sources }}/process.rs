@@ -1,4 +1,4 @@
-//! Figures of the process and of its runtime, read when they are asked for.
+//! Metrics of the process and of its runtime, read at each request of the metrics page.
 
 use super::server::open_files;
 use super::{settings, telemetry};

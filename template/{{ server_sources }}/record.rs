@@ -1,4 +1,4 @@
-//! What each request leaves in the log and in the metrics.
+//! Records each request in the log and in the metrics.
 
 use super::metrics::Metrics;
 use super::server::{BodyUnread, HostRequired};

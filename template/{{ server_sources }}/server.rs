@@ -1,7 +1,7 @@
-//! Accepts connections, serves HTTP/1 on them, and ends without losing a request.
+//! Accepts connections, serves HTTP/1 on them, and shuts down without losing a request.
 //!
-//! `axum::serve` would be shorter, but it bounds nothing and closes busy keep-alive connections
-//! under their clients when it stops.
+//! `axum::serve` would be shorter, but it has no limits, and at shutdown it closes keep-alive
+//! connections that clients are using.
 
 use super::connections::{Connection, Connections};
 use super::metrics::CONNECTIONS;
@@ -61,23 +61,23 @@ const HTTP2_REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\
 /// What hyper parses without an allocation for each request.
 const HEADERS_ON_STACK: usize = 100;
 
-/// What one connection may take, and how many there may be.
+/// Limits of a connection, and of their number.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ConnectionLimits {
-    /// Connections open at once; another one waits until an idle one is closed.
+    /// Maximum number of open connections; another one waits until an idle one is closed.
     pub connections: u32,
-    /// Header lines of one request.
+    /// Maximum number of headers of a request.
     pub header_count: usize,
-    /// Size of the request line and headers of one request.
+    /// Maximum size of the request line and headers of a request.
     pub header_bytes: usize,
-    /// Time to receive them, which includes the time that a connection stands unused.
+    /// Maximum time to receive the headers, which includes the time that a connection is idle.
     pub header_time: Duration,
-    /// Time for which a client may take nothing of a response.
+    /// Maximum time for which a client may receive nothing of a response.
     pub write_time: Duration,
-    /// Bytes that are read and dropped after a response that did not wait for them.
+    /// Maximum bytes of a body that are read and discarded after an early response.
     pub linger_bytes: u64,
-    /// Time spent on that.
+    /// Maximum time for that.
     pub linger_time: Duration,
 }
 
@@ -96,13 +96,13 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// How long the parts of the end may take.
+/// Times of a graceful shutdown.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Drain {
-    /// For clients to go elsewhere, while they are still served.
+    /// Time in which clients learn of the shutdown, while they are still served.
     pub grace: Duration,
-    /// For open connections to finish after that.
+    /// Maximum time for open connections to finish after that.
     pub cap: Duration,
 }
 
@@ -118,22 +118,22 @@ impl Default for Drain {
 /// A listener and what it serves.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Where connections come from.
+    /// The listener of the connections.
     pub listener: TcpListener,
-    /// What answers their requests.
+    /// The router that handles their requests.
     pub app: Router,
-    /// What they may take.
+    /// The limits of the connections.
     pub limits: ConnectionLimits,
 }
 
-/// How the service ended.
+/// How the graceful shutdown ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Every connection was finished.
     Drained,
-    /// Some were not, within the cap.
+    /// Some connections were not finished within the cap.
     Cut,
-    /// A second signal came.
+    /// A second signal ended the shutdown early.
     Interrupted,
 }
 
@@ -141,15 +141,15 @@ pub enum Outcome {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The address is taken, not ours or not allowed.
+    /// The address is in use, not of this machine, or not allowed.
     #[error("cannot listen on {address}: {reason}")]
     Bind {
-        /// The address that was asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system answered.
+        /// The error of the system.
         reason: io::Error,
     },
-    /// The system refused something else.
+    /// Another system call failed.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }
@@ -165,7 +165,7 @@ pub(super) struct HostRequired;
 /// Listens on `address`.
 ///
 /// # Errors
-/// The address and what the system answered.
+/// The address, with the error of the system.
 #[allow(clippy::unused_async, reason = "callers of earlier releases await it")]
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     listen(address).map_err(|reason| StartError::Bind { address, reason })
@@ -186,10 +186,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `public` and `admin` until a signal comes, and drains `public` then.
+/// Serves `public` and `admin` until a signal arrives, then shuts `public` down gracefully.
 ///
 /// # Errors
-/// The system refuses to hand over its signals.
+/// The signal handlers cannot be installed.
 pub async fn run(
     mut public: Endpoint,
     mut admin: Endpoint,

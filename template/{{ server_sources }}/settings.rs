@@ -7,11 +7,11 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 
-/// Reads the flags, and for each setting that is not given the variable `PACKAGE_SETTING`. Returns the
-/// settings, and all of them as text for the log. Flags named in `actions` have no variable.
+/// Reads the flags, and for each missing flag the environment variable `PACKAGE_SETTING`. Returns the
+/// settings, and their text for the log. Flags listed in `actions` have no variable.
 ///
 /// # Errors
-/// A message that names the flag and the variable; help and version come this way too.
+/// A message with the flag and the variable; also the texts of `--help` and `--version`.
 pub fn read<C, I>(package: &str, actions: &[&str], arguments: I) -> Result<(C, String), clap::Error>
 where
     C: Parser,
@@ -50,7 +50,7 @@ fn variables(command: &Command) -> impl Iterator<Item = &str> {
     variables.filter_map(|variable| variable.to_str())
 }
 
-/// A variable with the prefix that is not read: probably misspelt.
+/// Returns a variable that has the prefix and is not a setting: it is probably misspelt.
 fn unknown_variable(command: &Command, prefix: &str) -> Option<String> {
     let set = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let is_known = |name: &String| variables(command).any(|known| known == name);

@@ -1,4 +1,4 @@
-//! The way from running to stopped, and the signals that start it.
+//! The graceful shutdown of the service, and the signals that start it.
 
 use std::io;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ enum Phase {
     Closing,
 }
 
-/// How far the service is on its way to the end; clones share it.
+/// The state of the service: running, draining or closing; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle(Arc<watch::Sender<Phase>>);
 
 impl Lifecycle {
-    /// Tells clients to go elsewhere, and still serves them.
+    /// Begins the shutdown: tells clients to use another instance, and still serves them.
     pub fn drain(&self) {
         self.0.send_replace(Phase::Draining);
     }
 
-    /// Takes no more connections, and ends each after its current request.
+    /// Stops accepting connections, and closes each after its current request.
     pub fn close(&self) {
         self.0.send_replace(Phase::Closing);
     }

@@ -1,4 +1,4 @@
-//! The log: where it goes, and its format.
+//! Sets up the log: its destination, format and filter.
 
 use super::json::Json;
 pub use super::record::{is_request_span, observed};
@@ -17,13 +17,13 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, reload};
 
-/// How events are written.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[non_exhaustive]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Pretty,
-    /// For machines: one object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -32,11 +32,11 @@ pub enum LogFormat {
 #[error("cannot set up the log: {0}")]
 pub struct InitError(#[from] Box<dyn Error + Send + Sync>);
 
-/// Sends events to standard error; without a `format` the terminal decides it.
+/// Logs events to standard error; without a `format`, as text on a terminal, else as JSON.
 ///
-/// A separate thread writes, so that a slow reader of the log delays no request; it drops
-/// events rather than hold more than a bounded number. Keep the guard until the end: dropping
-/// it writes what is queued.
+/// A separate thread writes the events, so that a slow reader of the log delays no request. Its
+/// queue is bounded: if it is full, events are dropped. Keep the guard until the program ends:
+/// dropping it writes the queued events.
 ///
 /// # Errors
 /// The filter is malformed, or the process has a log already.

@@ -33,15 +33,15 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// Why the server refuses a request.
+/// Why the server rejects a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
     /// No route has this path.
-    #[error("there is nothing at this path")]
+    #[error("no route has this path")]
     NotFound,
     /// The route has no such method.
-    #[error("this path does not take this method; see the Allow header")]
+    #[error("the method is not allowed for this path; see the Allow header")]
     MethodNotAllowed,
     /// The `Host` header is malformed or missing, or there are several.
     #[error("the request must have one well-formed Host header")]
@@ -62,7 +62,7 @@ pub enum Rejection {
         limit: u64,
     },
     /// The client paused for too long within the body.
-    #[error("the body stood still for too long")]
+    #[error("the client sent no data of the body for too long")]
     BodyIdle,
     /// The client took too long to send the request.
     #[error("the request took too long")]
@@ -74,13 +74,13 @@ pub enum Rejection {
     #[error("too many requests are running; try again")]
     Busy,
     /// The running requests hold enough body bytes already.
-    #[error("the running requests hold too many bytes; try again")]
+    #[error("the requests in progress use too much memory; try again")]
     MemoryBusy,
     /// The service is about to stop.
     #[error("the service is stopping; try another instance")]
     Draining,
-    /// The service itself is at fault, such as by a panic.
-    #[error("the request failed on a fault of the service")]
+    /// The service has a bug or an internal failure, such as a panic.
+    #[error("the request failed with an internal error of the service")]
     Fault,
 }
 

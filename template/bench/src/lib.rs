@@ -1,18 +1,18 @@
-//! The input that benches and tests share, so that all of them speak of the same thing.
+//! The input that all benchmarks and allocation tests share, so that their figures are comparable.
 
 use std::io::Write as _;
 
-/// How many distinct keys a corpus has.
+/// Number of distinct keys in a corpus.
 pub const KEYS: u64 = 400;
 
-/// Lines `key;value` as a measuring network would send them: the same bytes for the same `rows`, keys
-/// of 6 to 20 bytes, values from -99.9 to 99.9.
+/// Returns `rows` lines of the form `key;value`, with keys of 6 to 20 bytes and values from -99.9 to
+/// 99.9. The same `rows` give the same bytes.
 #[must_use]
 pub fn corpus(rows: usize) -> Vec<u8> {
     let mut corpus = Vec::with_capacity(rows * 24);
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..rows {
-        // Xorshift: fast, and fixed for all time.
+        // Xorshift: a fast random generator that never changes.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;

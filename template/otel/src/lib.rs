@@ -1,5 +1,5 @@
-//! Traces and metrics of the service by OpenTelemetry: OTLP over HTTP to the collector that the variables
-//! `OTEL_EXPORTER_OTLP_...` name.
+//! Exports traces and metrics of the service with OpenTelemetry: OTLP over HTTP to the collector in the variables
+//! `OTEL_EXPORTER_OTLP_...`.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -39,7 +39,7 @@ const MOST_FLUSH: Duration = Duration::from_secs(5);
 /// Minimum time for it, also if the drain has used up its time.
 const LEAST_FLUSH: Duration = Duration::from_millis(100);
 
-/// Why nothing can be exported.
+/// Why the exporters cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -56,7 +56,7 @@ pub enum ConfigError {
     },
 }
 
-/// What sends spans and metrics, as the variables of the environment say.
+/// The exporters of spans and metrics, configured by environment variables.
 #[derive(Debug)]
 pub struct Exporters {
     spans: Option<SpanExporter>,
@@ -155,7 +155,7 @@ fn resource(service: &'static str, version: &'static str) -> Resource {
     }
 }
 
-/// The log, and what exports; to be kept until the process ends.
+/// The log and the exporters; keep it until the process ends.
 #[derive(Debug)]
 pub struct Telemetry {
     requests: Requests,

@@ -1,4 +1,4 @@
-//! Decimals with four fraction digits, exact in an integer.
+//! Decimals with four fraction digits, stored exactly as an integer.
 //!
 //! # Hot path
 //! Part of: aggregate
@@ -20,13 +20,13 @@ const FRACTION_DIGITS: usize = 4;
 pub struct Decimal(i64);
 
 impl Decimal {
-    /// The decimal that is `count` ten-thousandths.
+    /// Returns the decimal of `count` ten-thousandths.
     #[must_use]
     pub const fn from_ten_thousandths(count: i64) -> Self {
         Self(count)
     }
 
-    /// How many ten-thousandths the decimal is.
+    /// Returns the decimal as a number of ten-thousandths.
     #[must_use]
     pub const fn ten_thousandths(self) -> i64 {
         self.0

@@ -1,4 +1,4 @@
-//! Finds where a record and its parts end, eight bytes at a time.
+//! Splits the input into records, and records into key and value, eight bytes at a time.
 //!
 //! # Hot path
 //! Part of: aggregate
