@@ -163,10 +163,10 @@ def adopt(subject: Subject, template: str) -> Outcome:
     seconds = time.perf_counter() - begun
     (folder.parent / f"{folder.name}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     after = gates_of(folder, files)
-    enforced = next(iter(re.findall(r"Of \d+ directives: (\d+ enforced, \d+ staged)", done.stdout)), "")
+    enforced = next(iter(re.findall(r"Of \d+ rules: (\d+ enforced, \d+ staged)", done.stdout)), "")
     end = "green"
     if done.returncode == 1:
-        end = f"green, with {done.stdout.count(' is only proposed')} proposed files"
+        end = f"green, with {done.stdout.count(': yours is unchanged')} proposed files"
     elif done.returncode:
         said = " ".join(done.stderr.split())
         end = f"refused: {said.removeprefix('error: ')[:300]}"
@@ -205,10 +205,11 @@ def main() -> None:
         "adopt-figures.md",
         "measure-adopt",
         "# What adoption does to real crates\n\n"
-        f"{len(outcomes)} crates of the package registry, each in a repository of its own. A package there is one\n"
-        "crate as cargo published it, often without its tests; what is put together from several, or has a file\n"
-        f"that was added, is marked as assembled. Of the {len(own)} whose own tests pass before, {len(green)} end\n"
-        f"green. {len(lost)} have a gate less than before. *Yes*: the gate passes before and after the adoption.\n\n"
+        "`fast-rust adopt` adds the template's files and checks to an existing crate. This page shows the result for\n"
+        f"{len(outcomes)} crates of the package registry, each in a separate repository, as cargo published it, often\n"
+        "without its tests. A crate that is put together from several, or has an added file, is marked as assembled.\n"
+        f"Of the {len(own)} whose own tests pass before, {len(green)} end green: adopted, and all checks pass.\n"
+        f"{len(lost)} have a check less than before. *Yes*: the check passes before and after the adoption.\n\n"
         f"{table(heads, [row(one) for one in outcomes], texts=len(heads) - 1)}\n",
     )
 

@@ -186,9 +186,9 @@ def main(arguments: Sequence[str]) -> None:
         "fleet-figures.md",
         f"fleet-bench N={largest}",
         "# How long do the commands of a fleet take?\n\n"
-        "These are the times of `fast-rust fleet COMMAND`. In these fleets a fifth of the crates have edits of their"
-        " users, and six of every fifty crates are broken. *First* is a run with an empty cache, which renders the"
-        " template once for each set of answers; *again* is the next run. All files were"
+        "These are the times of `fast-rust fleet COMMAND`, which works on many crates at once. In these fleets a fifth"
+        " of the crates have edits of their users, and six of every fifty crates are broken. *First* is a run with an"
+        " empty cache, which renders the template once for each set of answers; *again* is the next run. All files were"
         f" {place()}.\n\n"
         f"{table(heads, rows)}\n\n"
         "## One worker process and two\n\n"
