@@ -95,7 +95,9 @@ def require_answers(crate: Path) -> Answers:
         path = answers_file(crate)
         what = "lacks `_src_path`, `_commit` or `crate_name`" if path.is_file() else "is missing"
         message = f"{path} {what}, so the crate's template and release are unknown"
-        raise AnswersError(f"{message}; run `fast-rust adopt` to create it, or restore it from git")
+        raise AnswersError(
+            f"{message}; restore the file from git, or run `fast-rust adopt` in a crate that never had it"
+        )
     return answers
 
 

@@ -22,7 +22,9 @@ def cache_folder() -> Path:
     try:
         return user_cache_path("copier-fast-rust")
     except RuntimeError as error:
-        raise FastRustError(f"no folder for the cache: {error}; set FAST_RUST_CACHE_DIR") from error
+        raise FastRustError(
+            f"the cache folder is unknown: {error}; set the variable FAST_RUST_CACHE_DIR to a folder"
+        ) from error
 
 
 @contextmanager

@@ -25,11 +25,13 @@ def build_dist(folder: Path) -> str:
     """
     packages = [package for package in metadata(folder)["packages"] if _has_program(package)]
     if not packages:
-        raise DistError("no package of the workspace has a program, so there is nothing to ship")
+        raise DistError("no package of the workspace has a binary target, so there is nothing to build")
     selected = [argument for package in packages for argument in ("--package", package["id"])]
     done = subprocess.run([*BUILD, "--bins", *selected], cwd=folder, check=False, stdout=subprocess.PIPE)
     if done.returncode:
-        raise DistError(f"the programs cannot be built, see above: cargo ended with {done.returncode}")
+        raise DistError(
+            f"`cargo build` failed with exit code {done.returncode} and the errors above, so target/dist is unchanged"
+        )
     target = folder / "target" / "dist"
     shutil.rmtree(target, ignore_errors=True)
     (target / "bin").mkdir(parents=True)

@@ -23,5 +23,5 @@ def reason_of(error: OSError) -> str:
 def message_of(error: FastRustError | OSError) -> str:
     """Return what is printed of an error that ends a command."""
     if isinstance(error, OSError):
-        return f"error: {reason_of(error)}; fix that, and run the command again"
+        return f"error: {reason_of(error)}; fix the cause, and run the command again"
     return f"error: {error}"

@@ -234,7 +234,7 @@ def require_commit(folder: Path) -> str:
         if NOT_A_REPOSITORY in reason:
             given = next((name for name in ("GIT_DIR", "GIT_WORK_TREE") if name in os.environ), "")
             what = (
-                f"{given} is ignored, since git sets it for hooks; "
+                f"fast-rust ignores the variable {given}, since git sets it for hooks; "
                 if given
                 else "run `git init`, and commit all files"
             )
@@ -427,7 +427,7 @@ def require_branch(repository: Path, branch: str, commit: str) -> None:
         probe.write(b"x")
         probe.flush()
     if place := text(repository, "for-each-ref", "--format=%(worktreepath)", ref):
-        message = f"the branch {branch} is checked out in {place}, so it cannot be moved"
+        message = f"the branch {branch}, to which this command commits, is checked out in {place}"
         raise GitError(f"{message}; run `git -C {place} switch` to another branch")
     now = run(repository, "rev-parse", "--verify", "--quiet", ref).stdout.decode().strip()
     change = f"update {ref} {commit} {now}" if now else f"create {ref} {commit}"

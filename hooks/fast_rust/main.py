@@ -85,9 +85,9 @@ def main(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Check, measure and update Rust crates made from the Copier template copier-fast-rust.
+    """Check, benchmark and update Rust crates created from the Copier template copier-fast-rust.
 
-    To create a crate, run `copier copy`.
+    To create a crate, run `copier copy`. A crate records the template release that it uses in .copier-answers.yml.
 
     Exit codes: 0 done; 1 something is left for you to do, and is printed; 2 the command failed, and says why.
     """

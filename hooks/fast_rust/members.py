@@ -54,7 +54,10 @@ def add(root: Path, folder: Path, data: Mapping[str, str], *, is_asked: bool) ->
         _render(answers, data, made, is_asked=is_asked)
         taken = require_answers(made).choices
         if unknown := sorted(data.keys() - taken.keys()):
-            raise MemberError(f"--data {unknown[0]}: not asked for this member; its answers are: {', '.join(taken)}")
+            raise MemberError(
+                f"--data {unknown[0]}: the template does not ask for this in a"
+                f" member; expected one of: {', '.join(taken)}"
+            )
         listed = tuple(f"{inside}{end}" for end in ("", "/bench") if (made / end.lstrip("/") / "Cargo.toml").is_file())
         after = before
         for member in listed:
@@ -74,9 +77,11 @@ def _path_in(root: Path, folder: Path) -> str:
     """
     inside = os.path.relpath(folder.resolve(), root.resolve())
     if inside == os.curdir or inside.startswith(os.pardir):
-        raise MemberError(f"{folder} is not below the workspace {root.resolve()}; name a folder such as crates/parser")
+        raise MemberError(
+            f"{folder} is outside the workspace {root.resolve()}; pass a folder in it, such as crates/parser"
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise MemberError(f"{folder} exists; name a new folder")
+        raise MemberError(f"{folder} exists already; pass a new folder")
     return Path(inside).as_posix()
 
 

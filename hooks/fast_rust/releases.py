@@ -48,7 +48,7 @@ class Repository:
         Raises TemplateError where it has no release.
         """
         if not (releases := self.releases()):
-            raise TemplateError(f"{address} has no release: a release is a tag such as v1.2.3")
+            raise TemplateError(f"the template {address} has no release, that is, no git tag such as v1.2.3")
         return releases[-1]
 
     def commit(self, release: str) -> str:
@@ -60,7 +60,10 @@ class Repository:
             return self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{release}^{{commit}}")
         except GitError as error:
             newest = next(reversed(self.releases()), "none")
-            message = f"the template has no release {release} (its newest is {newest}): check `_commit` of the answers"
+            message = (
+                f"the template has no release {release} (the newest is {newest});"
+                " check `_commit` in .copier-answers.yml"
+            )
             raise TemplateError(message) from error
 
     def described(self, release: str) -> str:
@@ -86,7 +89,7 @@ class Repository:
         try:
             content = git.output(self.folder, "cat-file", "blob", f"{self.commit(release)}:{path}", config=Config.OURS)
         except GitError as error:
-            raise TemplateError(f"release {release} of the template has no {path}") from error
+            raise TemplateError(f"release {release} of the template has no file {path}") from error
         return content.decode()
 
     def _git(self, *arguments: str) -> str:
@@ -113,7 +116,7 @@ def open_repository(address: str, *, needed: str | None = None, refresh: bool = 
     if is_folder:
         if not folder.is_absolute():
             message = f"the template's address {address} is relative, so it depends on the current folder"
-            raise TemplateError(f"{message}: set `_src_path` of the crate's answers to an absolute path")
+            raise TemplateError(f"{message}; set `_src_path` in the crate's .copier-answers.yml to an absolute path")
         return Repository(folder)
     url = next((full + address[3:] for short, full in SHORT_ADDRESSES.items() if address.startswith(short)), address)
     url = url.removeprefix("git+")

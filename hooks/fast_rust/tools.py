@@ -25,7 +25,7 @@ WHEELS = {
 # Programs that have to be on PATH: name, what needs it, and how to install it.
 PREREQUISITES = {
     "git": ("updates and `just perf` need it", "https://git-scm.com"),
-    "cc": ("Rust links with it", "on Debian: apt-get install gcc; on macOS: xcode-select --install"),
+    "cc": ("rustc needs it to link", "on Debian: apt-get install gcc; on macOS: xcode-select --install"),
 }
 APT_VALGRIND = ("sh", "-c", "apt-get -qq update && apt-get -qq install --yes valgrind")
 
@@ -51,7 +51,10 @@ def set_up(crate: Path) -> Iterator[Tool]:
         yield _required(name, why, how)
     if wanted := gungraun_version(crate):
         if sys.platform != "linux":
-            yield Tool("gungraun-runner", "not used here: valgrind counts instructions on Linux only")
+            yield Tool(
+                "gungraun-runner",
+                "not used on this system: it needs valgrind, so instructions are counted on Linux only",
+            )
             return
         yield _valgrind()
         yield _runner(wanted)
@@ -67,8 +70,8 @@ def _from_wheel(name: str, wheel: str) -> Tool:
         _offer(Path(program))
         return Tool(name, known)
     if shutil.which(name):
-        return Tool(name, "from PATH; no wheel for this platform")
-    return Tool(name, "missing", f"it has no wheel for this platform; type: cargo install --locked {name}")
+        return Tool(name, "found on PATH; PyPI has no wheel of it for this platform")
+    return Tool(name, "missing", f"PyPI has no wheel of it for this platform; run `cargo install --locked {name}`")
 
 
 def _required(name: str, why: str, how: str) -> Tool:
@@ -99,7 +102,10 @@ def gungraun_version(crate: Path) -> str:
     }
     if len(required) > 1:
         versions = ", ".join(sorted(required))
-        raise FastRustError(f"the benches require gungraun in {len(required)} versions ({versions}); require one")
+        raise FastRustError(
+            f"the packages require gungraun in {len(required)} versions ({versions});"
+            " require the same version in all of them"
+        )
     return required.pop() if required else ""
 
 
@@ -122,7 +128,9 @@ def _install_runner(wanted: str, name: str) -> None:
             # The crate's toolchain, and its configuration for its own code, are not for a tool.
             done = subprocess.run(command, cwd=folder.parent, check=False)
             if done.returncode:
-                raise FastRustError(f"gungraun-runner {wanted} was not built: `{' '.join(command)}` failed, see above")
+                raise FastRustError(
+                    f"cannot build gungraun-runner {wanted}: `{' '.join(command)}` failed with the errors above"
+                )
     copy = _programs() / name
     copy.unlink(missing_ok=True)
     shutil.copy2(folder / "bin" / name, copy)

@@ -32,7 +32,7 @@ def unwanted_files(manifest: Mapping[str, Any], path: Path | str) -> frozenset[s
             return frozenset()
     listed = names if isinstance(names, list) else [names]
     if unknown := next((name for name in listed if name not in PARTS), None):
-        message = f"{path}: unknown name {unknown!r} in `without` of [workspace.metadata.fast-rust]"
+        message = f"{path}: unknown value {unknown!r} in `without` of [workspace.metadata.fast-rust]"
         raise WithoutError(f"{message}; expected a list of: {', '.join(PARTS)}")
     return frozenset(file for name in listed for file in PARTS[name])
 

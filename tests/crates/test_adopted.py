@@ -65,7 +65,7 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
     commit(crate)
     done = run("adopt", "--unstage", crate)
     assert done.exit_code == 0, done.output
-    assert "enabled  clippy::unwrap_used: 1 when it was staged, 0 now" in done.stdout
+    assert "enabled  clippy::unwrap_used: 1 when `adopt` disabled it, 0 now" in done.stdout
     # Its own CI file is gone; the dependency is still not used, and what is built is the crate's.
     left = {"cargo-shear": 1, "standards::release_profile_is_tuned": 1, "standards::toolchain_is_pinned": 1}
     assert staged_in(crate) == left

@@ -80,7 +80,7 @@ def test_the_closing_message_commits_the_lockfile_on_main(workshop: Workshop, ki
     """Whatever git's default branch is."""
     repository, crate = workshop.template.repository, tmp_path / "log-totals"
     outcome = copier("copy", "--defaults", f"--data=kind={kind}", str(repository), str(crate))
-    commands = re.findall(r"(?m)^ {4,}(\S.*)$", outcome.stderr.partition("is ready.")[2])
+    commands = re.findall(r"(?m)^ {4,}(\S.*)$", outcome.stderr.partition("Created the crate ")[2])
     first = [line.strip() for line in commands[: next(at for at, line in enumerate(commands) if "git" in line) + 1]]
     branch = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "init.defaultBranch", "GIT_CONFIG_VALUE_0": "trunk"}
     workshop.run(tmp_path, "sh", "-ec", "\n".join(first), **branch)

@@ -195,7 +195,7 @@ esac
 
 @pytest.mark.parametrize(
     ("status", "exit_code", "refused"),
-    [("healthy", "0", ""), ("unhealthy", "0", "Wait"), ("healthy", "1", "Stop it")],
+    [("healthy", "0", ""), ("unhealthy", "0", "Wait"), ("healthy", "1", "Stop the service")],
 )
 def test_the_workflow_demands_health_and_a_clean_end(
     workshop: Workshop, tmp_path: Path, status: str, exit_code: str, refused: str

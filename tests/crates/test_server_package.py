@@ -28,7 +28,7 @@ ADDITIONS = {
         "            cap: Duration::from_secs(25),\n": "            next: 1,\n",
         "    System(#[from] io::Error),\n": '    /// New.\n    #[error("new")]\n    Next,\n',
     },
-    "telemetry.rs": {"    /// For machines: one object a line.\n    Json,\n": "    /// New.\n    Next,\n"},
+    "telemetry.rs": {"    /// One JSON object per line.\n    Json,\n": "    /// New.\n    Next,\n"},
 }
 LITERALS = """
 /// A literal.
@@ -199,8 +199,8 @@ def test_an_older_service_moves_to_the_package(workshop: Workshop, old_service: 
 @pytest.mark.parametrize(
     ("path", "line", "reason"),
     [
-        ("src/plumbing/limits.rs", "// Ours.\n", "src/plumbing/limits.rs has changes of yours"),
-        ("tests/own.rs", "#[test]\nfn red() {\n    panic!();\n}\n", "the crate would not pass `cargo test"),
+        ("src/plumbing/limits.rs", "// Ours.\n", "you edited src/plumbing/limits.rs"),
+        ("tests/own.rs", "#[test]\nfn red() {\n    panic!();\n}\n", "`cargo test"),
     ],
     ids=["edited", "red"],
 )
@@ -226,7 +226,7 @@ def test_only_a_service_of_the_newest_release_is_moved(workshop: Workshop, relea
     commit(crate)
     done = workshop.try_to(crate, "fast-rust", "migrate", "server")
     assert done.returncode == 2
-    assert "run `fast-rust update`, and commit that first" in done.stdout
+    assert "run `fast-rust update`, and commit the update first" in done.stdout
     moved = tmp_path / "moved" / "new-service"
     shutil.copytree(releases.rendering(releases.tags[-1], {**answers, "crate_name": "new-service"}), moved)
     commit(moved)
@@ -236,4 +236,4 @@ def test_only_a_service_of_the_newest_release_is_moved(workshop: Workshop, relea
     commit(library)
     done = workshop.try_to(library, "fast-rust", "migrate", "server")
     assert done.returncode == 2
-    assert "the crate has no server of the template" in done.stdout
+    assert "the crate has no module src/plumbing" in done.stdout

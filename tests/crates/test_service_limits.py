@@ -227,7 +227,7 @@ def _probed(workshop: Workshop, name: str) -> Path:
     crate = workshop.crate(name, kind="service")
     routes = crate / "src" / "routes.rs"
     _replace(routes, "post(aggregate))", "post(aggregate)).merge(probe::routes())")
-    first = "    /// Most distinct keys in one request\n"
+    first = "    /// Maximum number of distinct keys in a request\n"
     setting = "    /// Key\n    #[arg(long, hide_env_values = true)]\n    pub key: Option<String>,\n\n"
     _replace(crate / "src" / "config.rs", first, setting + first)
     routes.write_text(routes.read_text(encoding="utf-8") + ROUTES, encoding="utf-8")
@@ -412,7 +412,7 @@ def test_only_received_bytes_are_reserved(start: Start, *, is_defended: bool) ->
     # The undefended service has no status for a limit that an extractor meets.
     assert answer.status == (200 if is_defended else 400)
     if not is_defended:
-        assert b"hold too many bytes" in answer.body
+        assert b"use too much memory" in answer.body
         return
     # What has come is reserved.
     for _ in range(4):

@@ -29,7 +29,7 @@ def two_releases(template: Template, shared_folder: Path) -> Path:
         if not folder.exists():
             part = folder.with_suffix(".part")
             git(template.repository, "clone", "--quiet", ".", str(part))
-            change(part / "template" / "justfile", "# The same recipes", "# Of the second release: the same recipes")
+            change(part / "template" / "justfile", "# Recipes for people", "# Of the second release: the same recipes")
             change(part / "template" / "Cargo.toml.jinja", 'todo = "warn"', 'todo = "deny"')
             change(part / "template" / "bench" / "Cargo.toml.jinja", "publish = false", "publish = false # never")
             release(part, NEW)

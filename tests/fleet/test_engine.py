@@ -216,9 +216,9 @@ def test_plan_is_what_update_does(template: Path, fleet: Type, tmp_path: Path) -
         state, touches = EXPECTED.get(name, (plan["state"], {}))
         assert plan["state"] == state, (name, plan["detail"])
         assert touches.items() <= plan["facts"].get("touches", {}).items(), name
-    assert "the release refuses the answer to level" in planned["refused-answer"]["detail"]
+    assert "the release rejects the crate's answer to the question level" in planned["refused-answer"]["detail"]
     for name in ("dirty", "staged", "skipped", "ignored", "dirty-deleted"):
-        assert "the working tree differs" in planned[name]["detail"], name
+        assert "the uncommitted changes are ignored" in planned[name]["detail"], name
 
 
 def by_crate(output: str) -> dict[str, dict[str, Any]]:
@@ -252,7 +252,7 @@ def test_a_crate_after_the_newest_release_is_ahead(template: Path, fleet: Type, 
         [one] = json.loads(done.stdout)["crates"]
         assert (done.exit_code, one["state"]) == (0, "ahead"), one
         assert describe in one["detail"]
-        assert f"{describe} is newer than {NEW}" in one["detail"]
+        assert f"the crate uses {describe}, which is newer than {NEW}" in one["detail"]
     drifted = fleet("drift", "--json")
     assert drifted.exit_code == 0, drifted.stdout
     assert fleet("report").exit_code == 0

@@ -250,7 +250,7 @@ def test_a_crate_that_is_newer_than_the_target_is_ahead(
     orders = small.clones / "orders"
     assert states(fleet("update", "--ring", "canary", "--json").stdout) == {"orders": "updated"}
     git(orders, "merge", "--quiet", "--ff-only", BRANCH)
-    said = (f"{NEW} is newer than {OLD}", f"{OLD} is older than {NEW}")
+    said = (f"the crate uses {NEW}, which is newer than {OLD}", f"--to {OLD}: the crate uses {NEW}, which is newer")
     for command in ("plan", "update"):
         done = fleet(command, "--ring", "canary", "--to", OLD, "--json")
         [outcome] = json.loads(done.stdout)["crates"]

@@ -12,8 +12,14 @@ from template import git
 FAULTS = {
     "unknown key": ('a = { colour = "red" }', "fleet.toml:5: crates.a.colour: unknown key"),
     "unknown ring": ('a = { ring = "x" }', "fleet.toml:5: crates.a.ring: unknown ring x"),
-    "frozen without a reason": ('a = { freeze = "" }', "fleet.toml:5: crates.a.freeze: empty; write a text"),
-    "answer of a strange type": ("a = { answers = { kind = 3 } }", "fleet.toml:5: crates.a.answers.kind: write a text"),
+    "frozen without a reason": (
+        'a = { freeze = "" }',
+        "fleet.toml:5: crates.a.freeze: the value is empty; write a string",
+    ),
+    "answer of a strange type": (
+        "a = { answers = { kind = 3 } }",
+        "fleet.toml:5: crates.a.answers.kind: invalid value; write a string",
+    ),
     "outside the repository": (
         'a = { subdirectory = "../b" }',
         "fleet.toml:5: crates.a.subdirectory: outside the repository",
@@ -22,10 +28,10 @@ FAULTS = {
         'a = { url = "ext::sh -c x" }',
         "fleet.toml:5: crates.a.url: not the address of a repository",
     ),
-    "two in one place": ('a = {}\nb = { path = "a" }', "fleet.toml:6: crates.b: a has the same folder"),
+    "two in one place": ('a = {}\nb = { path = "a" }', "fleet.toml:6: crates.b: the crate a has the same folder"),
     "a key in a table of its own": (
         '\n[crates.a]\nring = "all"\nowner = 3',
-        "fleet.toml:8: crates.a.owner: write a text",
+        "fleet.toml:8: crates.a.owner: invalid value; write a string",
     ),
     "no TOML": ("a = [[1}\n", "line 5"),
 }
@@ -75,7 +81,7 @@ def test_an_answer_that_does_not_apply_is_refused_before_anything_is_made(
     done = fleet("bootstrap", "--to", OLD)
     assert done.exit_code == 2
     assert (
-        "fleet.toml:6: crates.b1.answers: the template does not ask for allocator in such a crate (kind lib"
+        "fleet.toml:6: crates.b1.answers: the template does not ask for allocator in a crate with kind lib"
         in done.stderr
     )
     assert not (tmp_path / "clones").exists()

@@ -117,7 +117,7 @@ def test_an_organisation_makes_it_its_own_as_typed(world: Path) -> None:
     assert "copyright_holder: Acme Ltd" in answers
     assert "allocator: mimalloc" in answers
     assert "acme-lint" in printed
-    assert "in line with its release" in printed
+    assert "no drift" in printed
     assert re.search(r"behind +orders .*fork, 2 files", printed)
     assert re.search(r"updated +orders", printed)
     assert "clippy.toml" in printed.rpartition("updated")[2]

@@ -143,7 +143,7 @@ def test_a_report_of_an_older_form_is_refused(tmp_path: Path, fleet: Type) -> No
     file.write_text(json.dumps(content), encoding="utf-8")
     done = fleet("report", "--merge", file)
     assert done.exit_code == 2
-    assert "another version of fast-rust; run `fast-rust fleet report` again" in done.stderr
+    assert "another fast-rust version; run `fast-rust fleet report` again" in done.stderr
 
 
 def test_a_journal_of_an_older_form_is_not_resumed(tmp_path: Path) -> None:

@@ -296,7 +296,7 @@ def test_a_push_that_fails_after_all_says_that_the_branch_exists(orders: Path, f
     git(orders, "remote", "add", "origin", str(hosted))
     done = outcome(fleet("update", "--push", "--json").stdout)
     assert done["state"] == "error"
-    assert f"the branch {BRANCH} exists here, and was not pushed" in done["detail"]
+    assert f"the branch {BRANCH} was created, but not pushed" in done["detail"]
     assert git(orders, "rev-parse", "--verify", BRANCH)
     assert not git(hosted, "branch", "--list", BRANCH)
     (hosted / "hooks" / "pre-receive").unlink()

@@ -64,7 +64,10 @@ def test_a_head_that_makes_the_bases_bench_fail_is_refused(lib: History) -> None
         done = lib.judge()
         accepted = lib.judge(body="perf: accepted because the limit is new", labels='["perf-accepted"]')
     assert done.returncode == 1, done.stdout
-    assert "BENCH-2: aggregate_instructions: the base's bench builds with the head's sources, and fails" in done.stdout
+    assert (
+        "BENCH-2: aggregate_instructions: the base's version of this benchmark builds with the change, and fails"
+        in done.stdout
+    )
     assert "not while I am judged" in done.stdout
     assert accepted.returncode == 0, accepted.stdout
 
@@ -76,13 +79,13 @@ COMMENT: Changes = {"src/aggregate.rs": (HOT_LOOP, f"        // The usual.\n{HOT
 
 def test_a_loosened_profile_is_refused(lib: History) -> None:
     """By its text, since both sides are built by the base's profiles."""
-    with lib.changed({"Cargo.toml": ('lto = "fat" # what', 'opt-level = 1\nlto = "off" # what')}):
+    with lib.changed({"Cargo.toml": ('lto = "fat" # as', 'opt-level = 1\nlto = "off" # what')}):
         done = lib.judge()
         accepted = lib.judge(body="perf: accepted because it builds sooner", labels='["perf-accepted"]')
     assert done.returncode == 1, done.stdout
     assert 'BUILD-1, OP-2: profile.bench.lto "fat" → "off"' in done.stdout
     assert "BUILD-1, OP-2: profile.bench.opt-level 3 → 1" in done.stdout
-    assert "profiles of Cargo.toml changed: both sides are built by the base's" in done.stdout
+    assert "profiles of Cargo.toml changed: base and head are both built with the base's profiles" in done.stdout
     row = lib.row(KNOWN)
     assert row["base"]["instructions"] == row["head"]["instructions"]
     assert accepted.returncode == 0, accepted.stdout
@@ -93,7 +96,7 @@ def test_another_way_to_measure_is_refused(lib: History) -> None:
     with lib.changed({**COMMENT, ".cargo/config.toml": '[env]\nFAST = "yes"\n'}):
         done = lib.judge()
     assert done.returncode == 1, done.stdout
-    assert "BENCH-2: .cargo/config.toml: [env] changed, and may change how the head is measured" in done.stdout
+    assert "BENCH-2: .cargo/config.toml: [env] changed, which may change how the head is measured" in done.stdout
 
 
 def test_a_slower_toolchain_is_refused(lib: History, tmp_path: Path) -> None:
@@ -104,7 +107,7 @@ def test_a_slower_toolchain_is_refused(lib: History, tmp_path: Path) -> None:
     with lib.changed({**COMMENT, "rust-toolchain.toml": text.replace('channel = "', 'channel = "slower-')}):
         done = lib.judge(RUSTUP_HOME=str(home))
     assert done.returncode == 1, done.stdout
-    assert "rust-toolchain.toml changed: each side is built by its own" in done.stdout
+    assert "rust-toolchain.toml changed: base and head are each built with their own version" in done.stdout
     assert f"OP-1, BENCH-2: {KNOWN}: instructions" in done.stdout
 
 
@@ -147,7 +150,7 @@ def test_a_rule_of_the_crate_replaces_none_of_the_standards(lib: History, severi
     with lib.changed({"lints/own/clones.yml": RULE.format(severity)}):
         done = lib.workshop.try_to(lib.crate, "just", "fast-rust", "check")
     assert done.returncode == 2, done.stdout
-    assert "two rules of ast-grep have the id `own-clone-in-loop`, in lints/own/clones.yml and" in done.stdout
+    assert "two ast-grep rules have the same id `own-clone-in-loop`, in lints/own/clones.yml and" in done.stdout
 
 
 def test_a_gate_is_not_staged_without_a_reason(lib: History) -> None:
@@ -157,7 +160,10 @@ def test_a_gate_is_not_staged_without_a_reason(lib: History) -> None:
     with lib.changed({"Cargo.toml": text + staged, "src/error.rs": source + FAILS}):
         done = lib.workshop.try_to(lib.crate, "just", "fast-rust", "check")
     assert done.returncode == 1, done.stdout
-    assert "An exception says why: Cargo.toml: err-string-result is staged" in done.stdout
+    assert (
+        "An exception must give a reason: Cargo.toml: [workspace.metadata.staged] disables the check err-string-result"
+        in done.stdout
+    )
     assert "error[ast-grep::err-string-result] src/error.rs" in done.stdout
 
 

@@ -65,9 +65,9 @@ def test_what_is_named_by_hand_comes_first(monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("bug,perf-accepted", REASON, "the median is lower", ""),
         ("bug, perf-accepted", REASON, "the median is lower", ""),
-        ("perf-accepted-not,bug", REASON, "", "a maintainer has not set the label"),
-        ("perf-accepted", "", "", "the text has no line"),
-        ("", "", "", "To accept it"),
+        ("perf-accepted-not,bug", REASON, "", "a maintainer has not added the label"),
+        ("perf-accepted", "", "", "its text has no line"),
+        ("", "", "", "To accept the change"),
     ],
 )
 def test_a_merge_request_accepts_by_its_label_and_its_description(

@@ -100,7 +100,7 @@ def test_what_escapes_the_judge_is_said(lib: History) -> None:
     assert done.returncode == 0, done.stdout
     row = lib.row(KNOWN)
     assert row["base"]["instructions"] == row["head"]["instructions"] > 5 * row["own"]["instructions"]
-    assert "bench changed: by its own text not comparable; judged by the base's text" in row["notes"]
+    assert "benchmark changed; compared with the base's version of it" in row["notes"]
 
 
 # --- Green ---
@@ -141,10 +141,10 @@ def test_what_costs_no_more_is_let_through(lib: History, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "No change, so nothing to compare."),
+        ({}, "Skipped: no file changed, so there is nothing to compare."),
         (
             {"README.md": "Short.\n", "docs/why.md": "So.\n", ".github/CODEOWNERS": "* @them\n"},
-            "None of the 3 changed files is read by a build or a bench, so nothing to compare.",
+            "Skipped: none of the 3 changed files affects a build or a benchmark, so there is nothing to compare.",
         ),
     ],
 )
@@ -199,7 +199,10 @@ def test_a_bench_that_the_head_cannot_build_is_said_loudly(lib: History) -> None
             source.write_text(source.read_text().replace(".feed(", ".take("))
         done = lib.perf("--no-times")
     assert done.returncode == 0, done.stdout
-    assert "**NOT JUDGED**: `aggregate_instructions` of the base does not build or run on the head" in done.stdout
+    assert (
+        "**NOT JUDGED**: the base's version of the benchmark `aggregate_instructions` does not build"
+        " or run with the change" in done.stdout
+    )
     assert "error[E0599]" in done.stdout
     assert "NOT COMPARABLE" in done.stdout
     row = lib.row(KNOWN)
@@ -236,7 +239,10 @@ def test_a_base_that_does_not_build_is_an_error(lib: History) -> None:
     finally:
         git(lib.repository, "reset", "--quiet", "--hard", "HEAD~1")
     assert done.returncode == 2, done.stdout
-    assert f"the base {with_fault[:12]} does not build or run, so there is nothing to compare" in done.stdout
+    assert (
+        f"the benchmarks of the base (the commit to compare with), {with_fault[:12]}, do not build or run"
+        in done.stdout
+    )
     assert "error[E0425]" in done.stdout
     assert lib.worktrees() == []
 
@@ -258,7 +264,10 @@ def test_a_shallow_clone_is_an_error(lib: History, tmp_path: Path) -> None:
 
 def test_before_the_first_release_there_is_nothing_to_compare(lib: History) -> None:
     done = lib.perf("--release", "--no-times")
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "No release yet, so nothing to compare.")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (
+        0,
+        "Skipped: the repository has no release tag (v*) to compare with.",
+    )
 
 
 def test_a_base_that_does_not_exist_is_an_error(lib: History) -> None:
@@ -268,7 +277,7 @@ def test_a_base_that_does_not_exist_is_an_error(lib: History) -> None:
     assert "no commit to compare with: no-such-branch does not exist; run `git fetch origin`" in done.stdout
     done = lib.perf("--head=no-such-commit")
     assert done.returncode == 2
-    assert "there is no commit no-such-commit to measure; run `git fetch origin`" in done.stdout
+    assert "the commit to measure, no-such-commit, does not exist here; run `git fetch origin`" in done.stdout
 
 
 def test_a_missing_tool_is_an_error(lib: History, tmp_path: Path) -> None:
@@ -277,7 +286,7 @@ def test_a_missing_tool_is_an_error(lib: History, tmp_path: Path) -> None:
     with lib.changed(A_CLONE):
         done = lib.perf("--no-times", PATH=str(tmp_path))
     assert done.returncode == 2, done.stdout
-    assert "missing: valgrind; type: just setup" in done.stdout
+    assert "missing: valgrind; run `just setup`" in done.stdout
     (tmp_path / "gungraun-runner").unlink()
     edit(tmp_path / "gungraun-runner", "#!/bin/sh\necho gungraun-runner 0.19.4\n")
     (tmp_path / "gungraun-runner").chmod(0o755)
@@ -336,7 +345,7 @@ def test_the_crates_own_benches_are_built_from_its_own_sources(lib: History) -> 
 def test_another_format_of_summaries_is_an_error(tmp_path: Path) -> None:
     """Whatever is in it."""
     edit(tmp_path / "summary.json", json.dumps({"version": "6", "profiles": []}))
-    with pytest.raises(NotMeasuredError, match="has version 6 of the format, and version 7 is understood"):
+    with pytest.raises(NotMeasuredError, match="has the format version 6; fast-rust reads only version 7"):
         read_summary(tmp_path / "summary.json")
     edit(tmp_path / "summary.json", json.dumps({"version": "7", "profiles": [{}]}))
     with pytest.raises(NotMeasuredError, match="cannot be read"):
@@ -350,7 +359,7 @@ def test_another_format_of_times_is_said(tmp_path: Path) -> None:
     notes: list[str] = []
     assert list(read_times(tmp_path, notes)) == []
     assert notes
-    assert "times cannot be shown" in notes[0]
+    assert "times are missing" in notes[0]
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
@@ -359,7 +368,7 @@ def test_only_linux_compares(
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     command()
-    assert capsys.readouterr().out.startswith("Skipped: the comparison needs valgrind, which counts instructions")
+    assert capsys.readouterr().out.startswith("Skipped: `fast-rust perf` counts instructions with valgrind")
 
 
 # --- Acceptance ---
@@ -370,9 +379,9 @@ def test_only_linux_compares(
     [
         (["perf-accepted"], "Why.\r\nperf: accepted because it is safer\r\n", "it is safer", ""),
         (["perf-accepted"], "It is safer.", "", "no line `perf: accepted because"),
-        ([], "perf: accepted because it is safer", "", "has not set the label"),
-        ([], "", "", "a maintainer's label"),
-        (["perf-accepted-not"], "perf: accepted because it is safer", "", "has not set the label"),
+        ([], "perf: accepted because it is safer", "", "has not added the label"),
+        ([], "", "", "a maintainer then adds the label"),
+        (["perf-accepted-not"], "perf: accepted because it is safer", "", "has not added the label"),
         (["perf-accepted"], "perf: accepted because \n", "", "no line"),
     ],
 )
@@ -397,7 +406,7 @@ def test_the_workflow_refuses_and_accepts(lib: History, tmp_path: Path) -> None:
             codes.append(done.returncode)
     assert codes == [1, 0], done.stdout
     assert "- accepted because x | &lt;b>y&lt;/b>".replace("|", "\\|") in summary.read_text()
-    assert "**beyond its limit**" in summary.read_text()
+    assert "**exceeds its limit**" in summary.read_text()
     assert not (lib.crate / "owned").exists()
 
 
@@ -469,13 +478,13 @@ def test_a_crate_that_counts_nothing_has_its_benches_named(lib: History, tmp_pat
     finally:
         git(lib.repository, "reset", "--quiet", "--hard", "HEAD~1")
     assert without.returncode == 0, without.stdout
-    assert "the head's own text of the benches is not counted" in without.stdout
+    assert "new and changed benchmarks are not counted" in without.stdout
     assert done.returncode == 0, done.stdout
-    assert "bench `aggregate_instructions`: new" in done.stdout
-    assert "new, nothing to compare with" in lib.row(KNOWN)["notes"]
+    assert "benchmark `aggregate_instructions`: new" in done.stdout
+    assert "new benchmark, nothing to compare with" in lib.row(KNOWN)["notes"]
 
 
 def test_a_crate_without_a_hot_path_has_nothing_to_compare(workshop: Workshop) -> None:
     crate = workshop.crate("compared-empty", kind="lib", sample=False)
     done = begin(workshop, crate, crate).perf()
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "No hot path, so nothing to compare.")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Skipped: the workspace has no benchmark to compare.")

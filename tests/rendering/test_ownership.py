@@ -73,7 +73,7 @@ def test_renovate_leaves_to_the_template_what_an_update_brings() -> None:
     rules = json.loads((CHECKOUT / "template" / ".github" / "renovate.json").read_text(encoding="utf-8"))[
         "packageRules"
     ]
-    [ours] = [rule for rule in rules if rule.get("description", "").startswith("The template owns these")]
+    [ours] = [rule for rule in rules if rule.get("description", "").startswith("Template updates set the versions")]
     workflows = {path for path in template_paths() if path.startswith(".github/workflows/")} - {*ownership()["starter"]}
     named = {one for name in ours["matchFileNames"] for one in with_braces_expanded(name)}
     assert named == {*workflows, "rust-toolchain.toml"}

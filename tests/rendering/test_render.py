@@ -243,7 +243,7 @@ def test_an_address_that_updates_cannot_find_is_told_of(
         "copy", "--defaults", "--data=sample=false", given, str(tmp_path / "a1"), folder=template.repository
     )
     assert outcome.exit_code == 0, outcome.stderr
-    assert (f"Updates cannot find the template at {given}" in outcome.stderr) is is_told
+    assert (f"The template's address {given} is relative" in outcome.stderr) is is_told
 
 
 def test_the_sample_says_why_it_does_without_rayon(template: Template) -> None:

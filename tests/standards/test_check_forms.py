@@ -10,7 +10,7 @@ from fast_rust.checks.everything import check_files
 from fast_rust.errors import FastRustError
 from template import Template
 
-HASHER = "//! Hasher: the caller names it, since only the caller knows where the keys come from.\n"
+HASHER = "//! Hasher: the caller chooses it, since only the caller knows where the keys come from.\n"
 Edit = Callable[[str], str]
 
 

@@ -31,7 +31,7 @@ def test_it_explains_a_directive_by_its_id_or_a_gate(name: str) -> None:
     done = fast_rust("explain", name)
     assert (done.returncode, done.stderr) == (0, "")
     assert "### OWN-1 · MUST" in done.stdout
-    assert "```rust bad clippy::large_types_passed_by_value" in done.stdout
+    assert "Bad, found by `clippy::large_types_passed_by_value`:\n\n```rust\n" in done.stdout
 
 
 def test_an_explanation_tells_how_to_make_an_exception() -> None:

@@ -154,7 +154,7 @@ def test_a_workspace_without_lints_has_none_to_inherit(template: Template, tmp_p
     assert "lints" not in tomllib.loads((crate / "bench" / "Cargo.toml").read_text())
     with (root / "Cargo.toml").open("a") as manifest:
         manifest.write("# not committed\n")
-    assert "are not committed: ../../Cargo.toml" in refused(crate, "remove", "parse")
+    assert "cannot restore uncommitted ones: ../../Cargo.toml" in refused(crate, "remove", "parse")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,9 @@ def test_it_refuses_what_is_still_used(template: Template, tmp_path: Path) -> No
 def test_it_refuses_what_git_could_not_bring_back(template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate", sample=False)
     assert fast_rust_hot(crate, "add", "parse").exit_code == 0
-    assert "are not committed: Cargo.toml, src/lib.rs, bench/Cargo.toml" in refused(crate, "remove", "parse")
+    assert "cannot restore uncommitted ones: Cargo.toml, src/lib.rs, bench/Cargo.toml" in refused(
+        crate, "remove", "parse"
+    )
     assert fast_rust_hot(crate, "remove", "parse", "--force").exit_code == 0
     assert git(crate, "status", "--porcelain") == ""
 
@@ -278,7 +280,7 @@ def test_without_its_template_it_says_what_is_missing(template: Template, tmp_pa
 @pytest.mark.parametrize("name", ["Parse", "parse-lines", "1st", "match", "_parse", "a" * 31, "p/q", "lib::x"])
 def test_it_refuses_a_name_that_no_module_can_have(template: Template, tmp_path: Path, name: str) -> None:
     crate = make(template, tmp_path / "crate", sample=False)
-    assert "cannot name a module" in refused(crate, "add", name)
+    assert "is not a valid module name" in refused(crate, "add", name)
 
 
 def test_it_refuses_a_name_that_is_taken(template: Template, tmp_path: Path) -> None:
@@ -290,7 +292,7 @@ def test_it_refuses_a_name_that_is_taken(template: Template, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["error", "lib", "../error"])
 def test_it_refuses_a_module_that_is_no_hot_path(template: Template, tmp_path: Path, name: str) -> None:
     crate = make(template, tmp_path / "crate", sample=False)
-    assert re.search("is not a hot path", refused(crate, "remove", name))
+    assert re.search("is not a hot path|has no hot path", refused(crate, "remove", name))
 
 
 def test_it_removes_the_attributes_and_exports_of_a_module(template: Template, tmp_path: Path) -> None:

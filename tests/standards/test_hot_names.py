@@ -90,5 +90,5 @@ def test_a_name_that_the_library_uses_is_refused(template: Template, tmp_path: P
 def test_what_is_no_name_is_refused(template: Template, tmp_path: Path, name: str) -> None:
     crate = tmp_path / "crate"
     shutil.copytree(template.rendering({"crate_name": "log-totals", "kind": "lib", "sample": False}), crate)
-    with pytest.raises(FastRustError, match="cannot name a module"):
+    with pytest.raises(FastRustError, match="is not a valid module name"):
         add(crate, name)

@@ -97,7 +97,7 @@ def test_tests_of_an_older_release_that_are_alone_go_with_their_package(template
     tests = {TESTS: BEGINNINGS[TESTS][1] + "\n"}
     crate = made(template, tmp_path, tests, sample=False, thin=False)
     action = "run `git rm -r bench`, and delete bench from `members` in Cargo.toml"
-    assert left(crate) == {TESTS: f"move tests of your own to another file, then {action}"}
+    assert left(crate) == {TESTS: f"move your own tests to another file, then {action}"}
 
 
 def test_a_member_of_another_workspace_is_looked_into(template: Template, tmp_path: Path) -> None:
@@ -115,6 +115,9 @@ def test_it_is_shown_without_advice_and_does_not_fail(template: Template, tmp_pa
     (tmp_path / "Cargo.toml").write_text(WORKSPACE_OF_ANOTHER + PROFILES, encoding="utf-8")
     done = CliRunner().invoke(application, ["check", "--output-format", "concise", str(tmp_path)])
     assert crate.exists()
-    message = "No file is left of an older release of the template: log-totals/sgconfig.yml has no use now"
+    message = (
+        "The crate has a file of an older template release that its current release does not use:"
+        " log-totals/sgconfig.yml is unused"
+    )
     assert done.stdout == f"log-totals/sgconfig.yml: warning[{GATE}] TOOL-1: {message}\n"
     assert done.exit_code == 0

@@ -194,7 +194,7 @@ def test_few_directives_are_left_to_people() -> None:
 
 def test_reviewers_are_told_what_only_people_judge() -> None:
     text = (CHECKOUT / "docs" / "standards.md").read_text(encoding="utf-8")
-    paragraph = text.partition("\nNo gate can judge these")[2].partition("\n\n")[0]
+    paragraph = text.partition("\nNo check can enforce these")[2].partition("\n\n")[0]
     assert ids(paragraph) == {one.id for one in DIRECTIVES.values() if one.quality in {Quality.REVIEW, Quality.PENDING}}
 
 

@@ -48,7 +48,7 @@ def test_a_finding_says_where_what_and_what_to_do(crate: Path) -> None:
         column=9,
         gate="ast-grep::coll-vec-as-queue",
         directives=("COLL-2",),
-        message="this moves all that follows once a round",
+        message="this moves all following elements of the `Vec` at each call",
         next="use a `VecDeque`, or an iterator\n"
         "to keep the code, write `// ast-grep-ignore: coll-vec-as-queue -- REASON` on the line above it",
     )
@@ -68,7 +68,7 @@ def test_own_rules_need_no_message(crate: Path) -> None:
     (crate / "lints" / "own" / "ours.yml").write_text(rule, encoding="utf-8")
     (crate / "src" / "lib.rs").write_text(TODO, encoding="utf-8")
     [finding] = run_rules(crate, off=(), advice=False)
-    assert (finding.message, finding.directives) == ("this breaks the rule ours-no-todo", ())
+    assert (finding.message, finding.directives) == ("this code violates the rule ours-no-todo", ())
     assert finding.next.startswith("first\nto keep the code, ")
 
 
@@ -115,7 +115,9 @@ def test_names_of_files_that_are_not_utf8(crate: Path) -> None:
     assert os.fsencode(finding.path) == b"src/m\xff d/a b\xfe.rs"
     odd = crate.with_name(os.fsdecode(b"\xff"))
     crate.rename(odd)
-    with pytest.raises(RulesError, match=r"the path of the crate or of this tool has .*; move the folder"):
+    with pytest.raises(
+        RulesError, match=r"the path of the crate or of fast-rust contains the byte .*; rename that folder"
+    ):
         run_rules(odd, off=(), advice=False)
 
 
@@ -181,7 +183,7 @@ def test_ast_grep_fails(crate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program.write_text("#!/bin/sh\necho 'Error: no more files' >&2\nexit 1\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setattr(rules, "find_ast_grep", lambda: str(program))
-    with pytest.raises(RulesError, match="ended with exit code 1: no more files; fix that"):
+    with pytest.raises(RulesError, match="failed with exit code 1: no more files; fix the cause"):
         run_rules(crate, off=(), advice=False)
 
 

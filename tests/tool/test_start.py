@@ -45,7 +45,7 @@ def test_each_option_of_check_is_taken_without_typer(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--help"], 0, "Check a workspace by every rule"),
+        (["--help"], 0, "Check a workspace for violations"),
         (["check", "--help"], 0, "--output-format"),
         (["check", "--no-such"], 2, "No such option: --no-such"),
         (["check", "--adv"], 2, "No such option: --adv"),

@@ -192,8 +192,8 @@ def test_a_given_answer_is_taken_in_place_of_the_inferred_one(tmp_path: Path, ad
     ("given", "message"),
     [
         ("msrv=1.40", "type a version from 1.85"),
-        ("panic=abort", "a lib has no question `panic`"),
-        ("sample=true", "has a fixed answer to `sample`"),
+        ("panic=abort", "does not ask for `panic` in a crate of kind `lib`"),
+        ("sample=true", "`adopt` sets the answer to `sample` itself"),
         ("kind", "has no value"),
         ("kind=gui", "kind"),
     ],
@@ -243,7 +243,7 @@ def test_another_file_in_place_of_ours_gets_a_proposal_beside_it(
     for path in ("justfile", ".github/workflows/ci.yml"):
         ours = template.rendering({"crate_name": "x9", "kind": "lib"}) / path
         assert (crate / f"{path}.proposed").read_bytes() == ours.read_bytes()
-        assert f"{path} is only proposed" in adopted.said
+        assert f"{path}: yours is unchanged" in adopted.said
     assert run("drift", crate).exit_code == 1
     # It waits for the justfile.
     for path in ("justfile", ".github/workflows/ci.yml", ".github/workflows/perf.yml"):
@@ -268,7 +268,7 @@ def test_a_plain_crate_is_in_line_at_once(tmp_path: Path, adopt: Adopt) -> None:
 def test_a_looser_value_stays_with_a_reason_that_drift_knows(adopted: Adopted) -> None:
     assert f"large-error-threshold = 256 # reason: {AS_BEFORE}\n" in (adopted.crate / "clippy.toml").read_text()
     said = run("drift", adopted.crate).stdout
-    assert f"loosened  clippy.toml: large-error-threshold is 256, not 128 (reason: {AS_BEFORE})" in said
+    assert f"loosened  clippy.toml: large-error-threshold is 256; the template has 128 (reason: {AS_BEFORE})" in said
     if adopted.kind == "cli":
         assert 'lto = "thin"   # quick enough\n' in (adopted.crate / "Cargo.toml").read_text()
 
@@ -429,16 +429,16 @@ def broken_index(crate: Path) -> None:
 
 
 REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "dirty": (dirty, "not everything is committed (notes.txt); commit, or run `git stash -u`"),
+    "dirty": (dirty, "the working tree has uncommitted changes (notes.txt); commit them, or run `git stash -u`"),
     "branch": (with_branch, f"`git branch --delete --force {BRANCH}`"),
     "no_git": (without_git, "`git init`"),
-    "ignored": (ignored_file_of_ours, "git ignores justfile"),
+    "ignored": (ignored_file_of_ours, "justfile, which git ignores"),
     "adopted": (adopted_before, "`fast-rust update`"),
-    "no_manifest": (lambda crate: (crate / "Cargo.toml").unlink(), "Cargo.toml is not there"),
+    "no_manifest": (lambda crate: (crate / "Cargo.toml").unlink(), "Cargo.toml does not exist"),
     "no_package": (hostile("[dependencies]\n"), "neither [package] nor [workspace]"),
-    "no_toml": (hostile("[package\nname"), "is no valid TOML"),
+    "no_toml": (hostile("[package\nname"), "is not valid TOML"),
     "path_in_name": (hostile(PACKAGE.replace("word-counts", "../evil")), "cargo cannot read the workspace"),
-    "bad_bans": (bad_bans, "clippy.toml cannot be read or extended"),
+    "bad_bans": (bad_bans, "clippy.toml: "),
     "linked": (linked, "clippy.toml is a symlink"),
     "proposed": (proposed_before, "justfile.proposed exists"),
     "broken_index": (broken_index, "git status"),
@@ -475,7 +475,7 @@ def test_missing_tools_are_named_before_anything_is_done(
     monkeypatch.setattr(shutil, "which", lambda name, **given: None if name == "cargo-shear" else real(name, **given))
     done = run("adopt", crate, "--template", template.repository)
     assert done.exit_code == 2
-    assert "tools of the gates are missing: cargo-shear" in done.stderr
+    assert "they are not installed: cargo-shear" in done.stderr
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, adopt: Adopt) -> None:
@@ -497,7 +497,7 @@ def test_a_release_that_cannot_adopt_is_named(tmp_path: Path, template: Template
     crate = make(tmp_path / "crate", PLAIN)
     done = run("adopt", crate, "--template", repository, "--to", "v0.0.0")
     assert done.exit_code == 2
-    assert "release v0.0.0 of the template cannot adopt a crate" in " ".join(done.stderr.split())
+    assert "release v0.0.0 of the template does not support `fast-rust adopt`" in " ".join(done.stderr.split())
 
 
 # --- Repositories and hooks of users ---
@@ -574,7 +574,7 @@ def test_what_would_refuse_the_commit_is_told_before_the_gates(
     prepare, message = PREFLIGHT[name]
     prepare(crate, config)
     before = before if name == "owner" else state_of(crate)
-    monkeypatch.setattr(staging, "before", lambda *_: pytest.fail("the gates ran"))
+    monkeypatch.setattr(staging, "before", lambda *_: pytest.fail("the checks ran"))
     done = run("adopt", crate, "--template", template.repository)
     assert done.exit_code == 2, done.output
     assert message in done.stderr
@@ -604,7 +604,10 @@ def test_a_hook_that_fails_after_the_switch_is_a_warning(tmp_path: Path, adopt: 
     hook(crate, "post-checkout", "echo no node_modules here >&2; exit 1")
     done = adopt(crate)
     assert done.exit_code == 0, done.output
-    assert f"warning: git switched to {BRANCH}, and a hook failed after that: no node_modules here" in done.stderr
+    assert (
+        f"warning: git switched to the branch {BRANCH}, but a git hook failed after that: no node_modules here"
+        in done.stderr
+    )
     assert git(crate, "branch", "--show-current").strip() == BRANCH
     assert git(crate, "status", "--porcelain") == ""
 
@@ -614,7 +617,7 @@ def test_a_hook_that_changes_files_after_the_switch_is_named(tmp_path: Path, ado
     hook(crate, "post-checkout", "echo built >built.txt; exit 1")
     done = adopt(crate)
     assert done.exit_code == 0, done.output
-    assert "git shows changes, such as built.txt" in done.stderr
+    assert "files have changed, such as built.txt" in done.stderr
 
 
 def test_a_switch_that_git_refuses_names_the_branch_and_the_command(
@@ -634,7 +637,7 @@ def test_a_switch_that_git_refuses_names_the_branch_and_the_command(
     done = run("adopt", crate, "--template", template.repository)
     assert done.exit_code == 2
     said = " ".join(done.stderr.split())
-    assert f"the branch {BRANCH} has the adoption, and git could not switch to it" in said
+    assert f"the adoption is committed on the branch {BRANCH}, but git could not switch to it" in said
     assert f"run `git switch {BRANCH}`" in said
     assert "nothing was changed" not in said
     assert git(crate, "rev-parse", "HEAD") == head

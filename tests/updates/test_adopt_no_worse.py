@@ -107,7 +107,7 @@ def test_each_key_and_file_that_is_added_is_in_the_report(tmp_path: Path, adopt:
         for key in new - old:
             assert re.search(rf"- {path} \[{'.'.join(key[:-1])}\] .*\b{key[-1]}\b", done.stdout), key
     assert "- clippy.toml [] allow" not in done.stdout
-    assert "[profile.bench] lto, codegen-units, debug, strip: `cargo bench` builds so" in done.stdout
+    assert "[profile.bench] lto, codegen-units, debug, strip: `cargo bench` uses this profile" in done.stdout
 
 
 # --- Gates of the crate ---
@@ -199,13 +199,13 @@ def test_another_spelling_of_a_file_of_ours_is_seen_and_named(tmp_path: Path, ad
     assert done.exit_code == 1
     assert not (crate / ours).exists()
     assert (crate / theirs).read_text() == "# mine\n"
-    assert f"- proposed: {ours}.proposed, as you have {theirs}\n" in done.stdout
-    assert f"`git rm {theirs}`: one of the two stays" in done.stdout
+    assert f"- proposed: {ours}.proposed, because {theirs} exists\n" in done.stdout
+    assert f"`git rm {theirs}`: keep only one of the two" in done.stdout
 
 
 def test_a_file_that_is_renamed_is_named(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", {**PLAIN, ".clippy.toml": "msrv = '1.80'\n"})
-    assert "- merged: clippy.toml, as you have .clippy.toml\n" in adopt(crate).stdout
+    assert "- merged: clippy.toml, because .clippy.toml exists\n" in adopt(crate).stdout
 
 
 @pytest.mark.parametrize("own", ["", 'exclude = ["/big"]\n', 'include = ["/src"]\n', "publish = false\n"])
@@ -231,7 +231,7 @@ def test_a_crate_below_the_root_of_its_repository_has_no_workflows(tmp_path: Pat
     done = adopt(top / "rust")
     assert done.exit_code == 0, done.output
     assert not (top / "rust/.github").exists()
-    assert "- left out: .github/workflows/ci.yml, which belongs to the root of the repository\n" in done.stdout
+    assert "- left out: .github/workflows/ci.yml, which is needed only at the root of the repository\n" in done.stdout
     assert run("drift", top / "rust").exit_code == 0
 
 
@@ -248,7 +248,7 @@ def test_a_workspace_without_a_root_package_has_the_identity_of_its_crates(tmp_p
     files = {"Cargo.toml": '[workspace]\nmembers = ["reader"]\n', "reader/Cargo.toml": PACKAGE}
     done = adopt(make(tmp_path / "all", {**files, "reader/src/lib.rs": CODE}), "--dry-run")
     assert "| license | MIT OR Apache-2.0 | [package] license MIT/Apache-2.0 |" in done.stdout
-    assert "there is no license" not in done.stdout
+    assert "has no license" not in done.stdout
 
 
 @pytest.mark.parametrize(("promised", "msrv"), [("1", "1.85"), ("1.99", "1.99"), ("1.90.1", "1.90")])

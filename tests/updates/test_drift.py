@@ -68,7 +68,10 @@ def edit(file: Path, old: str, new: str) -> None:
 def test_a_fresh_crate_is_in_line(made: Path) -> None:
     done = drift(made)
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [f"{made}: v0.0.1", "  in line with its release"]
+    assert done.stdout.splitlines() == [
+        f"{made}: v0.0.1",
+        "  no drift: all template-owned files and keys are as in the release",
+    ]
 
 
 def test_each_managed_file_that_is_changed_or_missing_is_named_and_put_back(crate: Path) -> None:
@@ -202,7 +205,9 @@ def test_a_file_that_is_no_toml_is_named_and_left(crate: Path) -> None:
     done = drift(crate, "--fix")
     assert done.exit_code == 1
     assert "changed   deny.toml (not valid TOML: " in done.stdout
-    assert "deny.toml: it is not valid TOML, so its keys cannot be compared. Fix the syntax first" in done.stderr
+    assert (
+        "deny.toml: the file is not valid TOML, so its keys cannot be compared. Correct the syntax first" in done.stderr
+    )
     assert (crate / "deny.toml").read_text() == "[licenses\n"
 
 
@@ -228,7 +233,7 @@ def test_uncommitted_work_is_overwritten_by_force_only(crate: Path) -> None:
     (crate / "justfile").write_text("mine:\n    true\n")
     done = drift(crate, "--fix")
     assert done.exit_code == 1
-    assert "uncommitted work" in done.stderr
+    assert "uncommitted changes" in done.stderr
     assert (crate / "justfile").read_text() == "mine:\n    true\n"
     assert drift(crate, "--fix", "--force").exit_code == 0
     assert (crate / "justfile").read_text() != "mine:\n    true\n"
@@ -250,7 +255,7 @@ def test_work_that_git_does_not_show_is_uncommitted_too(crate: Path, act: Act) -
     (crate / "justfile").write_text("mine:\n    true\n")
     done = drift(crate, "--fix")
     assert done.exit_code == 1
-    assert "uncommitted work" in done.stderr
+    assert "uncommitted changes" in done.stderr
     assert (crate / "justfile").read_text() == "mine:\n    true\n"
 
 
@@ -304,7 +309,7 @@ def test_no_setting_of_git_hides_uncommitted_work(
     assert done.exit_code == 1
     assert f"restored  {crate / committed}" in done.stderr
     for path in work:
-        assert f"left      {crate / path}: it has uncommitted work. Commit it, or use --force" in done.stderr
+        assert f"left      {crate / path}: the file has uncommitted changes. Commit them, or use --force" in done.stderr
         assert read_tree(crate)[path] == before[path]
 
 
@@ -315,7 +320,7 @@ def test_a_new_file_that_the_user_excludes_is_work_too(crate: Path) -> None:
     git(crate, "commit", "--quiet", "--message", "Our own from now on")
     excluded_by_the_user(crate)
     (crate / "justfile").write_text("mine:\n    true\n")
-    assert "uncommitted work" in drift(crate, "--fix").stderr
+    assert "uncommitted changes" in drift(crate, "--fix").stderr
     assert (crate / "justfile").read_text() == "mine:\n    true\n"
 
 
@@ -339,7 +344,7 @@ def test_outside_a_repository_files_are_overwritten_by_force_only(crate: Path) -
     (crate / "justfile").write_text("mine:\n    true\n")
     done = drift(crate, "--fix")
     assert done.exit_code == 1
-    reason = "it is not in a git repository, so git could not restore it. Use --force to overwrite it"
+    reason = "the file is not in a git repository, so git cannot undo the change. Use --force to overwrite the file"
     assert (
         done.stderr == f"restored  {crate / '.github/workflows/perf.yml'}\nleft      {crate / 'justfile'}: {reason}\n"
     )
@@ -390,9 +395,9 @@ def test_a_folder_in_the_place_of_a_file_is_left(crate: Path) -> None:
     commit(crate)
     done = drift(crate, "--fix")
     assert done.exit_code == 1
-    assert f"{crate / 'justfile'}: it is not a regular file. Rename it, and run this again" in done.stderr
+    assert f"{crate / 'justfile'}: it is not a regular file. Rename it, and run the command again" in done.stderr
     assert f"{crate / 'clippy.toml'}: it is not a regular file" in done.stderr
-    assert ".github is not a folder. Rename it, and run this again" in done.stderr
+    assert ".github is not a folder. Rename it, and run the command again" in done.stderr
 
 
 @ONE_KIND
@@ -408,7 +413,8 @@ def test_a_shared_file_that_could_not_be_restored_alone_is_left(crate: Path) -> 
     done = drift(crate, "--fix")
     assert done.exit_code == 1
     assert (
-        "(`clippy` is not a table, so `workspace.lints.clippy.complexity` has no place). Edit the file" in done.stderr
+        "(`clippy` is not a table, so `workspace.lints.clippy.complexity` cannot be set in it). Edit the file"
+        in done.stderr
     )
     assert manifest.read_bytes() == before
     assert f"restored  {crate / 'justfile'}" in done.stderr
@@ -531,7 +537,7 @@ def test_a_manifest_that_is_gone_is_not_made_up(crate: Path) -> None:
     (crate / "clippy.toml").unlink()
     done = drift(crate, "--fix")
     assert done.exit_code == 1
-    assert "Run `git checkout` to restore it" in done.stderr
+    assert "Restore it with `git checkout`" in done.stderr
     assert not (crate / "Cargo.toml").exists()
     assert (crate / "clippy.toml").exists()
 
@@ -575,7 +581,7 @@ def test_newer_releases_are_named(crate: Path, template: Template, tmp_path: Pat
     release(repository, "v0.1.0rc1")
     done = drift(crate, "--template", repository)
     assert done.exit_code == 0
-    assert f"{crate}: v0.0.1, 1 behind v0.0.2" in done.stdout
+    assert f"{crate}: v0.0.1, 1 release behind v0.0.2" in done.stdout
 
 
 @ONE_KIND
@@ -594,7 +600,8 @@ def test_a_crate_between_two_releases_is_ahead_or_behind(
     edit(crate / ANSWERS_FILE, "_commit: v0.0.1", f"_commit: {described}")
     done = drift(crate, "--template", repository)
     assert done.exit_code == 0
-    position = f"{len(later)} behind {later[-1]}" if later else "ahead of v0.0.1"
+    releases = "1 release" if len(later) == 1 else f"{len(later)} releases"
+    position = f"{releases} behind {later[-1]}" if later else "newer than the release v0.0.1"
     assert done.stdout.splitlines()[0] == f"{crate}: {described}, {position}"
     [found] = json.loads(drift(crate, "--template", repository, "--json").stdout)["crates"]
     assert found == {"crate": str(crate), "release": described, "newer": list(later), "differences": []}
@@ -644,7 +651,7 @@ def relative_template(crate: Path) -> None:
 UNCLEAR: dict[Act, str] = {
     without_answers: "is missing, so the crate's template and release are unknown",
     without_release: "lacks `_src_path`, `_commit` or `crate_name`",
-    unknown_release: "has no release v9.9.9 (its newest is v0.0.1)",
+    unknown_release: "has no release v9.9.9 (the newest is v0.0.1)",
     release_like_an_option: "has no release --output=x",
     yaml_that_makes_objects: "is damaged",
     address_that_runs_a_command: "is not the address of a template",
@@ -731,7 +738,7 @@ def test_a_file_that_the_crate_does_not_want_is_not_missing(crate: Path) -> None
     (crate / ".github" / "renovate.json").unlink()
     (crate / ".github" / "workflows" / "perf.yml").unlink()
     shown = drift(crate).output
-    assert shown.count("missing") == 2
+    assert shown.count("  missing") == 2
     assert '[workspace.metadata.fast-rust] of Cargo.toml: without = ["perf-workflow", "renovate"]' in shown
     without(crate, "renovate", "perf-workflow", "pre-commit")
     done = drift(crate)
@@ -752,7 +759,7 @@ def test_an_unknown_part_is_refused_with_those_that_there_are(crate: Path) -> No
     without(crate, "renovate", "renovat")
     done = drift(crate)
     assert done.exit_code == 2
-    assert "unknown name 'renovat' in `without` of [workspace.metadata.fast-rust]; expected a list of: " in done.output
+    assert "unknown value 'renovat' in `without` of [workspace.metadata.fast-rust]; expected a list of: " in done.output
     assert "perf-workflow, pre-commit, publish-workflow, renovate" in done.output
 
 

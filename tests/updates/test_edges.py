@@ -49,7 +49,7 @@ def test_adoption_refuses_a_sparse_checkout(next_release: Bench, tmp_path: Path)
     before = snapshot(crate)
     done = fast_rust("adopt", crate, "--template", next_release.template)
     assert done.returncode == 2, done.stdout
-    assert "ci.yml is outside the sparse checkout" in done.stderr
+    assert "ci.yml, which this command may change, is outside the sparse checkout" in done.stderr
     assert snapshot(crate) == before
 
 
@@ -137,7 +137,7 @@ def test_a_file_that_is_not_a_text_is_a_conflict_that_says_so(next_release: Benc
     before = file.read_bytes()
     done = next_release.fast_rust()
     assert done.exit_code == 1
-    assert f"{CHANGED}: it is not a text, so it cannot be merged" in done.stdout
+    assert f"{CHANGED}: the file is binary, so it cannot be merged" in done.stdout
     assert file.read_bytes() == before
     assert next_release.unmerged()
 
@@ -189,7 +189,10 @@ def test_a_report_that_fails_is_a_warning(next_release: Bench, monkeypatch: pyte
     monkeypatch.setattr("fast_rust.commands.update.inspect", fail)
     done = next_release.fast_rust()
     assert done.exit_code == 0
-    assert "warning: the update is complete, but its report is not: Permission denied" in done.stderr
+    assert (
+        "warning: the update is complete, but the list of next steps could not be printed: Permission denied"
+        in done.stderr
+    )
 
 
 def test_drift_names_what_it_restored_before_it_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +302,7 @@ def test_a_submodule_in_the_way_is_named(bench: Bench, tmp_path: Path) -> None:
     before = read_tree(bench.crate)
     done = bench.update()
     assert done.exit_code == 2, done.output
-    assert ".github is a submodule, and .github/new.yml would be in it" in done.stderr
+    assert ".github is a submodule, and the update would write .github/new.yml into it" in done.stderr
     assert read_tree(bench.crate) == before
 
 
@@ -309,7 +312,7 @@ def test_git_dir_outside_a_repository_is_named(bench: Bench, monkeypatch: pytest
     monkeypatch.setenv("GIT_DIR", str(git_dir))
     done = fast_rust("update", bench.crate)
     assert done.returncode == 2
-    assert "GIT_DIR is ignored, since git sets it for hooks" in done.stderr
+    assert "fast-rust ignores the variable GIT_DIR, since git sets it for hooks" in done.stderr
 
 
 def test_a_changelog_is_printed_in_any_encoding(next_release: Bench) -> None:

@@ -105,7 +105,7 @@ def test_an_untracked_file_stops_it_whatever_status_shows(
     (next_release.crate / name).write_text("Mine.\n", encoding="utf-8")
     done = next_release.update()
     assert done.exit_code == 2
-    assert f"not everything is committed ({name})" in done.stderr
+    assert f"uncommitted changes ({name})" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,10 @@ def test_a_file_outside_a_sparse_checkout_is_not_taken_for_deleted(next_release:
     before = read_tree(next_release.crate)
     done = next_release.update()
     assert done.exit_code == 2
-    assert f"{CHANGED} is outside the sparse checkout; run `git sparse-checkout add {CHANGED}`" in done.stderr
+    assert (
+        f"{CHANGED}, which this command may change, is outside the sparse checkout;"
+        f" run `git sparse-checkout add {CHANGED}`" in done.stderr
+    )
     assert read_tree(next_release.crate) == before
 
 

@@ -85,9 +85,9 @@ def test_what_is_left_of_an_update_is_refused(hooked: Path, environment: dict[st
     git(hooked, "add", "--all")
     done = run(hooked, environment, "fast-rust-conflicts")
     assert done.returncode == 1
-    assert "justfile.rej: a rejected hunk" in done.stdout
+    assert "justfile.rej: holds a change that the update could not apply" in done.stdout
     assert (
-        f"src/lib.rs:{library.read_text().splitlines().index('<<<<<<< before updating') + 1}: a conflict marker"
+        f"src/lib.rs:{library.read_text().splitlines().index('<<<<<<< before updating') + 1}: conflict marker"
         in done.stdout
     )
 
@@ -106,4 +106,7 @@ def test_an_unmerged_file_is_refused(hooked: Path, environment: dict[str, str]) 
     git(hooked, "merge", "--abort")
     git(hooked, "switch", "--quiet", "main")
     assert done.returncode == 1
-    assert done.stdout == "note: both sides changed it; resolve the conflict, then run `git add note`\n"
+    assert (
+        done.stdout
+        == "note: you and the update changed the same lines; resolve the conflict, then run `git add note`\n"
+    )

@@ -77,10 +77,10 @@ def test_a_library_needs_no_profile_and_takes_over_the_msrv(root: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["crates/x1", "--data", "knd=cli"], "--data knd: not asked for this member"),
-        (["src"], "src exists; name a new folder"),
-        (["../x1"], "../x1 is not below the workspace"),
-        (["."], "is not below the workspace"),
+        (["crates/x1", "--data", "knd=cli"], "--data knd: the template does not ask for this in a member"),
+        (["src"], "src exists already; pass a new folder"),
+        (["../x1"], "../x1 is outside the workspace"),
+        (["."], "is outside the workspace"),
         (["crates/x1", "--data", "kind=game"], "cannot be rendered"),
         (["crates/x1", "--data", "kind"], "--data kind has no value"),
     ],
@@ -98,13 +98,13 @@ def test_an_update_of_the_root_names_the_members_behind_it(bench: Bench) -> None
     bench.edit("template/rust-toolchain.toml.jinja", "[toolchain]", "# Ours.\n[toolchain]")
     done = bench.fast_rust()
     assert done.exit_code == 0, done.output
-    line = f"{bench.crate}/crates/log-reader is at v0.0.1, behind this workspace: commit, then run `fast-rust update "
+    line = f"{bench.crate}/crates/log-reader still uses the older release v0.0.1; commit, then run `fast-rust update "
     assert line in done.output
     git(bench.crate, "add", "--all")
     git(bench.crate, "commit", "--quiet", "--message", "Update")
     assert line in bench.update().output
     assert fast_rust("update", str(bench.crate / "crates" / "log-reader")).returncode == 0
-    assert "behind this workspace" not in bench.update().output
+    assert "still uses the older release" not in bench.update().output
 
 
 def profile_in(text: str) -> dict[str, Any]:

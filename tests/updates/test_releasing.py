@@ -61,7 +61,7 @@ def test_our_command_keeps_even_that_and_says_so(bench: Bench) -> None:
     done = bench.fast_rust()
     assert done.exit_code == 1
     assert f"kept      {OLD}" in done.stdout
-    assert f"{OLD}: it is no longer the template's. You had changed it, so it stays" in done.stdout
+    assert f"{OLD}: the template no longer has this file, and you edited it" in done.stdout
     assert (bench.crate / OLD).read_text(encoding="utf-8").endswith(OURS)
 
 
@@ -171,7 +171,7 @@ def test_our_command_names_an_answer_that_a_release_does_not_take(bench: Bench) 
     tighten(bench)
     done = bench.fast_rust()
     assert done.exit_code == 1
-    assert "The release rejects your answer to `msrv`, so the default replaces it" in done.stdout
+    assert "The release rejects your answer to the question `msrv`, and uses its default" in done.stdout
 
 
 def test_what_answers_come_to_can_change_and_the_answer_stays(bench: Bench) -> None:
@@ -241,7 +241,7 @@ def test_a_condition_on_what_may_be_lacking_gives_a_default(bench: Bench) -> Non
 
 # --- Keys ---
 
-LINT = 'todo = "warn" # ERR-7: unfinished\n'
+LINT = 'todo = "warn" # ERR-7: unfinished code\n'
 
 
 def move_key(bench: Bench) -> None:

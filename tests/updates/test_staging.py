@@ -96,7 +96,7 @@ def test_the_first_places_of_a_gate_are_in_the_report_with_the_command(
     tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', hits)
     said = adopt(make(tmp_path / "word-counts", PLAIN), template)
     command = "cargo clippy --workspace --all-targets --all-features -- --warn clippy::todo"
-    assert f"- clippy::todo: 4: src/lib.rs:3, src/lib.rs:4, src/lib.rs:5, ...; all by `{command}`" in said
+    assert f"- clippy::todo: 4: src/lib.rs:3, src/lib.rs:4, src/lib.rs:5, ...; to list all, run `{command}`" in said
 
 
 def test_files_of_members_have_their_folder(tmp_path: Path, template: Template, tools: Tools) -> None:
@@ -126,44 +126,44 @@ LEFT: dict[str, tuple[Files, str, Play, str]] = {
         {"clippy.toml": OWN_BANS},
         "clippy",
         lambda _: (0, hit("clippy::disallowed_methods", "`std::env::set_var`"), ""),
-        "your clippy.toml bans what is there: src/lib.rs:3; run `cargo clippy",
+        "your clippy.toml bans src/lib.rs:3; run `cargo clippy",
     ),
     "source": (
         {},
         "doc",
         lambda _: (0, hit("missing_docs"), ""),
-        "rustc::missing_docs: the source or another table has it on: src/lib.rs:3; run `cargo doc",
+        "rustc::missing_docs: an attribute or another [lints] table enables it for src/lib.rs:3; run `cargo doc",
     ),
     "format": (
         {"rustfmt.toml": "max_width = 90\n"},
         "fmt",
         lambda root: (1, f"{root}/src/a.rs\n", ""),
-        "rustfmt, by your rustfmt.toml, would change src/a.rs; run `cargo fmt --all`",
+        "rustfmt, configured by your rustfmt.toml, would reformat src/a.rs; run `cargo fmt --all`",
     ),
     "no_format": (
         {},
         "fmt",
         lambda _: (1, "", "error: not found\n\n-h  Print help\n"),
-        "rustfmt was not judged: error: not found; run `cargo fmt --all` to see all of it",
+        "rustfmt failed to run: error: not found; run `cargo fmt --all` to see its full output",
     ),
     "licence": (
         {"deny.toml": '[licenses]\nallow = ["MIT"]\n'},
         "deny",
         lambda _: (1, "", refused("rejected", "MPL-2.0 is not allowed")),
-        "cargo-deny refuses: MPL-2.0 is not allowed; run `cargo deny",
+        "cargo-deny rejects MPL-2.0 is not allowed; run `cargo deny",
     ),
     "own_crate": (
         {"deny.toml": '[bans]\ndeny = ["bincode"]\n'},
         "deny",
         lambda _: (1, "", refused("banned", "crate 'bincode = 1.3.3' is explicitly banned")),
-        "cargo-deny refuses: crate 'bincode = 1.3.3' is explicitly banned",
+        "cargo-deny rejects crate 'bincode = 1.3.3' is explicitly banned",
     ),
-    "shear": ({}, "shear", lambda _: (2, "", "  × broken\n   ╰────\n"), "cargo-shear was not judged: × broken"),
+    "shear": ({}, "shear", lambda _: (2, "", "  × broken\n   ╰────\n"), "cargo-shear failed to run: × broken"),
     "no_tests": (
         {},
         "lint",
         lambda _: (4, "", "error: no tests to run\n"),
-        "`just test` fails: there is no test but in documentation; write one",
+        "`just test` fails: the crate has no test except doctests",
     ),
     "recipe": ({}, "test", lambda _: (1, "", "the test counts failed\n"), "`just test` fails: the test counts failed"),
 }
@@ -200,9 +200,9 @@ BEFORE: Mapping[str, tuple[str, Play, str]] = {
     "build": (
         "build",
         lambda _: (101, "", "   Compiling x\nerror: failed to run custom build command\n\ncaused by: no cmake\n"),
-        "`cargo build` fails before anything is changed, in a clone of the last commit: error: failed to run custom",
+        "`cargo build` fails before the adoption, in a fresh clone of the last commit, so nothing was changed: error:",
     ),
-    "tests": ("test", lambda _: (101, "test a::b ... FAILED\n", ""), "`cargo test` fails before anything is changed"),
+    "tests": ("test", lambda _: (101, "test a::b ... FAILED\n", ""), "`cargo test` fails before the adoption"),
     "features": (
         "clippy",
         lambda _: (101, hit("E0428", "`f` is defined multiple times", level="error"), "error: could not compile\n"),
@@ -211,7 +211,7 @@ BEFORE: Mapping[str, tuple[str, Play, str]] = {
     "denied": (
         "clippy",
         lambda _: (101, hit("clippy::todo", level="error", note="`-D clippy::todo`"), ""),
-        "the crate denies what is in it: clippy::todo at src/lib.rs:3; run `cargo clippy",
+        "the crate fails lints that it denies itself: clippy::todo at src/lib.rs:3; run `cargo clippy",
     ),
 }
 
@@ -256,7 +256,10 @@ def test_tests_that_race_run_one_at_a_time(tmp_path: Path, template: Template, t
     tools["test"] = test
     made = make(tmp_path / "word-counts", PLAIN)
     assert "- nextest::test-threads: 1: all tests, one after the other" in adopt(made, template)
-    assert "test-threads = 1 # reason: adopted, the tests fail side by side" in (made / NEXTEST).read_text()
+    assert (
+        "test-threads = 1 # reason: adopted, the tests fail when nextest runs them in parallel"
+        in (made / NEXTEST).read_text()
+    )
     assert run("drift", made).exit_code == 0
 
 
@@ -293,7 +296,7 @@ def test_a_count_that_grew_stays_and_is_refused_with_its_places(crate: Path, too
     three = "".join(hit("clippy::todo", line=line) for line in (3, 9, 27))
     tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', three)
     said = unstage_in_vain(crate)
-    assert "clippy::todo: 2 when it was staged, 3 now" in said
+    assert "clippy::todo: 2 when `adopt` disabled it, 3 now" in said
     assert "src/lib.rs:27" in said
 
 
@@ -301,13 +304,16 @@ def test_a_count_that_fell_is_the_limit_from_now_on(crate: Path, tools: Tools) -
     tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', hit("clippy::todo"))
     code, said = unstage(crate)
     assert code == 0, said
-    assert '# ERR-7: unfinished # reason: staged by adopt, 1 place; was "warn"\n' in (crate / "Cargo.toml").read_text()
+    assert (
+        '# ERR-7: unfinished code # reason: staged by adopt, 1 place; was "warn"\n'
+        in (crate / "Cargo.toml").read_text()
+    )
 
 
 def test_what_could_not_be_judged_stays_staged_and_is_named(crate: Path, tools: Tools) -> None:
     tools["clippy"] = lambda _: (101, hit("E0428", "`f` is defined multiple times", level="error"), "")
     said = unstage_in_vain(crate)
-    assert "clippy::todo: 2 when it was staged, not judged now" in said
+    assert "clippy::todo: 2 when `adopt` disabled it; the check did not run now" in said
     assert "`f` is defined multiple times" in said
 
 
@@ -326,7 +332,7 @@ def test_unstaging_what_has_nothing_staged_says_so(tmp_path: Path, template: Tem
     made = make(tmp_path / "word-counts", PLAIN)
     adopt(made, template)
     tools["clippy"] = lambda _: (101, "", "error: not asked")
-    assert unstage(made) == (0, "No gate is staged, so there is none to enable.\n")
+    assert unstage(made) == (0, "`adopt` disabled no check in this crate, so there is no check to enable.\n")
 
 
 def test_entries_of_lists_are_counted_alone(tmp_path: Path, template: Template, tools: Tools) -> None:
@@ -344,7 +350,7 @@ def test_entries_of_lists_are_counted_alone(tmp_path: Path, template: Template, 
     commit(made)
     code, said = unstage(made)
     assert code == 0
-    assert 'enabled  cargo-shear "rand": 1 when it was staged, 0 now' in said
+    assert 'enabled  cargo-shear "rand": 1 when `adopt` disabled it, 0 now' in said
     assert '    "toml", # reason: staged by adopt, 1 place' in (made / "Cargo.toml").read_text()
     assert '"rand"' not in (made / "Cargo.toml").read_text()
 
@@ -367,7 +373,9 @@ def test_drift_lists_each_staged_gate_once(
     adopt(made, template)
     done = run("drift", made)
     assert done.exit_code == 0, done.output
-    names = re.findall(r"loosened +\S+: (\S+) is \S+, not \S+ \(reason: .*staged by adopt, 1 ", done.stdout)
+    names = re.findall(
+        r"loosened +\S+: (\S+) is \S+; the template has \S+ \(reason: .*staged by adopt, 1 ", done.stdout
+    )
     own = ["MPL-2.0", "disable_all_formatting", "err-string-result", "needless_return", "rand"]
     assert sorted(names) == [*own, "workspace.lints.clippy.todo"]
 
@@ -381,7 +389,7 @@ def test_no_file_of_an_adopted_crate_is_overwritten_without_force(
     assert run("adopt", made, "--template", template.repository).exit_code == 1
     done = run("drift", "--fix", made)
     assert done.exit_code == 1
-    assert "the crate was adopted, so the file may be yours" in done.stderr
+    assert "the file was there before `fast-rust adopt`, so it may be yours" in done.stderr
     assert {path: (made / path).read_text() for path in own} == own
     assert run("drift", "--fix", "--force", made).exit_code == 0
     assert (made / "justfile").read_text() != "mine:\n"

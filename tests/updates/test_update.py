@@ -45,7 +45,8 @@ def test_it_shows_what_the_releases_say_and_what_becomes_of_each_file(next_relea
     assert done.exit_code == 0
     said = done.stdout
     assert said.startswith(
-        "From v0.0.1 to v0.0.2.\n\n## 0.0.2\n\n### What changes in your crate\n\nA change.\n\nFiles:\n"
+        "Updating the crate from template release v0.0.1 to v0.0.2.\n\n"
+        "## 0.0.2\n\n### What changes in your crate\n\nA change.\n\nFiles:\n"
     )
     assert "The first." not in said
     files = [line.split() for line in said.splitlines() if line.startswith("  ")]
@@ -85,7 +86,7 @@ def test_what_is_not_committed_stops_it(next_release: Bench, path: str) -> None:
     before = read_tree(next_release.crate)
     done = next_release.update()
     assert done.exit_code == 2
-    assert "error: not everything is committed" in done.stderr
+    assert "error: the working tree has uncommitted changes" in done.stderr
     assert read_tree(next_release.crate) == before
 
 
@@ -103,7 +104,7 @@ def test_a_file_that_git_ignores_is_not_overwritten(next_release: Bench) -> None
     (next_release.crate / ".github" / "new.yml").write_text(OURS, encoding="utf-8")
     done = next_release.fast_rust()
     assert done.exit_code == 2
-    assert "git ignores .github/new.yml, so it could not restore it" in done.stderr
+    assert ".github/new.yml, which git ignores and could not restore" in done.stderr
     assert (next_release.crate / ".github" / "new.yml").read_text(encoding="utf-8") == OURS
     assert next_release.status() == ""
 
@@ -127,7 +128,7 @@ def test_a_file_where_a_folder_is_to_be_stops_it(next_release: Bench) -> None:
     (next_release.crate / "guide").write_text(OURS, encoding="utf-8")
     done = next_release.fast_rust()
     assert done.exit_code == 2
-    assert "guide is not a folder" in done.stderr
+    assert "guide is a file" in done.stderr
     assert (next_release.crate / "guide").read_text(encoding="utf-8") == OURS
     assert next_release.status() == ""
 
@@ -155,7 +156,7 @@ def test_there_is_no_way_back_to_an_older_release(next_release: Bench) -> None:
     git(next_release.crate, "commit", "--quiet", "--message", "Update")
     done = next_release.update("--to", "v0.0.1")
     assert done.exit_code == 2
-    assert "v0.0.1 is older than v0.0.2" in done.stderr
+    assert "--to v0.0.1: the crate uses v0.0.2, which is newer" in done.stderr
 
 
 def test_an_answer_can_be_changed_with_it(next_release: Bench) -> None:
@@ -168,7 +169,7 @@ def test_an_answer_can_be_changed_with_it(next_release: Bench) -> None:
 def test_an_answer_to_no_question_is_refused(next_release: Bench) -> None:
     done = next_release.fast_rust("--data", "licence=MIT")
     assert done.exit_code == 2
-    assert "--data licence: unknown question; this crate's questions are: crate_name, " in done.stderr
+    assert "--data licence: unknown question; expected one of: crate_name, " in done.stderr
     assert next_release.status() == ""
 
 
@@ -185,7 +186,7 @@ def test_starters_that_a_changed_answer_would_change_are_named(next_release: Ben
     before = read_tree(next_release.crate)
     done = next_release.fast_rust("--data", f"license={licence}")
     assert done.exit_code == 1
-    named = re.findall(r"(?m)^(\S+) is yours, so the update does not change it: .*: (.*)\.$", done.stdout)
+    named = re.findall(r"(?m)^(\S+) is your file, so the update does not change it: .*; (.*)\.$", done.stdout)
     assert dict(named) == LICENCE_STARTERS[licence]
     after = read_tree(next_release.crate)
     assert all(after[path] == before[path] for path in LICENCE_STARTERS[licence])
@@ -195,8 +196,8 @@ def test_a_starter_that_a_changed_answer_would_add_is_named(next_release: Bench)
     done = next_release.fast_rust("--data", "sample=true")
     assert done.exit_code == 1
     assert (
-        "src/aggregate.rs is yours, so the update does not change it: a crate with these answers has it: create it."
-        in done.stdout
+        "src/aggregate.rs is your file, so the update does not change it: a crate with the new"
+        " answers has this file; create it." in done.stdout
     )
 
 
@@ -255,11 +256,14 @@ def test_a_crate_of_a_commit_after_the_newest_release_is_ahead(next_release: Ben
     set_release(crate, commit)
     before = read_tree(crate)
     done = next_release.update()
-    assert (done.exit_code, done.stdout) == (0, "Ahead of the newest release; nothing to update.\n")
+    assert (done.exit_code, done.stdout) == (
+        0,
+        "The crate uses a commit after the newest release; nothing to update.\n",
+    )
     assert read_tree(crate) == before
     done = next_release.update("--to", "v0.0.1")
     assert done.exit_code == 2
-    assert f"v0.0.1 is older than {commit}" in done.stderr
+    assert f"--to v0.0.1: the crate uses {commit}, which is newer" in done.stderr
     # A release after that commit is newer.
     git(template, "tag", "v0.0.2")
     assert next_release.update().stdout == "Up to date.\n"
@@ -378,9 +382,9 @@ def broken_template(bench: Bench) -> None:
 
 REFUSALS: dict[Callable[[Bench], None], str] = {
     unborn: "has no commit",
-    merging: "not everything is committed (README.md)",
-    staged: f"not everything is committed ({CHANGED})",
-    folder_in_place: ".github/new.yml is a folder, and the release has a file of that name",
+    merging: "uncommitted changes (README.md)",
+    staged: f"uncommitted changes ({CHANGED})",
+    folder_in_place: ".github/new.yml is a folder, and the update would write a file of that name",
     template_gone: "cannot be fetched",
     no_release: "has no release",
     broken_template: "cannot be rendered",
@@ -432,12 +436,12 @@ def test_a_second_update_waits_for_the_first_to_be_committed(next_release: Bench
     release_after(next_release)
     done = next_release.update()
     assert done.exit_code == 2
-    assert "an update is under way: commit it, or run `fast-rust update --abort`" in done.stderr
+    assert "an update of this crate is not committed yet; commit it, or run `fast-rust update --abort`" in done.stderr
     git(next_release.crate, "add", "--all")
     git(next_release.crate, "commit", "--quiet", "--message", "Update")
     done = next_release.update("--abort")
     assert done.exit_code == 2
-    assert "no update is under way, so there is nothing to restore; run `git revert`" in done.stderr
+    assert "no uncommitted update to undo" in done.stderr
     assert next_release.update().exit_code == 0
 
 

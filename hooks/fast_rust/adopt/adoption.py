@@ -89,7 +89,10 @@ def _new_keys(clone: Path, files: Sequence[Path]) -> dict[str, list[Key]]:
 
 def _refusal(result: Staging) -> str:
     lines = "".join(f"\n- {line}" for line in result.left)
-    return f"gates fail that cannot be disabled without loosening the crate's own; nothing was changed:{lines}"
+    return (
+        "the crate fails these checks of the template, and its own configuration enables them, so `adopt` cannot"
+        f" disable them; nothing was changed. Fix these, commit, and run `fast-rust adopt` again:{lines}"
+    )
 
 
 def _require_loadable(root: Path) -> None:
@@ -127,15 +130,13 @@ def _switch(top: Path, commit: str) -> str:
     has_switched = git.branch_of(top) == BRANCH and git.require_commit(top) == commit
     changed = git.status(top)
     if has_switched:
-        state = f"; git shows changes, such as {changed[0][1]}: see `git status`" if changed else ""
-        return f"git switched to {BRANCH}, and a hook failed after that: {reason}{state}"
+        state = f"; files have changed, such as {changed[0][1]}: run `git status`" if changed else ""
+        return f"git switched to the branch {BRANCH}, but a git hook failed after that: {reason}{state}"
     state = (
-        "the working tree has files of an incomplete switch: see `git status`"
-        if changed
-        else "nothing else was changed"
+        "the switch changed some files of the working tree: run `git status`" if changed else "nothing else was changed"
     )
-    message = f"the branch {BRANCH} has the adoption, and git could not switch to it: {reason}; {state}"
-    raise AdoptError(f"{message}; run `git switch {BRANCH}` once that is fixed")
+    message = f"the adoption is committed on the branch {BRANCH}, but git could not switch to it: {reason}; {state}"
+    raise AdoptError(f"{message}; fix the cause, then run `git switch {BRANCH}`")
 
 
 @dataclass(frozen=True)
@@ -174,8 +175,8 @@ def unstage(folder: Path) -> Unstaging:
     for name in changed:
         # The gates take minutes, and a file that git ignores is none of theirs.
         if _content(files[name]) != at_first[name] or (committed[name] is None) != (at_first[name] is None):
-            message = f"{files[name]} was changed while the gates ran, or git ignores it; nothing was changed"
-            raise AdoptError(f"{message}; commit it, and run this again")
+            message = f"{files[name]} was edited while the checks ran, or git ignores it; `adopt` changed nothing"
+            raise AdoptError(f"{message}; commit the file, and run the command again")
     for name, content in changed.items():
         if content is None:
             files[name].unlink(missing_ok=True)
@@ -202,7 +203,7 @@ def _stage(root: Path, target: Path, own: Mapping[str, bytes | None]) -> Staging
 
 def _require_tools() -> None:
     if missing := [tool for tool in staging.TOOLS if find_program(tool) is None]:
-        message = f"tools of the gates are missing: {', '.join(missing)}"
+        message = f"`adopt` runs these programs, and they are not installed: {', '.join(missing)}"
         raise AdoptError(
             f"{message}; run `cargo install --locked {' '.join(missing)}`, or rustup for cargo; nothing was changed"
         )
@@ -232,8 +233,8 @@ def _tree(clone: Path, root: Path, written: list[Path]) -> str:
 def _message(plan: AdoptionPlan) -> str:
     return (
         f"Adopt the standards of copier-fast-rust {plan.release}\n\n"
-        "No line was deleted. Gates that the code does not satisfy yet are disabled, with `staged by adopt` as\n"
-        "the reason and the number of places; `fast-rust adopt --unstage` enables those that it satisfies.\n"
+        "No line was deleted. Checks that the code fails are disabled; the comment `staged by adopt` gives the\n"
+        "number of places. Run `fast-rust adopt --unstage .` to enable the checks that the code passes by now.\n"
     )
 
 

@@ -70,7 +70,7 @@ def disable_others(document: Any, found: Mapping[str, int]) -> None:  # noqa: AN
     table = document["workspace"]["metadata"]["staged"]
     if not table:
         table.add(
-            tomlkit.comment("What the code does not keep yet; `fast-rust adopt --unstage .` takes out what it does.")
+            tomlkit.comment("Checks that the code fails; `fast-rust adopt --unstage .` removes those that it passes.")
         )
     for gate, count in sorted(found.items()):
         table[gate.partition("::")[2]] = reason(count)
@@ -79,7 +79,7 @@ def disable_others(document: Any, found: Mapping[str, int]) -> None:  # noqa: AN
 def run_tests_in_turn(document: Any) -> None:  # noqa: ANN401  A document of TOML.
     threads = tomlkit.item(1)
     threads.trivia.comment_ws = " "
-    threads.trivia.comment = "# reason: adopted, the tests fail side by side in processes of their own"
+    threads.trivia.comment = "# reason: adopted, the tests fail when nextest runs them in parallel"
     document["profile"]["default"]["test-threads"] = threads
 
 

@@ -57,7 +57,7 @@ class Gates:
     def could_not(self, tool: str, command: Sequence[str], reason: str) -> None:
         """Note a gate that did not run to its end."""
         self.unjudged.add(tool)
-        self.left.append(f"{tool} was not judged: {reason}; run `{' '.join(command)}` to see all of it")
+        self.left.append(f"{tool} failed to run: {reason}; run `{' '.join(command)}` to see its full output")
 
     def add(self, gate: str, places: Sequence[str]) -> None:
         """Note a gate that is switched off."""
@@ -102,7 +102,9 @@ class Gates:
             return
         names = [name for name in ("rustfmt.toml", ".rustfmt.toml") if (self.root / name).is_file()]
         if any(self.before.get(name) for name in names):
-            self.left.append(f"rustfmt, by your {names[0]}, would change {first_places(files)}; run `cargo fmt --all`")
+            self.left.append(
+                f"rustfmt, configured by your {names[0]}, would reformat {first_places(files)}; run `cargo fmt --all`"
+            )
             return
         file = self.root / (names[0] if names else "rustfmt.toml")
         file.touch()
@@ -129,7 +131,7 @@ class Gates:
             elif code == "banned" and name not in str(own.get("bans", {}).get("deny", "")):
                 rewrite(self.root / "deny.toml", partial(with_comments, found={f'"{name}"': count}))
             else:
-                self.left.append(f"cargo-deny refuses: {subject}; run `{' '.join(command)}`")
+                self.left.append(f"cargo-deny rejects {subject}; run `{' '.join(command)}` for details")
                 continue
             self.add("cargo-deny", [subject] * count)
         if done.returncode and not found:
@@ -155,7 +157,7 @@ class Gates:
         if done.returncode:
             said = [finding["message"].partition("\n")[0] for finding in self.findings_of_shear()]
             if said:
-                self.left.append(f"cargo-shear refuses: {first_places(said)}; run `{' '.join(command)}`")
+                self.left.append(f"cargo-shear reports {first_places(said)}; run `{' '.join(command)}` for details")
             else:
                 self.could_not("cargo-shear", command, first_error(done.stderr or done.stdout))
 

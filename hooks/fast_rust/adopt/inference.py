@@ -72,13 +72,15 @@ def read_crate(folder: Path) -> ExistingCrate:
     folder = folder.resolve()
     manifest = folder / "Cargo.toml"
     if not manifest.is_file():
-        raise CrateError(f"{manifest} is not there: type this in the folder of a crate, or name that folder")
+        raise CrateError(f"{manifest} does not exist; run the command in the folder of a crate, or pass that folder")
     try:
         table = tomllib.loads(manifest.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CrateError(f"{manifest} is no valid TOML: {error}") from error
+        raise CrateError(f"{manifest} is not valid TOML: {error}") from error
     if "package" not in table and "workspace" not in table:
-        raise CrateError(f"{manifest} has neither [package] nor [workspace], so it is no crate")
+        raise CrateError(
+            f"{manifest} has neither [package] nor [workspace]; pass the folder of a crate or of a workspace"
+        )
     found = metadata(folder)
     root = Path(found["workspace_root"]).resolve()
     top = table if root == folder else tomllib.loads((root / "Cargo.toml").read_text(encoding="utf-8"))
@@ -101,15 +103,17 @@ def infer(crate: ExistingCrate, given_kind: str | None = None) -> Iterator[Answe
     fields = main.fields if main else {}
     name = main.name if main else re.sub(r"[^a-z0-9]+", "-", crate.folder.name.lower()).strip("-0123456789") or "crate"
     kind = Answer("kind", given_kind, "--data") if given_kind else _kind(crate)
-    yield Answer("crate_name", name, "[package] name" if main else "the name of the folder: there is no root package")
+    yield Answer(
+        "crate_name", name, "[package] name" if main else "the folder's name, since the workspace has no root package"
+    )
     yield kind
     if crate.is_member:
-        yield Answer("place", "member", f"{crate.root} is its workspace")
+        yield Answer("place", "member", f"it is a member of the workspace {crate.root}")
     else:
-        yield Answer("place", "repository", "no workspace is above it")
+        yield Answer("place", "repository", "it is not a member of another workspace")
         yield _ci(crate)
-    yield Answer("sample", value=False, reason="the crate has code of its own")
-    yield Answer("adopted", value=True, reason="its files are older than the template's part in it")
+    yield Answer("sample", value=False, reason="the crate has its own code, so it needs no sample code")
+    yield Answer("adopted", value=True, reason="the crate was not created from the template")
     shared = fields or (crate.packages[0].fields if crate.packages else {})
     yield from _identity(name, fields, shared)
     if kind.value == "lib":
@@ -118,10 +122,10 @@ def infer(crate: ExistingCrate, given_kind: str | None = None) -> Iterator[Answe
         yield _allocator(crate)
         if not crate.is_member:
             yield _panic(crate)
-            yield Answer("cpu_level", "portable", "what it is built for so far")
-            yield Answer("container", value=False, reason="it keeps the image that it has, if any")
+            yield Answer("cpu_level", "portable", "rustc's default, so that the build does not change")
+            yield Answer("container", value=False, reason="the crate keeps its own container image, if it has one")
     if kind.value != "service":
-        yield Answer("publish", value=False, reason="it keeps its own way to crates.io, if any")
+        yield Answer("publish", value=False, reason="the crate keeps its own workflow for crates.io, if it has one")
 
 
 def _own(crate: ExistingCrate) -> list[Package]:
@@ -137,8 +141,8 @@ def _kind(crate: ExistingCrate) -> Answer:
         if servers := sorted(package.needs.intersection(SERVERS)):
             return Answer("kind", "service", f"{package.name} is a program and depends on {servers[0]}")
     if programs:
-        return Answer("kind", "cli", f"{programs[0].name} has a program")
-    return Answer("kind", "lib", "there is no program")
+        return Answer("kind", "cli", f"{programs[0].name} has a binary target")
+    return Answer("kind", "lib", "no package has a binary target")
 
 
 def _ci(crate: ExistingCrate) -> Answer:
@@ -146,14 +150,14 @@ def _ci(crate: ExistingCrate) -> Answer:
     fields = crate.packages[0].fields if crate.packages else {}
     for folder in (crate.folder, *crate.folder.parents):
         if (folder / ".github" / "workflows").is_dir():
-            return Answer("ci", "github", "it has .github/workflows")
+            return Answer("ci", "github", "the crate has .github/workflows")
         if (folder / ".gitlab-ci.yml").is_file():
-            return Answer("ci", "gitlab", "it has .gitlab-ci.yml")
+            return Answer("ci", "gitlab", "the crate has .gitlab-ci.yml")
         if (folder / ".git").exists():
             break
     if re.match(r"https://([^/]+\.)?gitlab\.", str(fields.get("repository") or "")):
         return Answer("ci", "gitlab", f"[package] repository {fields['repository']}")
-    return Answer("ci", "github", "it has no pipeline")
+    return Answer("ci", "github", "the default, since the crate has no CI configuration")
 
 
 def _identity(name: str, fields: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[Answer]:
@@ -162,17 +166,21 @@ def _identity(name: str, fields: Mapping[str, Any], shared: Mapping[str, Any]) -
     if description:
         yield Answer("description", description[:LONGEST_LINE].strip(), "[package] description")
     else:
-        yield Answer("description", f"The crate {name}", "there is no description")
+        yield Answer("description", f"The crate {name}", "[package] has no description")
     match shared.get("authors"):
         case [str(first), *_]:
-            yield Answer("copyright_holder", first.strip()[:LONGEST_LINE], "[package] authors, the first")
+            yield Answer("copyright_holder", first.strip()[:LONGEST_LINE], "the first of [package] authors")
         case _:
-            yield Answer("copyright_holder", f"The {name} contributors", "there are no authors")
+            yield Answer("copyright_holder", f"The {name} contributors", "[package] has no authors")
     url = str(shared.get("repository") or "").removesuffix(".git").rstrip("/")
     if re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~-]+)+", url):
         yield Answer("repository_url", url, "[package] repository")
     else:
-        yield Answer("repository_url", "", f"{url} is no https address" if url else "there is no repository")
+        yield Answer(
+            "repository_url",
+            "",
+            f"[package] repository {url} is not an https address" if url else "[package] has no repository",
+        )
     yield _license(str(shared.get("license") or ""))
 
 
@@ -180,8 +188,8 @@ def _license(text: str) -> Answer:
     known = {_terms(name): name for name in LICENSES}
     if name := known.get(_terms(text)):
         return Answer("license", name, f"[package] license {text}")
-    reason = f"{text} is none of the choices" if text else "there is no license"
-    return Answer("license", "proprietary", f"{reason}; this changes nothing in an adopted crate")
+    reason = f"the question has no choice {text}" if text else "[package] has no license"
+    return Answer("license", "proprietary", f"{reason}; the answer changes no file of an adopted crate")
 
 
 def _terms(text: str) -> frozenset[str]:
@@ -192,9 +200,15 @@ def _msrv(fields: Mapping[str, Any]) -> Answer:
     promised = str(fields.get("rust_version") or "")
     parts = f"{promised}.0".split(".")
     if not promised:
-        return Answer("msrv", f"1.{OLDEST_MSRV}", "there is no rust-version, and none is added: the oldest choice")
+        return Answer(
+            "msrv",
+            f"1.{OLDEST_MSRV}",
+            "[package] has no rust-version, and keeps none; this answer is the oldest possible",
+        )
     if int(parts[1]) < OLDEST_MSRV:
-        return Answer("msrv", f"1.{OLDEST_MSRV}", f"rust-version {promised} stays; this is the oldest choice")
+        return Answer(
+            "msrv", f"1.{OLDEST_MSRV}", f"[package] keeps rust-version {promised}; this answer is the oldest possible"
+        )
     return Answer("msrv", ".".join(parts[:2]), f"rust-version {promised}")
 
 
@@ -203,11 +217,11 @@ def _allocator(crate: ExistingCrate) -> Answer:
         for needed, allocator in ALLOCATORS.items():
             if needed in package.needs:
                 return Answer("allocator", allocator, f"{package.name} depends on {needed}")
-    return Answer("allocator", "system", "no dependency is an allocator")
+    return Answer("allocator", "system", "no package depends on an allocator")
 
 
 def _panic(crate: ExistingCrate) -> Answer:
     strategy = crate.manifest.get("profile", {}).get("release", {}).get("panic")
     if strategy in {"abort", "unwind"}:
         return Answer("panic", strategy, "profile.release.panic")
-    return Answer("panic", "unwind", "profile.release.panic is not set, and this is what cargo takes")
+    return Answer("panic", "unwind", "cargo's default, since profile.release.panic is not set")

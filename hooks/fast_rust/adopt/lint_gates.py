@@ -50,14 +50,14 @@ def disable_warned(gates: Gates, *command: str) -> None:
             gates.edit("Cargo.toml", partial(disable_lints, found=counts), *sorted(tables))
             continue
         for lint, places in sorted(found.items()):
-            why = "your clippy.toml bans what is there" if lint in bans else "the source or another table has it on"
+            why = "your clippy.toml bans" if lint in bans else "an attribute or another [lints] table enables it for"
             gates.left.append(
-                f"{lint}: {why}: {first_places(places)}; run `{' '.join(command)}`, and fix or allow it there"
+                f"{lint}: {why} {first_places(places)}; run `{' '.join(command)}`, and fix the code or allow the lint"
             )
         if broken:
             gates.could_not(tool, command, broken)
         return
-    gates.could_not(tool, command, f"after {ROUNDS} rounds there are still new lints")
+    gates.could_not(tool, command, f"it still reported new lints after {ROUNDS} runs")
 
 
 def _disable_configured(gates: Gates) -> None:
@@ -73,11 +73,13 @@ def _disable_configured(gates: Gates) -> None:
         if (gates.root / "clippy.toml").read_bytes() == was:
             for path, places in bans.items():
                 gates.left.append(
-                    f"clippy.toml bans {path}, which is at {first_places(places)}; run `{' '.join(CLIPPY)}`"
+                    f"clippy.toml bans {path}, which {first_places(places)} uses; run `{' '.join(CLIPPY)}` for details"
                 )
             if others:
                 names = first_places({f"{hit.lint} at {hit.place}" for hit in others})
-                gates.left.append(f"clippy warns by our clippy.toml: {names}; run `{' '.join(CLIPPY)}`")
+                gates.left.append(
+                    f"with the template's clippy.toml, clippy reports {names}; run `{' '.join(CLIPPY)}` for details"
+                )
             if broken:
                 gates.could_not("clippy", CLIPPY, broken)
             return

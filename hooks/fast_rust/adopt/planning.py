@@ -85,12 +85,14 @@ def plan(
     if there.exists() and not is_of_another_template(there):
         raise AdoptError(f"{there} exists, so the template created or adopted this crate; run `fast-rust update`")
     if crate.is_member and "lints" not in crate.manifest.get("workspace", {}):
-        message = f"the workspace {crate.root} has no [workspace.lints]"
+        message = f"{crate.folder} needs the lints of its workspace, and {crate.root} has no [workspace.lints]"
         raise AdoptError(f"{message}; run `fast-rust adopt {crate.root}` to adopt all its crates")
     repository = open_repository(template, needed=target, refresh=refresh)
     release = target or repository.newest(template)
     if "\nadopted:" not in repository.text(release, "copier.yml"):
-        raise AdoptError(f"release {release} of the template cannot adopt a crate; name a newer one by --to")
+        raise AdoptError(
+            f"release {release} of the template does not support `fast-rust adopt`; pass a newer release with --to"
+        )
     answers = _answers(crate, data)
     file = OTHER_ANSWERS_FILE if there.exists() else ANSWERS_FILE
     rendering = _render(repository, template, release, answers, file)
@@ -98,8 +100,8 @@ def plan(
     answers = tuple(answer for answer in answers if answer.name in recorded)
     if unused := sorted(data.keys() - recorded.keys()):
         kind = next(answer.value for answer in answers if answer.name == "kind")
-        message = f"--data {unused[0]}: a {kind} has no question `{unused[0]}`"
-        raise AdoptError(f"{message}; its questions are: {', '.join(answer.name for answer in answers)}")
+        message = f"--data {unused[0]}: the template does not ask for `{unused[0]}` in a crate of kind `{kind}`"
+        raise AdoptError(f"{message}; expected one of: {', '.join(answer.name for answer in answers)}")
     owned = of_rendering(repository, release, rendering)
     require_checked_out(crate.folder, [*rendering, *(name for names in ALIASES.values() for name in names)])
     actions = _actions(crate, rendering, owned, top)
@@ -107,7 +109,10 @@ def plan(
         _ignored(crate.folder)
         & {path for path, action in actions.items() if action in {FileAction.MERGED, FileAction.PROPOSED}}
     ):
-        raise AdoptError(f"git ignores {hidden[0]}, so it could not restore it; run `git add --force {hidden[0]}`")
+        raise AdoptError(
+            f"`adopt` would change {hidden[0]}, which git ignores and could not"
+            f" restore; run `git add --force {hidden[0]}`"
+        )
     _require_own_files(crate, actions)
     return AdoptionPlan(crate, answers, release, rendering, owned, actions, top)
 
@@ -123,12 +128,12 @@ def _require_own_files(crate: ExistingCrate, actions: Mapping[str, FileAction]) 
         if action is FileAction.PROPOSED:
             file = file.with_name(f"{file.name}.proposed")
             if file.exists():
-                raise AdoptError(f"{file} exists; rename it, or delete it")
+                raise AdoptError(f"{file} exists already, and `adopt` would write it; rename or delete the file")
         if action not in {FileAction.UNCHANGED, FileAction.LEFT_OUT}:
             written += [file, *(crate.folder / name for name in ALIASES.get(path, ()))]
     for file in written:
         if link := link_to(file, crate.root):
-            message = f"{link} is a symlink; {file.name} is not written through it"
+            message = f"{link} is a symlink; refusing to write {file.name} through it"
             raise AdoptError(f"{message}; replace it with a regular file or folder")
 
 
@@ -139,7 +144,10 @@ def _require_clean(folder: Path) -> Path:
     """
     top = require_committed(folder)
     if git.is_commit(top, f"refs/heads/{BRANCH}"):
-        message = f"the branch {BRANCH} exists; merge it, or run `git branch --delete --force {BRANCH}`"
+        message = (
+            f"the branch {BRANCH}, to which `adopt` commits, exists; merge it, or"
+            f" run `git branch --delete --force {BRANCH}`"
+        )
         raise AdoptError(message)
     return top
 
@@ -149,13 +157,15 @@ def require_committed(folder: Path) -> Path:
     top = git.top_of(folder)
     if found := git.status(top):
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        raise AdoptError(f"not everything is committed ({found[0][1]}{more}); commit, or run `git stash -u`")
+        raise AdoptError(
+            f"the working tree has uncommitted changes ({found[0][1]}{more}); commit them, or run `git stash -u`"
+        )
     return top
 
 
 def _answers(crate: ExistingCrate, data: Mapping[str, str]) -> tuple[Answer, ...]:
     if fixed := sorted(data.keys() & set(FIXED)):
-        raise AdoptError(f"--data {fixed[0]}: an adopted crate has a fixed answer to `{fixed[0]}`; leave it out")
+        raise AdoptError(f"--data {fixed[0]}: `adopt` sets the answer to `{fixed[0]}` itself; omit this option")
     # The kind decides which other questions apply.
     kind = data.get("kind")
     answers = {answer.name: answer for answer in infer(crate, kind)}

@@ -41,14 +41,16 @@ def before(folder: Path, root: Path, target: Path) -> None:
     Raises GateError.
     """
     gates = Gates(root, target, {})
-    _require_own(gates, folder, "before anything is changed, in a clone of the last commit")
+    _require_own(gates, folder, "before the adoption, in a fresh clone of the last commit")
     hits, broken = find_hits(gates, *CLIPPY)
     if broken:
-        message = f"clippy cannot judge the crate: {broken}; run `{' '.join(CLIPPY)}`"
-        raise GateError(f"{message}: all features have to build together; nothing was changed")
+        message = f"clippy fails to build the crate: {broken}; run `{' '.join(CLIPPY)}`"
+        raise GateError(
+            f"{message} and fix the errors; the crate has to build with all features enabled. Nothing was changed"
+        )
     if denied := {f"{hit.lint} at {hit.place}" for hit in hits if hit.is_denied}:
-        message = f"the crate denies what is in it: {first_places(denied)}; run `{' '.join(CLIPPY)}`"
-        raise GateError(f"{message}, and fix it or allow it there; nothing was changed")
+        message = f"the crate fails lints that it denies itself: {first_places(denied)}; run `{' '.join(CLIPPY)}`"
+        raise GateError(f"{message}, and fix the code or allow the lint there; nothing was changed")
 
 
 def after(folder: Path, root: Path, target: Path) -> None:
@@ -56,18 +58,23 @@ def after(folder: Path, root: Path, target: Path) -> None:
 
     Raises GateError.
     """
-    _require_own(Gates(root, target, {}), folder, "after the adoption, so nothing was changed")
+    _require_own(Gates(root, target, {}), folder, "after the adoption")
 
 
 def _require_own(gates: Gates, folder: Path, when: str) -> None:
     for command in (("cargo", "build"), ("cargo", "test")):
         done = gates.run(*command, cwd=folder)
         if done.returncode:
-            advice = "it needs what git does not have, or was broken before" if "before" in when else "please report it"
+            advice = (
+                "the crate needs a file that is not in git, or its last commit is broken"
+                if "before" in when
+                else "please report this as a bug of fast-rust"
+            )
             name = " ".join(command)
             reason = first_error(done.stderr, done.stdout)
             raise GateError(
-                f"`{name}` fails {when}: {reason}; run `{name}` in a fresh clone to see all of it: {advice}"
+                f"`{name}` fails {when}, so nothing was changed: {reason}; {advice}."
+                f" Run `{name}` in a fresh clone to see its full output"
             )
 
 
@@ -89,7 +96,8 @@ def stage(root: Path, justfile: str, target: Path, own: Mapping[str, bytes | Non
             done = gates.run(*command)
             if "no tests to run" in done.stderr:
                 gates.left.append(
-                    "`just test` fails: there is no test but in documentation; write one, then adopt again"
+                    "`just test` fails: the crate has no test except doctests, and"
+                    " nextest runs no doctests; write a test"
                 )
                 continue
             if done.returncode and recipe == "test" and gates.one_at_a_time():

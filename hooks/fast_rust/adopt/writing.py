@@ -105,5 +105,8 @@ def _merge(plan: AdoptionPlan, folder: Path, path: str) -> list[Path]:
     try:
         merging.rewrite(file, change)
     except (ValueError, UnclearKeyError) as error:
-        raise AdoptError(f"{path} cannot be read or extended: {error}; fix it; nothing was changed") from error
+        raise AdoptError(
+            f"cannot add the template's settings to {path}: {error}; correct the file,"
+            " and run the command again. Nothing was changed"
+        ) from error
     return written

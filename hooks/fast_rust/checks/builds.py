@@ -59,7 +59,7 @@ def _is_well_set(key: str, value: object) -> bool:
     """,
 )
 def release_profile_is_tuned(workspace: Workspace) -> Iterator[Violation]:
-    """Programs ship with link-time optimisation and few codegen units."""
+    """The release profile of a program must enable link-time optimisation (LTO) and few codegen units."""
     if workspace.has_programs:
         yield from _misset(workspace, "release", ("lto", "codegen-units", "opt-level"))
 
@@ -74,7 +74,7 @@ def release_profile_is_tuned(workspace: Workspace) -> Iterator[Violation]:
     """,
 )
 def panic_strategy_is_chosen(workspace: Workspace) -> Iterator[Violation]:
-    """Programs say what a panic does."""
+    """The release profile of a program must set `panic`."""
     if workspace.has_programs:
         yield from _misset(workspace, "release", ("panic",))
 
@@ -97,7 +97,7 @@ def panic_strategy_is_chosen(workspace: Workspace) -> Iterator[Violation]:
     """,
 )
 def benches_measure_what_ships(workspace: Workspace) -> Iterator[Violation]:
-    """What is measured is built as it ships."""
+    """The profiles for benchmarks and profilers must be as optimised as the release profile."""
     yield from _misset(workspace, "profiling", ("inherits",))
     keys = [("bench", key) for key in ("lto", "codegen-units", "opt-level")]
     for profile, key in (*keys, ("profiling", "opt-level"), ("quick", "opt-level")):
@@ -116,17 +116,17 @@ def benches_measure_what_ships(workspace: Workspace) -> Iterator[Violation]:
     """,
 )
 def symbols_are_there_to_profile(workspace: Workspace) -> Iterator[Violation]:
-    """Profilers find names in what they measure."""
+    """The profiles for benchmarks and profilers must keep symbols, so that a profiler can show function names."""
     for profile in ("bench", "profiling"):
         yield from _misset(workspace, profile, ("debug", "strip"))
 
 
 @check(
     "BUILD-4",
-    then="name a level that all machines have, such as `-Ctarget-cpu=x86-64-v3`, in .cargo/config.toml",
+    then="set a CPU level that all target machines support, such as `-Ctarget-cpu=x86-64-v3`, in .cargo/config.toml",
 )
 def no_build_is_for_the_build_host(workspace: Workspace) -> Iterator[Violation]:
-    """A program is built for a processor that is known, not for the one that built it."""
+    """A build must not use `target-cpu=native`, which depends on the machine that builds."""
     files = [file for file in files_below(workspace.root) if file.name in BUILD_FILES or file.suffix == ".sh"]
     for path, number, line in workspace.lines([*files, *workspace.workflows, *files_below(workspace.root / ".cargo")]):
         if "target-cpu=native" in line.replace(" ", "").replace('","', "").replace('"', ""):
@@ -140,7 +140,7 @@ def no_build_is_for_the_build_host(workspace: Workspace) -> Iterator[Violation]:
     """,
 )
 def trace_is_compiled_out(workspace: Workspace) -> Iterator[Violation]:
-    """Events for debugging are compiled out of what ships."""
+    """A release build of a program must leave out `trace!` events."""
     for package in workspace.packages:
         needed = [each for each in package.dependencies if each["name"] == "tracing"]
         features = [*package.default_features, *(feature for each in needed for feature in each["features"])]
@@ -148,4 +148,6 @@ def trace_is_compiled_out(workspace: Workspace) -> Iterator[Violation]:
         if package.is_program and any(each["kind"] is None for each in needed) and not is_limited:
             manifest = package.manifest
             line = manifest.line("dependencies", "tracing")
-            yield Violation(f"{package.name}: its `tracing` has no limit", manifest.path, line)
+            yield Violation(
+                f"{package.name} enables no `release_max_level_*` feature of `tracing`", manifest.path, line
+            )

@@ -13,7 +13,7 @@ from fast_rust.checks.workspace import Workspace, files_below
     then="delete the first line, and write `// ast-grep-ignore: rule -- reason` above the lines that need it",
 )
 def no_file_is_left_out_of_the_rules(workspace: Workspace) -> Iterator[Violation]:
-    """An exception is for one place, not for a whole file."""
+    """`ast-grep-ignore` must suppress a rule for one line, not for an entire file."""
     for file in files_below(workspace.folder):
         first, second = [*(read_text(file).splitlines() if file.suffix == ".rs" else []), "", ""][:2]
         # Above an empty line, it is for the whole file.
@@ -28,7 +28,7 @@ def no_file_is_left_out_of_the_rules(workspace: Workspace) -> Iterator[Violation
     only_own=True,
 )
 def bans_have_reasons(workspace: Workspace) -> Iterator[Violation]:
-    """Who meets a ban reads why, and what to use instead."""
+    """Each `disallowed-*` entry of clippy.toml must give a reason, and say what to use instead."""
     for clippy in map(workspace.table, ("clippy.toml", ".clippy.toml")):
         for key, bans in clippy.content.items():
             for ban in bans if key.startswith("disallowed-") and isinstance(bans, list) else ():
@@ -40,32 +40,36 @@ def bans_have_reasons(workspace: Workspace) -> Iterator[Violation]:
 @check(
     "DOOR-1",
     then="""
-    end the line with `# reason: ...`, or write the advisory as { id = "...", reason = "..." }, the staged gate as
-    GATE = "REASON", in two words or more
+    end the line with `# reason: ...`; write an advisory as { id = "...", reason = "..." }, and an entry of
+    [workspace.metadata.staged] as CHECK = "REASON"; a reason has two words or more
     """,
     only_own=True,
 )
 def exceptions_in_tables_have_reasons(workspace: Workspace) -> Iterator[Violation]:
-    """An exception says why."""
+    """An exception must give a reason."""
     manifest = workspace.manifest
     for tool in ("clippy", "rust", "rustdoc"):
         lints = manifest.at("workspace", "lints", tool)
         for lint in lints if isinstance(lints, dict) else ():
             if not is_on(workspace, tool, lint, by_itself=True):
                 line = manifest.line("workspace", "lints", tool, lint)
-                yield Violation(f"Cargo.toml: {tool}::{lint} is allowed", manifest.path, line)
+                yield Violation(f"Cargo.toml: {tool}::{lint} is set to `allow` without a reason", manifest.path, line)
     staged = manifest.at("workspace", "metadata", "staged")
     for gate, reason in staged.items() if isinstance(staged, dict) else ():
         if words(reason) < 2:  # noqa: PLR2004
             line = manifest.line("workspace", "metadata", "staged", gate)
-            yield Violation(f"Cargo.toml: {gate} is staged", manifest.path, line)
+            yield Violation(
+                f"Cargo.toml: [workspace.metadata.staged] disables the check {gate} without a reason",
+                manifest.path,
+                line,
+            )
     deny = workspace.table("deny.toml")
     ignored = deny.at("advisories", "ignore")
     for entry in ignored if isinstance(ignored, list) else ():
         name, reason = (entry.get("id"), entry.get("reason")) if isinstance(entry, dict) else (entry, "")
         line = _line_with(deny, str(name))
         if words(reason) < 2 and not (line and has_reason(deny.text.splitlines()[line - 1])):  # noqa: PLR2004
-            yield Violation(f"deny.toml: {name} is ignored", deny.path, line)
+            yield Violation(f"deny.toml: the advisory {name} is ignored without a reason", deny.path, line)
 
 
 def _line_with(table: Table, text: str) -> int:

@@ -42,7 +42,7 @@ def _hot_paths(workspace: Workspace) -> Iterator[tuple[Section, Path, Package | 
     """,
 )
 def every_hot_path_is_measured(workspace: Workspace) -> Iterator[Violation]:
-    """A hot path has a bench, an instruction bench and an allocation test."""
+    """A hot path, that is, an item documented with `# Hot path`, must have two benchmarks and an allocation test."""
     for section, folder, bench in _hot_paths(workspace):
         for kind, name in _measurements(section.name):
             for what in _missing(section, bench, kind, name):
@@ -54,10 +54,10 @@ def _missing(section: Section, bench: Package | None, kind: str, name: str) -> I
     targets = bench.targets if bench else ()
     target = next((each for each in targets if (each.kind, each.name) == (kind, name)), None)
     if target is None or bench is None:
-        yield "there is no {file}"
+        yield "{file} does not exist"
         return
     if section.name not in identifiers(code_of(read_text(target.source))):
-        yield "{file} never calls it"
+        yield "{file} never calls the hot path"
     entries = bench.manifest.at("bench") or ()
     own_harness = {each.get("name") for each in entries if each.get("harness") is False}
     if kind == "benches" and name not in own_harness:
@@ -72,7 +72,7 @@ def _missing(section: Section, bench: Package | None, kind: str, name: str) -> I
     """,
 )
 def every_measurement_belongs_to_a_hot_path(workspace: Workspace) -> Iterator[Violation]:
-    """What is measured is a hot path."""
+    """Each benchmark must measure a hot path, that is, an item documented with `# Hot path`."""
     for folder, bench in workspace.benches:
         if bench is None:
             continue
@@ -89,14 +89,16 @@ def every_measurement_belongs_to_a_hot_path(workspace: Workspace) -> Iterator[Vi
         for (kind, name), source in named.items():
             is_measurement = kind == "benches" or (kind == "tests" and name.endswith("_allocations"))
             if is_measurement and (kind, name) not in {*hot, OF_ALL}:
-                yield Violation(f"{workspace.shown(source)} measures none", workspace.shown(source))
+                yield Violation(
+                    f"no hot path has the name that {workspace.shown(source)} measures", workspace.shown(source)
+                )
 
 
 @check(
     "OP-3",
     "OP-4",
     then="""
-    complete the documentation; the file of a submodule that is as hot says so with `Part of:` alone:
+    complete the documentation; a submodule of a hot path needs only `Part of:`, with the name of the hot path:
 
     //! # Hot path
     //! Why: runs once for each record, of which inputs have millions.
@@ -107,12 +109,12 @@ def every_measurement_belongs_to_a_hot_path(workspace: Workspace) -> Iterator[Vi
     """,
 )
 def every_hot_path_says_why_and_what_it_may_cost(workspace: Workspace) -> Iterator[Violation]:
-    """A hot path says why it is hot, and has a budget."""
+    """A section `# Hot path` must say why the code has to be fast, and give a budget."""
     names = {section.name for section, _, _ in _hot_paths(workspace)}
     for section, _, _ in workspace.sections:
         if section.is_part:
             if section.whole not in names:
-                yield Violation(f"{section}: there is no hot path of that name", section.path, section.line)
+                yield Violation(f"{section}: `Part of:` names no hot path of this crate", section.path, section.line)
             continue
         if words(section.field("Why")) < 3:  # noqa: PLR2004  Two words say nothing.
             yield Violation(f"{section}: no `Why:`", section.path, section.line)
@@ -123,7 +125,7 @@ def every_hot_path_says_why_and_what_it_may_cost(workspace: Workspace) -> Iterat
 @check(
     "OP-4",
     then="""
-    begin the documentation of the file with the section, so that the rules for hot paths see it, or say why it is cold:
+    add the section to the documentation of the file, so that the rules for hot paths apply, or say why it runs rarely:
 
     //! # Hot path
     //! Part of: NAME
@@ -134,7 +136,7 @@ def every_hot_path_says_why_and_what_it_may_cost(workspace: Workspace) -> Iterat
     severity=Severity.WARNING,
 )
 def every_submodule_of_a_hot_path_says_so(workspace: Workspace) -> Iterator[Violation]:
-    """A submodule of a hot path says that it is part of it, or why it is cold."""
+    """A submodule of a hot path must declare `Part of:` the hot path, or `Cold:` with a reason."""
     declared = {section.path for section, _, _ in workspace.sections}
     for section, _, _ in workspace.sections:
         module = workspace.root / section.path
@@ -154,16 +156,16 @@ def every_submodule_of_a_hot_path_says_so(workspace: Workspace) -> Iterator[Viol
 @check(
     "OP-3",
     "BENCH-5",
-    then="write the same number into the line `Budget:` and into the limits of the bench",
+    then="write the same number into the line `Budget:` and into the limits of the benchmark",
 )
 def every_budget_is_a_limit(workspace: Workspace) -> Iterator[Violation]:
-    """The budget of a hot path is the limit of its instruction bench."""
+    """The number of instructions in `Budget:` must be a limit in the benchmark that counts instructions."""
     for section, folder, _ in _hot_paths(workspace):
         path = folder / "bench" / "benches" / f"{section.name}_instructions.rs"
         limits = {each.replace("_", "") for each in identifiers(code_of(read_text(path)))}
         for number in re.findall(r"(\S+)\s+instruction", section.field("Budget")):
             if re.sub("[,_]", "", number) not in limits:
-                what = f"{section}: {workspace.shown(path)} has no limit of {number}"
+                what = f"{section}: {workspace.shown(path)} does not have the limit {number}"
                 yield Violation(what, section.path, section.line)
 
 
@@ -171,14 +173,14 @@ def every_budget_is_a_limit(workspace: Workspace) -> Iterator[Violation]:
     "HASH-3",
     "HASH-5",
     then="""
-    add to the section `# Hot path`: `Hasher: Fx, since the keys are our own.`, or `Hasher: SipHash, since strangers
-    choose the keys.`
+    add to the section `# Hot path`: `Hasher: Fx, since only our code chooses the keys.`, or `Hasher: SipHash, since
+    clients choose the keys.`
     """,
 )
 def every_map_on_a_hot_path_names_its_hasher(workspace: Workspace) -> Iterator[Violation]:
-    """A map on a hot path names its hasher, and why it is safe there."""
+    """A hot path that uses a hash map must name the hasher, and say why that hasher is safe there."""
     for section, _, _ in workspace.sections:
         has_map = any(word.endswith(MAPS) for word in identifiers(section.code))
         if has_map and words(section.field("Hasher")) < 3:  # noqa: PLR2004  The name and a reason.
-            what = f"{section}: it holds a map, and has no `Hasher:` with a reason"
+            what = f"{section}: the code uses a map, and the section has no `Hasher:` with a reason"
             yield Violation(what, section.path, section.line)

@@ -25,14 +25,14 @@ BEGINNINGS: dict[str, tuple[str, ...]] = {
 }
 # What a crate may have added to a file, and has to keep.
 KEPT_ELSEWHERE = {
-    "lints/ast-grep.yml": "move rules of your own to a file in lints/own/, then ",
-    TESTS: "move tests of your own to another file, then ",
+    "lints/ast-grep.yml": "move your own rules to a file in lints/own/, then ",
+    TESTS: "move your own tests to another file, then ",
 }
 
 
 @check("TOOL-1", then="delete the file", severity=Severity.WARNING)
 def nothing_is_left_of_older_releases(workspace: Workspace) -> Iterator[Violation]:
-    """No file is left of an older release of the template."""
+    """The crate has a file of an older template release that its current release does not use."""
     by_folder = {each.folder: each for each in workspace.packages}
     for folder in sorted({workspace.folder, *by_folder}):
         recipes = read_text(folder / "justfile")
@@ -50,7 +50,7 @@ def nothing_is_left_of_older_releases(workspace: Workspace) -> Iterator[Violatio
                     bench = workspace.shown(folder / BENCH)
                     action = f"run `git rm -r {bench}`, and delete {bench} from `members` in Cargo.toml"
                 before = "" if text.startswith(STUB) else KEPT_ELSEWHERE.get(path, "")
-                yield Violation(f"{shown} has no use now", shown, next=before + action)
+                yield Violation(f"{shown} is unused", shown, next=before + action)
 
 
 def _is_needed(folder: Path, packages: dict[Path, Package], text: str) -> bool:

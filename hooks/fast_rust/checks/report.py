@@ -33,7 +33,10 @@ def report(path: Path, how: str | None = None, *, advice: bool = False) -> int:
         return int(errors > 0)
     if errors and how == Format.FULL:
         gates = " ".join(sorted({finding.gate for finding in findings if finding.severity is Severity.ERROR}))
-        print(f"\n{errors} error{'s' * (errors > 1)}. To read why: just fast-rust explain {gates}", file=sys.stderr)
+        print(
+            f"\n{errors} error{'s' * (errors > 1)}. For the reasons, run: just fast-rust explain {gates}",
+            file=sys.stderr,
+        )
     elif how == Format.FULL:
         print("No errors.", file=sys.stderr)
     return int(errors > 0)
@@ -45,7 +48,7 @@ def _warn_of_another_release(path: Path) -> None:
     release = RELEASE.search(answers.read_text(encoding="utf-8", errors="replace")) if answers.is_file() else None
     if release and release[1].removeprefix("v") != (own := own_version()):
         print(
-            f"warning: fast-rust {own} checks a crate of release {release[1]}; "
-            "to check by that release, type: just fast-rust check",
+            f"warning: this is fast-rust {own}, but the crate uses template release {release[1]}; "
+            "to check with that release, run: just fast-rust check",
             file=sys.stderr,
         )

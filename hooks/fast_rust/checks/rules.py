@@ -90,7 +90,9 @@ def find_ast_grep() -> str:
     """Return the path of ast-grep: the one that was installed with this tool, else one that is on PATH."""
     if program := find_program("ast-grep"):
         return program
-    message = "ast-grep, which runs the rules, is not installed; run `pip install ast-grep-cli`, or `just setup`"
+    message = (
+        "`fast-rust check` needs ast-grep, which is not installed; run `pip install ast-grep-cli`, or `just setup`"
+    )
     raise RulesError(f"{message} in the crate")
 
 
@@ -116,8 +118,8 @@ def write_configuration(path: Path, rules: Iterable[str], utils: Iterable[str], 
         path.write_text(text, encoding="utf-8")
     except UnicodeEncodeError as error:
         name = text[error.start : error.end].encode("utf-8", "backslashreplace").decode()
-        message = f"ast-grep reads its configuration as UTF-8, and the path of the crate or of this tool has {name}"
-        raise RulesError(f"{message}; move the folder to a path without it") from error
+        message = f"ast-grep needs UTF-8 paths, and the path of the crate or of fast-rust contains the byte {name}"
+        raise RulesError(f"{message}; rename that folder") from error
 
 
 # --- Findings ---
@@ -131,8 +133,8 @@ def _finding(root: Path, record: Mapping[str, Any]) -> Finding:
     actions = [action, record["note"] or ""]
     if rule == UNUSED:
         directives = ("DOOR-1",)
-        message = "this `ast-grep-ignore` comment suppresses no finding of a rule that runs"
-        actions = ["delete the comment, or correct the rule in it; it applies to the line below it only"]
+        message = "this `ast-grep-ignore` comment suppresses nothing"
+        actions = ["delete the comment, or correct the rule's name in it; the comment applies only to the next line"]
     elif rule != WITHOUT_EXCEPTION:
         actions.append(f"to keep the code, write `// ast-grep-ignore: {rule} -- REASON` on the line above it")
     return Finding(
@@ -141,7 +143,7 @@ def _finding(root: Path, record: Mapping[str, Any]) -> Finding:
         column=start["column"] + 1,
         gate=f"ast-grep::{rule}",
         directives=directives,
-        message=message or f"this breaks the rule {rule}",
+        message=message or f"this code violates the rule {rule}",
         next="\n".join(line.strip() for line in actions if line),
         severity=Severity.ERROR if record["severity"] == "error" else Severity.ADVICE,
     )
@@ -179,8 +181,8 @@ def _failure(root: Path, stderr: str, code: int) -> RulesError:
         )
     said = next((line.removeprefix("Error: ") for line in stderr.splitlines() if line.strip()), "no reason given")
     return RulesError(
-        f"ast-grep ended with exit code {code}: {said}{f' ({reason})' if reason else ''}; "
-        "fix that, and run the command again"
+        f"ast-grep failed with exit code {code}: {said}{f' ({reason})' if reason else ''}; "
+        "fix the cause, and run the command again"
     )
 
 
@@ -189,7 +191,7 @@ def _duplicate(root: Path, rule: str) -> RulesError:
     theirs = [_shown(root, str(path)) for path in _with_id(own, rule)]
     places = " and ".join([*theirs, *(f"standards/{path.name}" for path in _with_id(rule_files(), rule))])
     return RulesError(
-        f"two rules of ast-grep have the id `{rule}`, in {places or OWN}; rename the rule in {(theirs or [OWN])[-1]}"
+        f"two ast-grep rules have the same id `{rule}`, in {places or OWN}; rename the rule in {(theirs or [OWN])[-1]}"
     )
 
 

@@ -36,11 +36,11 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 @check(
     "TOOL-2",
     "TOOL-6",
-    then="delete the file, then type `cargo fmt --all`",
+    then="delete the file, then run `cargo fmt --all`",
     severity=Severity.ADVICE,
 )
 def formatting_has_no_overrides(workspace: Workspace) -> Iterator[Violation]:
-    """All code has the default format."""
+    """A rustfmt.toml should not change the default format."""
     above = [each for each in (workspace.folder, *workspace.folder.parents) if each.is_relative_to(workspace.root)]
     files = {*files_below(workspace.folder), *(folder / name for folder in above for name in RUSTFMT_FILES)}
     for path, number, line in workspace.lines(sorted(file for file in files if file.name in RUSTFMT_FILES)):
@@ -58,10 +58,10 @@ def formatting_has_no_overrides(workspace: Workspace) -> Iterator[Violation]:
     """,
 )
 def lints_are_inherited(workspace: Workspace) -> Iterator[Violation]:
-    """The lints of the workspace hold for each of its crates."""
+    """Each crate must inherit the lints of its workspace."""
     for package in workspace.packages:
         if package.manifest.at("lints", "workspace") is not True:
-            yield Violation(f"{package.name} does not inherit them", package.manifest.path)
+            yield Violation(f"{package.name} does not", package.manifest.path)
 
 
 def is_on(workspace: Workspace, tool: str, lint: str, *, by_itself: bool) -> bool:
@@ -81,21 +81,21 @@ def is_on(workspace: Workspace, tool: str, lint: str, *, by_itself: bool) -> boo
 
     LINT = "warn"
 
-    or, where the crate cannot keep it:
+    or, to disable the lint:
 
     LINT = "allow" # reason: ...
     """,
     only_own=True,
 )
 def every_gate_is_there(workspace: Workspace) -> Iterator[Violation]:
-    """The lints of the standards are on."""
+    """Cargo.toml must enable the lints of the standards."""
     lints = {**lints_of_the_standards(), **{f"clippy::{group}": True for group in GROUPS}}
     for gate, by_itself in lints.items():
         tool, _, lint = gate.partition("::")
         table = "rust" if tool == "rustc" else tool
         if not is_on(workspace, table, lint, by_itself=by_itself):
             line = workspace.manifest.line("workspace", "lints", table, lint)
-            yield Violation(f"{gate} is off", workspace.manifest.path, line)
+            yield Violation(f"{gate} is disabled without a reason", workspace.manifest.path, line)
 
 
 @check(
@@ -107,13 +107,13 @@ def every_gate_is_there(workspace: Workspace) -> Iterator[Violation]:
     "BENCH-2",
     "BENCH-5",
     then="""
-    take ci.yml and perf.yml of .github/workflows or the justfile back from git, on GitLab .gitlab-ci.yml; other jobs go
-    to separate files. Write an action as `uses: OWNER/NAME@COMMIT # VERSION`, with all 40 digits of the commit
+    restore the file with `fast-rust drift --fix` or from git, and put your own jobs into separate files. Write an
+    action as `uses: OWNER/NAME@COMMIT # VERSION`, with all 40 digits of the commit
     """,
     only_own=True,
 )
 def ci_runs_every_gate(workspace: Workspace) -> Iterator[Violation]:
-    """CI runs every gate, and nothing lets it pass."""
+    """CI must run every check of the template, and fail when a check fails."""
     ours = _recipes_of_ci(workspace)
     read = {file: entries(file) for file in [*ours, *workspace.workflows]}
     for file, found in read.items():
@@ -125,7 +125,7 @@ def ci_runs_every_gate(workspace: Workspace) -> Iterator[Violation]:
                 yield Violation(f"{path} does not run `just {recipe}`", path)
     for recipe, command in RECIPES:
         if not _recipe_has(workspace.root / "justfile", recipe, command):
-            yield Violation(f"recipe `{recipe}` of the justfile has no `{command}`", "justfile")
+            yield Violation(f"the recipe `{recipe}` of the justfile does not run `{command}`", "justfile")
 
 
 def _recipes_of_ci(workspace: Workspace) -> dict[Path, tuple[str, ...]]:
@@ -159,7 +159,7 @@ def _violations_of(path: str, found: list[tuple[str, str, int]] | None, *, is_ou
         yield Violation(f"{path} is not valid YAML", path)
     for key, value, line in found or ():
         if is_ours and _lets_pass(key, value):
-            yield Violation(f"{path}:{line}: `{key}: {value.strip()}` lets a failure pass", path, line)
+            yield Violation(f"{path}:{line}: `{key}: {value.strip()}` hides a failure", path, line)
         if key == "uses" and not PINNED.search(value):
             yield Violation(f"{path}:{line}: `{key}: {value.strip()}` is not pinned to a commit", path, line)
 
@@ -218,11 +218,11 @@ def _recipe_has(justfile: Path, name: str, command: str) -> bool:
 
 @check(
     "BUILD-4",
-    then="delete the line; lints belong to [workspace.lints] of Cargo.toml, flags to .cargo/config.toml",
+    then="delete the line; put lints into [workspace.lints] of Cargo.toml, and flags into .cargo/config.toml",
     only_own=True,
 )
 def ci_leaves_rustflags_alone(workspace: Workspace) -> Iterator[Violation]:
-    """CI builds for the processor of .cargo/config.toml, which RUSTFLAGS would override."""
+    """A workflow must not set RUSTFLAGS, which would override the flags in .cargo/config.toml."""
     for path, number, line in workspace.lines(workspace.workflows):
         if "RUSTFLAGS" in line:
             yield Violation(f"{path}:{number}: {line}", path, number)
@@ -230,11 +230,11 @@ def ci_leaves_rustflags_alone(workspace: Workspace) -> Iterator[Violation]:
 
 @check(
     "TOOL-1",
-    then='name a release in rust-toolchain.toml, all three parts of it, such as `channel = "1.95.0"`',
+    then='set a full version in rust-toolchain.toml, such as `channel = "1.95.0"`',
     only_own=True,
 )
 def toolchain_is_pinned(workspace: Workspace) -> Iterator[Violation]:
-    """Everybody has the same lints, which change with each release of Rust."""
+    """The toolchain must be pinned to one Rust release, since each release changes the lints."""
     # Rustup prefers the older name, under which the channel may stand alone.
     older = read_text(workspace.root / "rust-toolchain")
     toolchain = workspace.table("rust-toolchain" if "[toolchain]" in older else "rust-toolchain.toml")

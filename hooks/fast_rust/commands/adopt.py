@@ -21,8 +21,8 @@ NEEDS_WORK = 1
 UNNAMED = {"cargo-deny", "cargo-shear", "clippy.toml"}
 NEXT = {
     "justfile": "move your recipes to local.just under other names, then run `git mv -f {0}.proposed {0}`",
-    ".github/workflows/ci.yml": "it calls the recipes of the template's justfile: once those are in place, move your"
-    " own jobs to another workflow, then run `git mv -f {0}.proposed {0}`",
+    ".github/workflows/ci.yml": "it calls the recipes of the template's justfile, so replace your justfile first;"
+    " move your own jobs to another workflow, then run `git mv -f {0}.proposed {0}`",
 }
 
 
@@ -37,16 +37,18 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="Answer to a question, else inferred; repeatable.",
+            help="Answer to a question of the template [default: inferred from the crate]; repeatable.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and change nothing.")] = False,
     unstage: Annotated[
         bool,
-        typer.Option("--unstage", help="In an adopted crate, enable the checks that `adopt` disabled, if they pass."),
+        typer.Option("--unstage", help="In an adopted crate, enable those checks disabled by `adopt` that pass now."),
     ] = False,
 ) -> None:
-    """Adopt an existing crate: add the template's files and checks on a separate branch, and keep your lines.
+    """Add the files and checks of the Copier template to an existing crate, on a new git branch; deletes no lines.
+
+    If the code fails a check, the check is disabled, with a comment; `--unstage` enables it once the code passes.
 
     Exit codes: 0 adopted; 1 adopted, but you have to finish the listed steps; 2 not adopted: the message says why.
     """
@@ -79,16 +81,16 @@ def _pairs(data: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-NOTES = {FileAction.LEFT_OUT: ", which belongs to the root of the repository"}
+NOTES = {FileAction.LEFT_OUT: ", which is needed only at the root of the repository"}
 # What keys change that were not there before; all others are read by gates alone.
 EFFECTS = {
-    ("profile", "bench"): "`cargo bench` builds so",
-    ("profile", "profiling"): "a new profile, which no other command uses",
-    ("profile", "quick"): "a new profile, which no other command uses",
-    ("workspace", "lints"): "cargo warns of these in each package that inherits them",
-    ("lints",): "the package takes the lints of its workspace",
-    ("workspace", "exclude"): "crates that were no members stay so",
-    ("package", "exclude"): "what `cargo publish` leaves out",
+    ("profile", "bench"): "`cargo bench` uses this profile",
+    ("profile", "profiling"): "a new profile; your builds do not use it",
+    ("profile", "quick"): "a new profile; your builds do not use it",
+    ("workspace", "lints"): "cargo reports these lints in each package that inherits them",
+    ("lints",): "the package inherits the lints of its workspace",
+    ("workspace", "exclude"): "crates that were not members do not become members",
+    ("package", "exclude"): "files that `cargo publish` omits",
 }
 # How all places of a staged gate are listed.
 LISTINGS = {
@@ -112,18 +114,20 @@ def _show(plan: AdoptionPlan) -> None:
     typer.echo("\n## Files\n")
     for path, action in plan.actions.items():
         other = spelling_of(plan.crate.folder, path) or renamed_from(plan.crate.folder, path)
-        note = f", as you have {other}" if other else NOTES.get(action, "")
+        note = f", because {other} exists" if other else NOTES.get(action, "")
         typer.echo(f"- {action}: {path}{'.proposed' if action is FileAction.PROPOSED else ''}{note}")
 
 
 def _report(crate: Path, result: Result) -> bool:
     """Print the result, and return whether it needs a person."""
-    typer.echo("\n## Directives\n\n| directive | status | gates |\n| --- | --- | --- |")
+    typer.echo("\n## Rules\n\nThe rules of the standards, and the checks that enforce each:\n")
+    typer.echo("| rule | status | checks |\n| --- | --- | --- |")
     for name, how, by in result.directives:
         typer.echo(f"| {name} | {how} | {by} |")
     ways = [how for _, how, _ in result.directives]
     counts = ", ".join(f"{ways.count(way)} {way}" for way in ("enforced", "staged", "review"))
-    typer.echo(f"\nOf {len(ways)} directives: {counts}.")
+    typer.echo(f"\nOf {len(ways)} rules: {counts}.")
+    typer.echo("`staged`: a check is disabled, since the code fails it; `review`: only reviewers can enforce the rule.")
     _show_keys(result)
     _show_staged(result)
     if result.warning:
@@ -132,9 +136,9 @@ def _report(crate: Path, result: Result) -> bool:
     for path in result.proposed:
         how = NEXT.get(path, "compare the two files; to replace yours, run `git mv -f {0}.proposed {0}`").format(path)
         if other := spelling_of(crate, path):
-            how = f"{how} and `git rm {other}`: one of the two stays"
-        typer.echo(f"- {path} is only proposed: {how}")
-    typer.echo("- fix the places of the staged gates, one gate at a time, then run `fast-rust adopt --unstage .`")
+            how = f"{how} and `git rm {other}`: keep only one of the two"
+        typer.echo(f"- {path}: yours is unchanged, and the template's is in {path}.proposed: {how}")
+    typer.echo("- fix the code for the disabled checks, one check at a time, then run `fast-rust adopt --unstage .`")
     return bool(result.proposed)
 
 
@@ -154,37 +158,38 @@ def _show_keys(result: Result) -> None:
 
 def _show_staged(result: Result) -> None:
     if result.staging.places:
-        typer.echo("\n## Staged\n\nDisabled until the code satisfies them:\n")
+        typer.echo("\n## Staged\n\nChecks that the code fails, disabled until it passes, with the number of places:\n")
     for gate, count in result.staging.places.items():
         places = sorted({*result.staging.where.get(gate, ())})
         tool, _, lint = gate.partition("::")
         command = LISTINGS.get(tool, "just rules` without its line in `Cargo.toml").format(gate, lint)
         more = ", ..." if len(places) > FIRST_PLACES else ""
-        typer.echo(f"- {gate}: {count}: {', '.join(places[:FIRST_PLACES])}{more}; all by `{command}`")
+        typer.echo(f"- {gate}: {count}: {', '.join(places[:FIRST_PLACES])}{more}; to list all, run `{command}`")
 
 
 def _unstage(crate: Path) -> bool:
     """Enable what holds by now, print what was done, and return whether something is left for a person."""
     done = adoption.unstage(crate)
     if not done.before:
-        typer.echo("No gate is staged, so there is none to enable.")
+        typer.echo("`adopt` disabled no check in this crate, so there is no check to enable.")
         return False
     is_left = bool(done.staging.left)
     for mark, count in done.before.items():
         now = done.now.get(mark, 0)
         name = f"{mark.gate} {mark.text.strip(' #,=')}" if mark.gate in UNNAMED else mark.gate
         if not is_judged(mark.gate, done.staging.unjudged):
-            typer.echo(f"disabled {name}: {count} when it was staged, not judged now")
+            typer.echo(f"disabled {name}: {count} when `adopt` disabled it; the check did not run now")
         elif now > count:
             is_left = True
             typer.echo(
-                f"disabled {name}: {count} when it was staged, {now} now: it may only fall; {_where(done, mark)}"
+                f"disabled {name}: {count} when `adopt` disabled it, {now} now: the code may not add any;"
+                f" {_where(done, mark)}"
             )
         else:
-            typer.echo(f"{'disabled' if now else 'enabled':8} {name}: {count} when it was staged, {now} now")
+            typer.echo(f"{'disabled' if now else 'enabled':8} {name}: {count} when `adopt` disabled it, {now} now")
     for mark in done.now.keys() - done.before.keys():
         is_left = True
-        typer.echo(f"failing  {mark.gate}: it is not staged, and stays on; {_where(done, mark)}")
+        typer.echo(f"failing  {mark.gate}: the check is enabled, and stays enabled; {_where(done, mark)}")
     for what in done.staging.left:
         typer.echo(f"failing  {what}")
     typer.echo("Review with `git diff`, and commit.")
@@ -193,4 +198,4 @@ def _unstage(crate: Path) -> bool:
 
 def _where(done: adoption.Unstaging, mark: Mark) -> str:
     places = done.staging.where.get(mark.gate, ())
-    return f"it is at {', '.join(places)}" if places else "`just check` shows where"
+    return f"see {', '.join(places)}" if places else "`just check` shows where"

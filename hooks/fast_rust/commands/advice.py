@@ -16,7 +16,7 @@ CLIPPY = ("cargo", "clippy", "--workspace", "--all-targets", "--all-features", "
 def command(
     path: Annotated[Path, typer.Argument(help="Root of the workspace.", file_okay=False, exists=True)] = Path(),
 ) -> None:
-    """Show advice of the rules and of clippy: findings that are often right, but too often wrong to be errors.
+    """Show findings of ast-grep rules and of clippy lints that are too often wrong to fail a build.
 
     Exit codes: 0 shown, also if there are findings; 2 the workspace could not be checked.
     """

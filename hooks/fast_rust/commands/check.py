@@ -14,13 +14,15 @@ def command(
     *,
     advice: Annotated[
         bool,
-        typer.Option("--advice", help="Also show advice: findings that may be wrong, so they never fail the check."),
+        typer.Option("--advice", help="Also show advice: findings that may be wrong, and never fail the check."),
     ] = False,
     output_format: Annotated[
         Format | None, typer.Option(help="Format of the findings [default: github in GitHub Actions, else full].")
     ] = None,
 ) -> None:
-    """Check a workspace by every rule of the standards that clippy does not check.
+    """Check a workspace for violations of the coding standards that clippy does not find.
+
+    Runs ast-grep rules on the code, and checks Cargo.toml, CI and benchmarks. `fast-rust explain` prints the reasons.
 
     Exit codes: 0 no error; 1 errors to fix; 2 the workspace could not be checked.
     """

@@ -11,7 +11,7 @@ from fast_rust.update.conflicts import conflicts
 def command(
     folder: Annotated[Path, typer.Argument(help="Folder in a git repository.", file_okay=False, exists=True)] = Path(),
 ) -> None:
-    """List the unresolved conflicts of an update.
+    """List the conflicts that an update left in a folder: unmerged files, conflict markers and rejected hunks.
 
     Exit codes: 0 no conflicts; 1 conflicts, which are listed; 2 not a git repository.
     """

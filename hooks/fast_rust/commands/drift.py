@@ -21,7 +21,7 @@ def _lines(report: Report) -> list[str]:
     lines = [f"{report.crate}: {report.release}{_position(report)}"]
     for difference in report.differences:
         what = f"{difference.path}: {difference.key}" if difference.key else difference.path
-        values = f"{what} is {difference.found}, not {difference.wanted}"
+        values = f"{what} is {difference.found}; the template has {difference.wanted}"
         match difference:
             case Difference(state=State.LOOSENED):
                 detail = f"{values} (reason: {difference.reason})"
@@ -33,14 +33,15 @@ def _lines(report: Report) -> list[str]:
                 detail = what
         lines.append(f"  {difference.state:9} {detail}")
     if not report.drifted:
-        lines.append("  in line with its release")
+        lines.append("  no drift: all template-owned files and keys are as in the release")
     return lines
 
 
 def _position(report: Report) -> str:
     if report.newer:
-        return f", {len(report.newer)} behind {report.newer[-1]}"
-    return f", ahead of {report.ahead_of}" if report.ahead_of else ""
+        count = len(report.newer)
+        return f", {count} {'release' if count == 1 else 'releases'} behind {report.newer[-1]}"
+    return f", newer than the release {report.ahead_of}" if report.ahead_of else ""
 
 
 def _as_json(report: Report) -> dict[str, Any]:
@@ -62,16 +63,19 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
     as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
     keys: Annotated[
         bool,
-        typer.Option("--keys", help="Compare only the template's keys in files that you share with it."),
+        typer.Option(
+            "--keys",
+            help="Compare only the keys that the template owns in shared files, such as Cargo.toml; skip entire files.",
+        ),
     ] = False,
     lenient: Annotated[
         bool, typer.Option("--lenient", help="Print a warning, not an error, for a crate that cannot be compared.")
     ] = False,
     template: Annotated[
-        str | None, typer.Option(help="Address of the template [default: as in .copier-answers.yml].")
+        str | None, typer.Option(help="Address of the template [default: the one in .copier-answers.yml].")
     ] = None,
 ) -> None:
-    """Report drift: template-owned files and keys that differ from the template release that the crate uses.
+    """Report drift: files and keys owned by the Copier template that differ from the release that the crate uses.
 
     Exit codes: 0 no drift; 1 drift, or --fix left a file unfixed; 2 a crate could not be compared.
     """
@@ -90,7 +94,8 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         if parts := sorted(part for part, files in PARTS.items() if _missing(reports) & set(files)):
             line = f"without = {json.dumps(parts)}"
             typer.echo(
-                f"If you do not want them, add to [workspace.metadata.fast-rust] of Cargo.toml: {line}", err=True
+                f"If you do not want the missing files, add to [workspace.metadata.fast-rust] of Cargo.toml: {line}",
+                err=True,
             )
     if failed and not lenient:
         raise typer.Exit(NOT_COMPARED)

@@ -31,25 +31,47 @@ Job = TypeVar("Job")
 
 application = typer.Typer(
     no_args_is_help=True,
-    help="""Create, compare and update the crates that fleet.toml lists. The crates of a ring are updated together.
+    rich_markup_mode="markdown",
+    help="""Create, compare and update many crates of one Copier template, as listed in fleet.toml.
+
+    fleet.toml divides the crates into rings: groups that are updated one after the other.
 
     Exit codes: 0 all crates are done; 1 some crates need manual work, and the output names them; 2 the run did not
-    start; 3 the run stopped within a ring, because the checks of too many crates failed.
+    start; 3 the run stopped in a ring, because the checks failed in too many of its crates.
     """,
 )
 
-ManifestPath = Annotated[Path, typer.Option("--manifest", help="Manifest of the fleet.", dir_okay=False)]
+ManifestPath = Annotated[
+    Path, typer.Option("--manifest", help="File that lists the crates of the fleet.", dir_okay=False)
+]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Number of worker processes.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON only.")]
-RingName = Annotated[str | None, typer.Option("--ring", metavar="NAME", help="Only the crates of this ring.")]
-Shard = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts of the fleet.")]
-To = Annotated[str | None, typer.Option("--to", metavar="vX.Y.Z", help="Target release [default: the newest].")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result of each crate as JSON, and nothing else.")]
+RingName = Annotated[
+    str | None,
+    typer.Option(
+        "--ring", metavar="NAME", help="Process only the crates of this ring (group of crates in fleet.toml)."
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Process only the I-th of N parts of the fleet, to share the work among machines.",
+    ),
+]
+To = Annotated[
+    str | None, typer.Option("--to", metavar="vX.Y.Z", help="Template release to use [default: the newest].")
+]
 OtherTemplate = Annotated[
     Path | None,
-    typer.Option("--template", help="Checkout of the template as the target, including its uncommitted changes."),
+    typer.Option(
+        "--template",
+        help="Compare with this local checkout of the template, including uncommitted changes, instead of a release.",
+    ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Do the work in clones, and change nothing.")]
-Push = Annotated[bool, typer.Option("--push", help="Push new branches to `origin`.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Do the work in temporary clones, and change nothing.")]
+Push = Annotated[bool, typer.Option("--push", help="Push the new branches to `origin`.")]
 
 MANIFEST = Path("fleet.toml")
 JOBS = os.cpu_count() or 1
@@ -108,10 +130,10 @@ def _end(result: Result) -> None:
 def init(
     source: Annotated[Path, typer.Argument(help="Folder of clones, or CSV file with a column `name`.", exists=True)],
     *,
-    template: Annotated[str, typer.Option(help="Address of the template, which the crates record.")],
+    template: Annotated[str, typer.Option(help="Address of the template, as it is recorded in the crates.")],
     manifest: ManifestPath = MANIFEST,
 ) -> None:
-    """Write a manifest of the crates in a folder or a CSV file."""
+    """Write fleet.toml, the list of crates that the other fleet commands read, from a folder or a CSV file."""
     if manifest.exists():
         raise ManifestError(f"{manifest} exists; delete it, or pass another file with --manifest")
     rows = inventory.of_folder(source) if source.is_dir() else inventory.of_csv(source)
@@ -133,7 +155,7 @@ def bootstrap(  # noqa: PLR0913  Typer makes an option of each.
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Create the crates that do not exist, and adopt those that the template did not create."""
+    """Create the crates of fleet.toml that do not exist, and add the template to the others that do not use it yet."""
     fleet = _read(manifest, ring, shard)
     release = templates.target_of(fleet, to, templates.refresh(fleet, ()))
     bootstrapping.require_answers_that_apply(fleet, release)
@@ -176,7 +198,7 @@ def plan(  # noqa: PLR0913
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """List, for each crate, the files that an update would change, and those that would conflict. Changes nothing."""
+    """List, for each crate, the files that an update would change, and those with merge conflicts. Changes nothing."""
     fleet = _read(manifest, ring, shard)
     with _inspected(fleet, to, template) as wanted:
         result = _inspect("plan", fleet, replace(wanted, drift=False), jobs, as_json=as_json)
@@ -214,7 +236,7 @@ def update(  # noqa: PLR0913
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Update crates to a release, each on the branch copier-fast-rust/vX.Y.Z of its clone."""
+    """Update the crates to a template release: commits to the branch copier-fast-rust/vX.Y.Z of each repository."""
     if one:
         if ring or shard or push:
             raise ManifestError("--one updates only the current folder; omit --ring, --shard and --push")
@@ -224,7 +246,8 @@ def update(  # noqa: PLR0913
     fleet = _read(manifest, ring, shard)
     if shard and not ring and len(fleet.rings) > 1:
         raise ManifestError(
-            "--shard needs --ring, because a shard cannot see that another shard stopped a ring; add --ring NAME"
+            "--shard needs --ring if fleet.toml has several rings (groups of crates that are updated in turn), because"
+            " a shard cannot see whether the other shards finished a ring; add --ring NAME"
         )
     require_separate(fleet.crates)
     unreachable = templates.refresh(fleet, fleet.crates)
@@ -242,9 +265,11 @@ def update(  # noqa: PLR0913
 
 @application.command()
 def report(  # noqa: PLR0913
-    reports: Annotated[list[Path] | None, typer.Argument(help="With --merge, the fleet.json of each shard.")] = None,
+    reports: Annotated[
+        list[Path] | None, typer.Argument(help="With --merge: the fleet.json that each --shard run wrote.")
+    ] = None,
     *,
-    merge: Annotated[bool, typer.Option("--merge", help="Merge the reports of shards.")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Merge the reports of --shard runs into one.")] = False,
     out: Annotated[Path, typer.Option("--out", help="Folder for fleet.json, fleet.md and fleet.html.")] = Path(),
     manifest: ManifestPath = MANIFEST,
     to: To = None,
@@ -252,10 +277,10 @@ def report(  # noqa: PLR0913
     shard: Shard = None,
     jobs: Jobs = JOBS,
 ) -> None:
-    """Write the state of all crates as JSON, Markdown and HTML."""
+    """Write a report as JSON, Markdown and HTML: each crate's release, drift, and what an update would change."""
     if merge != bool(reports):
         raise ManifestError(
-            "--merge needs the fleet.json of each shard, and these files need --merge: pass both or none"
+            "--merge and the fleet.json files of --shard runs go together; pass both, or neither of them"
         )
     if reports:
         written = merged([read_report(path) for path in reports])
@@ -271,5 +296,8 @@ def report(  # noqa: PLR0913
 
 @application.command("renovate")
 def renovate_preset(*, manifest: ManifestPath = MANIFEST) -> None:
-    """Print a Renovate preset: a schedule for each ring, and no updates for crates that fleet.toml freezes."""
+    """Print a preset for the bot Renovate, which opens pull requests for updates.
+
+    It has a schedule for each ring (group of crates), and disables updates for crates that fleet.toml freezes.
+    """
     typer.echo(json.dumps(renovate.preset(_read(manifest)), indent=2))

@@ -10,7 +10,9 @@ from fast_rust.hot import remove as removing
 from fast_rust.hot.changes import Changes, require_committed
 
 application = typer.Typer(
-    no_args_is_help=True, help="Add or remove a hot path: a module whose speed is measured and limited."
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Add or remove a hot path: a module with benchmarks that limit its instructions and heap allocations.",
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the module, such as `parse`.")]
@@ -19,13 +21,14 @@ CrateFolder = Annotated[Path, typer.Option("--crate", help="Folder of the crate.
 
 @application.command()
 def add(name: Name, crate: CrateFolder = Path()) -> None:
-    """Add a hot path: a module, two benchmarks and an allocation test, with their entries in lib.rs and Cargo.toml.
+    """Add a hot path: a module with two benchmarks and an allocation test, registered in lib.rs and Cargo.toml.
 
     Exit codes: 0 added; 2 not added: the message says why.
     """
     _apply(adding.add(crate, name))
     typer.echo(
-        f"Write your code in src/{name}.rs, and set its budget there and in bench/benches/{name}_instructions.rs."
+        f"Write your code in src/{name}.rs, and set its instruction budget there and in"
+        f" bench/benches/{name}_instructions.rs."
     )
 
 
@@ -38,7 +41,7 @@ def remove(
         bool, typer.Option("--force", help="Remove it even if git cannot restore the deleted files.")
     ] = False,
 ) -> None:
-    """Remove a hot path with its benchmarks and tests; for the sample (`aggregate`), remove all of its code.
+    """Remove a hot path (a module with benchmarks) and its tests; for the sample `aggregate`, remove all sample code.
 
     Exit codes: 0 removed; 2 not removed: the message says why.
     """

@@ -9,34 +9,43 @@ import typer
 from fast_rust import members
 from fast_rust.answers import as_answers
 
-application = typer.Typer(no_args_is_help=True, help="Add a further crate to a workspace.")
+application = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Add a crate to a workspace created from the Copier template.",
+)
 
 
 @application.callback()
 def _commands() -> None:
-    """Add a further crate to a workspace."""
+    """Add a crate to a workspace created from the Copier template."""
 
 
 @application.command()
 def add(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder, such as crates/parser.")],
     *,
-    data: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Answer a question; repeatable.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Answer to a question of the template, such as kind=lib; repeatable."),
+    ] = None,
     workspace: Annotated[
         Path, typer.Option("--workspace", help="Root of the workspace.", file_okay=False, exists=True)
     ] = Path(),
 ) -> None:
-    """Create a crate as a member of the workspace, and list it in the Cargo.toml of the root.
+    """Create a crate from the Copier template as a member of the workspace, and list it in the root's Cargo.toml.
 
-    The copyright holder, the address, the license and the MSRV are those of the root. In a terminal Copier asks for the
-    rest; otherwise the defaults apply.
+    The new crate has the root's copyright holder, repository URL, license and MSRV. In a terminal Copier asks for
+    everything else; otherwise the defaults apply.
 
     Exit codes: 0 created; 2 nothing was changed, and the message says why.
     """
     added = members.add(workspace, folder, as_answers(data or []), is_asked=sys.stdin.isatty())
-    typer.echo(f"{added.name} is ready in {folder.as_posix()}.")
-    typer.echo(f"Cargo.toml lists it: {', '.join(added.listed)}.")
+    typer.echo(f"Created the crate {added.name} in {folder.as_posix()}.")
+    typer.echo(f"Added to `members` in Cargo.toml: {', '.join(added.listed)}.")
     if added.has_new_profile:
-        typer.echo("Cargo.toml has [profile.release] for programs; set `panic` there as you need it.")
+        typer.echo(
+            "Added [profile.release] to Cargo.toml, since the workspace has a program now; choose `panic` there."
+        )
     typer.echo(f"Run `cargo test -p {added.name}`, which also completes Cargo.lock, and commit both.")
     typer.echo("`just check` and `just dist` at the root include the new crate.")

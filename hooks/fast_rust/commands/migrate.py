@@ -10,19 +10,21 @@ from fast_rust.update import journal
 from fast_rust.update.apply import apply
 
 application = typer.Typer(
-    help="Change your own code, which updates leave alone, to a newer layout.", no_args_is_help=True
+    help="Move your own code to the layout of a newer template release; `fast-rust update` does not do that.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
 )
 CrateFolder = Annotated[Path, typer.Argument(help="Folder of the service.", file_okay=False, exists=True)]
 
 
 @application.callback()
 def _commands() -> None:
-    """Change your own code, which updates leave alone, to a newer layout."""
+    """Move your own code to the layout of a newer template release; `fast-rust update` does not do that."""
 
 
 @application.command()
 def server(crate: CrateFolder = Path()) -> None:
-    """Move the server of a service from the module src/plumbing into the package server/.
+    """Move the HTTP server code of a service from the module src/plumbing into the package server/.
 
     The move is made in a copy first; the crate is changed only if the tests of the copy pass. Nothing is committed:
     commit the move separately from other changes.

@@ -17,7 +17,8 @@ def command(  # noqa: PLR0913  Each is an option.
         typer.Argument(
             metavar="[BASE]",
             envvar=["PERF_BASE", "CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "CI_MERGE_REQUEST_DIFF_BASE_SHA"],
-            help="Branch to merge into; compares from the merge base [default: the default branch].",
+            help="Branch that the change will be merged into; the base is the merge"
+            " base with it [default: the default branch].",
         ),
     ] = "",
     *,
@@ -26,29 +27,33 @@ def command(  # noqa: PLR0913  Each is an option.
         typer.Option(
             metavar="COMMIT",
             envvar=["PERF_HEAD", "CI_COMMIT_SHA"],
-            help="Commit to measure [default: the working tree].",
+            help="Commit with the change [default: the working tree].",
         ),
     ] = "",
     release: Annotated[
-        bool, typer.Option("--release", envvar="PERF_RELEASE", help="Compare with the last release (tag v*).")
+        bool,
+        typer.Option("--release", envvar="PERF_RELEASE", help="Compare with the last release (git tag v*) instead."),
     ] = False,
     long: Annotated[
         bool, typer.Option("--long", help="Measure times with criterion's default settings, which takes longer.")
     ] = False,
     times: Annotated[
-        bool, typer.Option("--times/--no-times", help="Measure times, or only count instructions and memory.")
+        bool, typer.Option("--times/--no-times", help="Also measure times, or only count instructions and memory.")
     ] = True,
     accept: Annotated[
-        str, typer.Option(metavar="REASON", help="Accept a change beyond a limit, for this reason.")
+        str, typer.Option(metavar="REASON", help="Accept values that exceed a limit, for this reason.")
     ] = "",
 ) -> None:
-    """Compare the speed of a change with its base, measured on one machine in one run.
+    """Run the benchmarks on the code before and after a change, and fail if the change exceeds a limit.
 
-    Limits and benchmarks are taken from the base. Exit codes: 0 every value is within its limit, or accepted; 1 a value
-    exceeds its limit; 2 the speed could not be measured; 128 plus the number of the signal that ended the run.
+    The limits are for instructions, heap blocks and peak memory; they and the benchmarks are those from before the
+    change (the base), so that the change cannot relax them.
+
+    Exit codes: 0 every value is within its limit, or accepted; 1 a value exceeds its limit; 2 the code could not be
+    measured; 128 plus the number of the signal that ended the run.
     """
     if sys.platform != "linux":
-        typer.echo("Skipped: the comparison needs valgrind, which counts instructions, and runs on Linux only.")
+        typer.echo("Skipped: `fast-rust perf` counts instructions with valgrind, and runs only on Linux.")
         return
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)

@@ -25,7 +25,9 @@ def command(
     ] = None,
     crate: Annotated[
         Path,
-        typer.Option("--crate", help="Crate whose lints/own/ the export includes.", file_okay=False, exists=True),
+        typer.Option(
+            "--crate", help="Crate whose own rules in lints/own/ the export includes.", file_okay=False, exists=True
+        ),
     ] = Path(),
 ) -> None:
     """List the ast-grep rules that `fast-rust check` runs, or export them for editors that read sgconfig.yml."""
@@ -49,9 +51,11 @@ def export_rules(folder: Path, crate: Path) -> Path:
     """
     config = folder / CONFIG
     if folder.exists() and not folder.is_dir():
-        raise RulesError(f"{folder} is not a folder; pass a new folder")
+        raise RulesError(f"{folder} is a file; pass a new folder")
     if folder.is_dir() and any(folder.iterdir()) and not _is_ours(config):
-        raise RulesError(f"{folder} is not empty, and was not written by this command; pass a new or an empty folder")
+        raise RulesError(
+            f"{folder} has files that `fast-rust rules --export` did not write; pass a new or an empty folder"
+        )
     listed: dict[str, list[str]] = {"rules": [], "utils": []}
     for kind, files in (("rules", rule_files()), ("utils", map(Path, util_files()))):
         (folder / kind).mkdir(parents=True, exist_ok=True)

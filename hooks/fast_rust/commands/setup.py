@@ -11,7 +11,7 @@ from fast_rust.tools import set_up
 def command(
     path: Annotated[Path, typer.Argument(help="Root of the workspace.", file_okay=False, exists=True)] = Path(),
 ) -> None:
-    """Install the programs that the crate's justfile calls, and list those that you have to install yourself.
+    """Install the programs that the crate's justfile runs, such as cargo-nextest, and list those it cannot install.
 
     Exit codes: 0 all are installed; 1 you have to install the listed ones; 2 a program could not be built.
     """

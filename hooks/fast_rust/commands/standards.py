@@ -15,7 +15,11 @@ from fast_rust.standards import documents
 from fast_rust.standards.folder import standards_folder
 from fast_rust.standards.pages import Directive, Page, directives, read_standards
 
-application = typer.Typer(no_args_is_help=True, help="Read and render the standards.")
+application = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="List the rules of the coding standards for crates, and render their documents.",
+)
 
 
 def _pages() -> tuple[Page, ...]:
@@ -29,10 +33,10 @@ def _directives() -> list[Directive]:
 def explain(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="Rules (`OWN-6`) or checks (`clippy::ptr_arg`)."),
+        typer.Argument(metavar="NAME...", help="Rules, such as `OWN-6`, or checks, such as `clippy::ptr_arg`."),
     ],
 ) -> None:
-    """Print what a rule or a check requires, why, how to make an exception, and examples."""
+    """Print what a rule of the coding standards requires, why, how to make an exception, and examples."""
     known = _directives()
     found = [(name, _named(name, known)) for name in names]
     for name, those in found:
@@ -45,7 +49,7 @@ def explain(
             message = f"unknown rule or check: {name}; {hint}."
             raise typer.BadParameter(message, param_hint="NAME")
     for directive in dict.fromkeys(directive for _, those in found for directive in those):
-        _show(documents.explanation(directive))
+        _show(documents.explanation(directive, known))
 
 
 def _named(name: str, known: Sequence[Directive]) -> list[Directive]:
@@ -65,7 +69,7 @@ def _show(markdown: str) -> None:
 
 @application.command("list")
 def list_standards(*, as_json: Annotated[bool, typer.Option("--json", help="Print all data as JSON.")] = False) -> None:
-    """List all directives."""
+    """List all rules of the coding standards: ID, level, how each is enforced, and what it requires."""
     if as_json:
         typer.echo(json.dumps([_as_json(directive) for directive in _directives()], indent=2, ensure_ascii=False))
         return
@@ -83,7 +87,7 @@ def _as_json(directive: Directive) -> dict[str, Any]:
 
 @application.command()
 def coverage() -> None:
-    """Print how many directives have a gate, by level and by kind of gate."""
+    """Count the rules by level (MUST, SHOULD, AVOID), and by how far automatic checks enforce them."""
     _show(documents.coverage(_pages()))
 
 
@@ -92,10 +96,13 @@ def render(
     *,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if a document is stale.")] = False,
 ) -> None:
-    """Write the documents generated from standards/: docs/standards.md, docs/errata.md, the table in the README."""
+    """In a checkout of the template, write the documents generated from standards/: two in docs/, a table in README."""
     checkout = standards_folder().parent
     if not (checkout / "template").is_dir():
-        typer.echo("error: this is not a checkout of copier-fast-rust; run the command in one.", err=True)
+        message = (
+            "error: this command writes to a checkout of copier-fast-rust, and fast-rust is not installed from one"
+        )
+        typer.echo(f"{message}; run `pip install -e .` in a checkout first.", err=True)
         raise typer.Exit(2)
     stale = [(path, text) for path, text in documents.documents(_pages(), checkout) if _read(path) != text]
     for path, text in stale:

@@ -23,15 +23,20 @@ CrateFolder = Annotated[Path, typer.Argument(help="Folder of the crate.", file_o
 def command(
     crate: CrateFolder = Path(),
     *,
-    to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="Target release [default: the newest].")] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="vX.Y.Z", help="Template release to update to [default: the newest].")
+    ] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Change the answer to a question; repeatable."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Change the answer to a question of the template, such as allocator=mimalloc; repeatable.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes, and change nothing.")] = False,
-    abort: Annotated[bool, typer.Option("--abort", help="Undo an update that is not committed.")] = False,
+    abort: Annotated[bool, typer.Option("--abort", help="Undo an update that you have not committed.")] = False,
 ) -> None:
-    """Update a crate to a newer release of the template; your lines are kept.
+    """Update a crate to a newer release of its Copier template: merges the template's changes with yours, like git.
 
     Exit codes: 0 updated, or nothing to do; 1 updated, but you have to finish the listed steps; 2 not
     updated: the message says why, and nothing was changed.
@@ -49,7 +54,9 @@ def command(
 def _name_members_behind(crate: Path) -> None:
     """Print the members below a crate that are of an older release, and how to update them."""
     for member, release in behind(crate):
-        typer.echo(f"{member} is at {release}, behind this workspace: commit, then run `fast-rust update {member}`.")
+        typer.echo(
+            f"The member {member} still uses the older release {release}; commit, then run `fast-rust update {member}`."
+        )
 
 
 def _abort(crate: Path) -> bool:
@@ -66,7 +73,7 @@ def _update(crate: Path, to: str | None, data: dict[str, str], *, dry_run: bool)
             typer.echo("Up to date.")
             return False
         case Standing.AHEAD:
-            typer.echo("Ahead of the newest release; nothing to update.")
+            typer.echo("The crate uses a commit after the newest release; nothing to update.")
             return False
         case UpdatePlan():
             try:
@@ -80,7 +87,7 @@ def _update(crate: Path, to: str | None, data: dict[str, str], *, dry_run: bool)
 
 
 def _show(planned: UpdatePlan) -> None:
-    typer.echo(f"From {planned.answers.release} to {planned.target}.\n")
+    typer.echo(f"Updating the crate from template release {planned.answers.release} to {planned.target}.\n")
     if planned.changelog:
         typer.echo(f"{planned.changelog}\n")
     typer.echo("Files:" if planned.changes else "No file changes.")
@@ -90,10 +97,10 @@ def _show(planned: UpdatePlan) -> None:
         if change.reason:
             typer.echo(f"{path}: {change.reason}.")
     for path, what in planned.starters.items():
-        typer.echo(f"{path} is yours, so the update does not change it: {what}.")
+        typer.echo(f"{path} is your file, so the update does not change it: {what}.")
     for name in planned.changed_answers:
         file = answers_file(planned.crate).name
-        typer.echo(f"The release rejects your answer to `{name}`, so the default replaces it: see {file}.")
+        typer.echo(f"The release rejects your answer to the question `{name}`, and uses its default: see {file}.")
     if any(change.result is MergeResult.CONFLICT and not change.reason for change in planned.changes.values()):
         typer.echo("`conflict`: you and the release changed the same lines of this file.")
 
@@ -104,7 +111,9 @@ def _report(planned: UpdatePlan, lock: str) -> None:
         _print_report(planned, lock)
     except (OSError, FastRustError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else error
-        typer.echo(f"warning: the update is complete, but its report is not: {reason}", err=True)
+        typer.echo(
+            f"warning: the update is complete, but the list of next steps could not be printed: {reason}", err=True
+        )
 
 
 def _print_report(planned: UpdatePlan, lock: str) -> None:

@@ -48,7 +48,10 @@ def _require_ours(crate: Path) -> None:
     Raises LeftError.
     """
     if require_answers(crate).choices.get("adopted"):
-        raise LeftError("the crate was adopted, so the file may be yours. Use --force to replace it by ours")
+        raise LeftError(
+            "the file was there before `fast-rust adopt`, so it may be yours."
+            " Use --force to replace it with the template's"
+        )
 
 
 def _require_regular(crate: Path, file: Path) -> None:
@@ -61,9 +64,9 @@ def _require_regular(crate: Path, file: Path) -> None:
         raise LeftError(f"{name} is a symlink; refusing to write through it. Replace it with a regular file or folder")
     inside = [parent for parent in file.parents if crate in parent.parents]
     if above := next((parent for parent in inside if parent.exists() and not parent.is_dir()), None):
-        raise LeftError(f"{above.relative_to(crate)} is not a folder. Rename it, and run this again")
+        raise LeftError(f"{above.relative_to(crate)} is not a folder. Rename it, and run the command again")
     if file.exists() and not file.is_file():
-        raise LeftError("it is not a regular file. Rename it, and run this again")
+        raise LeftError("it is not a regular file. Rename it, and run the command again")
 
 
 def _content(report: Report, path: str, before: bytes) -> bytes:
@@ -73,12 +76,13 @@ def _content(report: Report, path: str, before: bytes) -> bytes:
     """
     found = [difference for difference in report.drifted if difference.path == path]
     if any(difference.found.startswith(NOT_TOML) for difference in found):
-        raise LeftError("it is not valid TOML, so its keys cannot be compared. Fix the syntax first")
+        raise LeftError("the file is not valid TOML, so its keys cannot be compared. Correct the syntax first")
     wanted = report.owned.files.get(path, report.owned.shared.get(path, b""))
     if not (report.crate / path).exists():
         if any(answer.encode() in wanted for answer in IDENTITY.values()):
             raise LeftError(
-                "it is missing, and the crate's own lines in it are unknown. Run `git checkout` to restore it"
+                "the file is missing, and it had lines of yours that the template"
+                " cannot restore. Restore it with `git checkout`"
             )
         return wanted
     if path in report.owned.files:
@@ -109,10 +113,12 @@ def _require_committed(file: Path) -> None:
     if shown.returncode:
         reason = git.reason_of(shown)
         if git.NOT_A_REPOSITORY in reason:
-            reason = "it is not in a git repository, so git could not restore it. Use --force to overwrite it"
+            reason = (
+                "the file is not in a git repository, so git cannot undo the change. Use --force to overwrite the file"
+            )
         raise LeftError(reason)
     if shown.stdout or git.unwatched(file.parent, [file.name]) or not _is_committed(file):
-        raise LeftError("it has uncommitted work. Commit it, or use --force to overwrite it")
+        raise LeftError("the file has uncommitted changes. Commit them, or use --force to overwrite them")
 
 
 def _is_committed(file: Path) -> bool:

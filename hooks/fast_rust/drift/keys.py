@@ -109,7 +109,7 @@ def restored(text: str, release_text: str, keys: Iterable[Key], *, is_append_onl
                 target[name] = tomlkit.table(is_super_table=True)
             target = target[name]
             if not isinstance(target, AbstractTable | OutOfOrderTableProxy):
-                raise UnclearKeyError(f"`{name}` is not a table, so `{name_of(key)}` has no place")
+                raise UnclearKeyError(f"`{name}` is not a table, so `{name_of(key)}` cannot be set in it")
         _restore(target, spelled(document, key), source[key[-1]], is_append_only=is_append_only)
     return tomlkit.dumps(document)
 

@@ -69,9 +69,7 @@ def _bootstrap(crate: Crate, options: BootstrapOptions) -> Outcome:
     if answers_file(crate.folder).is_file():
         return _with_push(crate, options, Outcome(crate.name, CrateState.EXISTS, "", facts))
     if not (crate.folder / "Cargo.toml").is_file():
-        message = (
-            "a further crate of a repository is created by hand, since its workspace has to list it: docs/create.md"
-        )
+        message = "this command creates no member of an existing workspace; run `fast-rust member add` in the workspace"
         return Outcome(crate.name, CrateState.SKIPPED, message, facts)
     return _adopt(crate, options, facts)
 
@@ -82,9 +80,13 @@ def _require_empty(repository: Path) -> None:
     Raises GitError where git cannot read the repository, or it has work.
     """
     if branches := git.text(repository, "for-each-ref", "--format=%(refname:short)").split():
-        raise GitError(f"{repository} has {branches[0]}, and no branch is checked out; run `git switch` to a branch")
+        raise GitError(
+            f"{repository} has the branch {branches[0]}, but no branch is checked out; run `git switch` to a branch"
+        )
     if any(path.name != ".git" for path in repository.iterdir()):
-        raise GitError(f"{repository} has files and no commit; commit them to adopt the crate, or delete them")
+        raise GitError(
+            f"{repository} has files, but no commit; commit them to adopt the crate, or delete them to create a new one"
+        )
 
 
 # --- Answers ---
@@ -114,7 +116,9 @@ def _find_not_asked(crate: Crate, options: BootstrapOptions) -> frozenset[str]:
     if refused := [name for name in crate.answers if name not in recorded]:
         choice = ", ".join(f"{name} {recorded[name]}" for name in ("kind", "place") if name in recorded)
         names = ", ".join(refused)
-        raise RefusedError(f"the template does not ask for {names} in such a crate ({choice}); delete {names}")
+        raise RefusedError(
+            f"the template does not ask for {names} in a crate with {choice}; delete {names} from the manifest"
+        )
     return frozenset(crate.given.keys() - recorded.keys())
 
 
@@ -145,7 +149,9 @@ def require_answers_that_apply(manifest: Manifest, release: str) -> None:
 def _start(crate: Crate, options: BootstrapOptions, facts: Mapping[str, Any]) -> Outcome:
     choices = asked(crate, options)
     if crate.subdirectory != ".":
-        message = "its repository does not exist; add a row for the root, and create this crate by hand: docs/create.md"
+        message = (
+            "its repository does not exist; add the root crate to the manifest, then run `fast-rust member add` there"
+        )
         return Outcome(crate.name, CrateState.SKIPPED, message, facts)
     if options.dry_run:
         return Outcome(crate.name, CrateState.PLANNED, f"create from {options.release}", facts)
@@ -189,7 +195,8 @@ def _create(crate: Crate, options: BootstrapOptions, choices: Mapping[str, Any],
     git.output(part, *git.NO_HOOKS, "reset", "--quiet", "--hard")
     if changed := git.status(part):
         message = (
-            f"git shows {changed[0][1]} as changed after its checkout; check the filters of your git configuration"
+            f"git reports {changed[0][1]} as changed right after its checkout;"
+            " check the filters in your git configuration"
         )
         raise GitError(f"{message}; nothing was created")
 
@@ -221,7 +228,10 @@ def _with_push(crate: Crate, options: BootstrapOptions, outcome: Outcome) -> Out
         detail = _push(crate.repository)
     except GitError as error:
         was = "was created" if outcome.state is CrateState.CREATED else "exists"
-        message = f"the crate {was} here, and was not pushed: {error}; run `fast-rust fleet bootstrap --push` again"
+        message = (
+            f"the crate {was} on this machine, but was not pushed: {error};"
+            " run `fast-rust fleet bootstrap --push` again"
+        )
         return Outcome(crate.name, CrateState.ERROR, " ".join(message.split()), outcome.facts)
     return Outcome(crate.name, outcome.state, "; ".join(filter(None, [outcome.detail, detail])), outcome.facts)
 
@@ -241,7 +251,12 @@ def _push(repository: Path) -> str:
 
 def _adopt(crate: Crate, options: BootstrapOptions, facts: Mapping[str, Any]) -> Outcome:
     if git.is_commit(crate.repository, f"refs/heads/{planning.BRANCH}"):
-        return Outcome(crate.name, CrateState.EXISTS, f"branch {planning.BRANCH} waits for review", facts)
+        return Outcome(
+            crate.name,
+            CrateState.EXISTS,
+            f"already adopted on the branch {planning.BRANCH}; review and merge it",
+            facts,
+        )
     # As a person types them.
     data = {name: str(value).lower() if isinstance(value, bool) else value for name, value in crate.answers.items()}
     plan = planning.plan(crate.folder, options.template, options.release, data, refresh=False)

@@ -75,4 +75,4 @@ class Checkout:
 
 def missing_in(crate: Crate) -> str:
     """Return the message for a crate that its repository does not have."""
-    return f"{crate.subdirectory} does not exist in the commit that is checked out in {crate.repository}"
+    return f"the folder {crate.subdirectory} does not exist in the commit that is checked out in {crate.repository}"

@@ -143,7 +143,7 @@ def _plan(crate: Crate, options: InspectionOptions, facts: dict[str, Any]) -> Pl
             # People know the crate by where it is, not by the clone.
             raise type(error)(str(error).replace(str(folder), str(crate.folder))) from error
         found[answers_file(folder).name] = Change(MergeResult.CHANGED)
-    differs = ("planned from the commit that is checked out; the working tree differs",)
+    differs = ("computed from the last commit; the uncommitted changes are ignored",)
     return _planned(answers, options, found, (*notes_of(found, refused), *(differs if folder != crate.folder else ())))
 
 
@@ -188,10 +188,13 @@ def _planned(
 
 def ahead_of(release: str, target: str) -> str:
     """Return the detail of a crate that needs no update, since its release is newer."""
-    return f"{release} is newer than {target}; nothing to update"
+    return f"the crate uses {release}, which is newer than {target}; nothing to update"
 
 
 def notes_of(found: Mapping[str, Change], refused: tuple[str, ...]) -> tuple[str, ...]:
     """Return notes for a person about an update without a conflict."""
     kept = [f"{path}: {change.reason}" for path, change in found.items() if change.result is MergeResult.KEPT]
-    return (*kept, *(f"the release refuses the answer to {name}, and has its default" for name in refused))
+    return (
+        *kept,
+        *(f"the release rejects the crate's answer to the question {name}, so its default is used" for name in refused),
+    )

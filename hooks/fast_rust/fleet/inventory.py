@@ -69,7 +69,7 @@ def of_csv(path: Path) -> dict[str, dict[str, Any]]:
         for line in _rows(path, reader):
             name = (line.pop("name", None) or "").strip()
             if not name or name in rows:
-                what = f"{name} is in two lines; give each crate its own name" if name else NO_NAME
+                what = f"{name} is listed twice; give each crate its own name" if name else NO_NAME
                 raise ManifestError(f"{path}:{reader.line_num}: {what}")
             cells = {
                 str(key): str(value).strip() for key, value in line.items() if key and value and str(value).strip()
@@ -104,7 +104,7 @@ def write_manifest(path: Path, text: str) -> Manifest:
         part.rename(path)
     except UnicodeEncodeError as error:
         name = error.object[error.start : error.end]
-        raise ManifestError(f"a name has {name!r}, which is not UTF-8; rename that folder") from error
+        raise ManifestError(f"the folder name {name!r} is not UTF-8; rename that folder") from error
     except ManifestError as error:
         raise ManifestError(str(error).replace(str(part), str(path))) from error
     finally:

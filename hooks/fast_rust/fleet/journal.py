@@ -83,5 +83,7 @@ def only_run(manifest: Manifest) -> Iterator[None]:
         with FileLock(manifest.state_folder / "lock", timeout=0):
             yield
     except Timeout as error:
-        message = f"another run works on {manifest.path}; wait for its end, or stop it: a stopped run resumes"
+        message = (
+            f"another run for {manifest.path} is in progress; wait for its end, or stop it: the next run resumes it"
+        )
         raise BusyError(message) from error

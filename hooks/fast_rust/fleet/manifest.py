@@ -142,7 +142,7 @@ def read_manifest(path: Path) -> Manifest:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
     except FileNotFoundError as error:
-        message = f"{path} does not exist; run `fast-rust fleet init` to write it, or name another by --manifest"
+        message = f"{path} does not exist; run `fast-rust fleet init` to write it, or pass another file with --manifest"
         raise ManifestError(message) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ManifestError(f"{path}: {error}") from error
@@ -221,9 +221,12 @@ def _doubles(crates: Sequence[Crate]) -> Iterator[tuple[Crate, str]]:
     for crate in crates:
         first = rings.setdefault(crate.repository, crate)
         if first.ring != crate.ring:
-            yield crate, f"{first.name} of the same repository is in ring {first.ring}; use the same ring"
+            yield (
+                crate,
+                f"the crate {first.name} of the same repository is in ring {first.ring}; put both into the same ring",
+            )
         if crate.folder in seen:
-            yield crate, f"{seen[crate.folder]} has the same folder; use another path or subdirectory"
+            yield crate, f"the crate {seen[crate.folder]} has the same folder; use another path or subdirectory"
         seen[crate.folder] = crate.name
 
 
@@ -233,13 +236,13 @@ def _said(kind: str, message: str) -> str:
         case "extra_forbidden":
             return "unknown key; delete it"
         case "missing":
-            return "this key is missing; add it"
+            return "this required key is missing; add it"
         case "string_type" | "bool_type":
-            return "write a text in quotes, or true or false"
+            return "invalid value; write a string in quotes, or true or false"
         case "string_pattern_mismatch":
             return "write one line"
         case "string_too_short":
-            return "empty; write a text"
+            return "the value is empty; write a string"
         case _:
             return message[0].lower() + message[1:]
 

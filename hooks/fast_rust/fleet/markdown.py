@@ -13,7 +13,11 @@ def markdown(report: FleetReport) -> str:
     sections: list[tuple[str, tuple[str, ...], Iterable[Sequence[object]]]] = [
         ("Drift by file", ("file", "crates"), report.drifted_files.items()),
         ("Conflicts of an update", ("crate", "owner", "files"), report.conflicts),
-        ("Loosened with a reason", ("crate", "key", "value", "reason"), report.loosened),
+        (
+            "Settings less strict than the template's, with a reason",
+            ("crate", "key", "value", "reason"),
+            report.loosened,
+        ),
         ("Frozen", ("crate", "owner", "reason"), report.frozen),
     ]
     for title, heads, found in sections:
@@ -21,7 +25,10 @@ def markdown(report: FleetReport) -> str:
         parts += [f"## {title}", _table(heads, lines) if lines else "None."]
     persons = [outcome for outcome in report.crates if outcome.state.needs_a_person]
     rows = [(outcome.crate, outcome.facts.get("owner", ""), outcome.state, outcome.detail) for outcome in persons]
-    parts += ["## For a person", _table(("crate", "owner", "state", "detail"), rows) if rows else "None."]
+    parts += [
+        "## Crates that need manual work",
+        _table(("crate", "owner", "state", "detail"), rows) if rows else "None.",
+    ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -110,7 +110,9 @@ def read_report(path: Path) -> FleetReport:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["form"] != FORM:
-            raise ReportError(f"{path} was written by another version of fast-rust; run `fast-rust fleet report` again")
+            raise ReportError(
+                f"{path} has the report format of another fast-rust version; run `fast-rust fleet report` again"
+            )
         crates = tuple(Outcome.from_dict(outcome) for outcome in content["crates"])
         match content:
             case {"target": str(target), "made": str(made), "shard": None}:
@@ -118,9 +120,11 @@ def read_report(path: Path) -> FleetReport:
             case {"target": str(target), "made": str(made), "shard": [int(number), int(count)]}:
                 return FleetReport(target, made, crates, (number, count))
             case _:
-                raise ReportError(f"{path} is not a report of a fleet: its target, date or shard is damaged")
+                raise ReportError(
+                    f"{path} is not a valid report of `fast-rust fleet report`: its target, date or shard is damaged"
+                )
     except (AttributeError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ReportError(f"{path} is not a report of a fleet: {error}") from error
+        raise ReportError(f"{path} is not a valid report of `fast-rust fleet report`: {error}") from error
 
 
 def merged(reports: Sequence[FleetReport]) -> FleetReport:
@@ -130,15 +134,18 @@ def merged(reports: Sequence[FleetReport]) -> FleetReport:
     """
     if len(targets := {report.target for report in reports}) > 1:
         raise ReportError(
-            f"these reports have different targets: {', '.join(sorted(targets))}; write them for the same release"
+            "these reports are about different template releases:"
+            f" {', '.join(sorted(targets))}; write them for the same one"
         )
     shards = {report.shard for report in reports if report.shard}
     expected = {(number, count) for _, count in shards for number in range(1, count + 1)}
     if missing := sorted(expected - shards):
         names = ", ".join(f"{number}/{count}" for number, count in missing)
-        raise ReportError(f"the report of shard {names} is missing; add its fleet.json")
+        raise ReportError(f"the report of shard {names} is missing; pass its fleet.json, too")
     crates = [crate for report in reports for crate in report.crates]
     if doubles := [name for name, times in Counter(crate.crate for crate in crates).items() if times > 1]:
-        raise ReportError(f"{doubles[0]} is in more than one of these reports; use the report of each shard once")
+        raise ReportError(
+            f"the crate {doubles[0]} is in more than one of these reports; pass the report of each shard once"
+        )
     crates.sort(key=lambda crate: crate.crate)
     return FleetReport(reports[0].target, min(report.made for report in reports), tuple(crates))

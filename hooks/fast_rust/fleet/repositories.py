@@ -38,7 +38,7 @@ def require_base(repository: Path, branch: str, target: str) -> None:
     Raises GitError.
     """
     if branch == f"{OWN}/{target}":
-        message = f"{branch} is checked out in {repository}, and an update does not begin from its own branch"
+        message = f"{branch}, the branch to which this command commits, is checked out in {repository}"
         raise GitError(f"{message}; run `git switch main`")
 
 
@@ -100,7 +100,9 @@ def workplace(repository: Path) -> Iterator[Workplace]:
                 yield Workplace(repository, clone, base)
             shutil.rmtree(own / "clone", ignore_errors=True)
     except Timeout as error:
-        raise GitError(f"another run works in {repository}; wait for its end, and run the command again") from error
+        raise GitError(
+            f"another fast-rust process works in {repository}; wait for its end, and run the command again"
+        ) from error
 
 
 def require_separate(crates: Iterable[Crate]) -> None:
@@ -112,7 +114,10 @@ def require_separate(crates: Iterable[Crate]) -> None:
     for folder in dict.fromkeys(crate.repository for crate in crates):
         other = found.setdefault(_common_folder(folder), folder)
         if other != folder:
-            message = f"{other} and {folder} are worktrees of one repository, and would share the branch of the update"
+            message = (
+                f"{other} and {folder} are worktrees of one repository, so the"
+                " update would use the same branch for both"
+            )
             raise GitError(f"{message}; keep one of them in the manifest")
 
 

@@ -60,7 +60,10 @@ class Run(Generic[Job]):
             stopped = ""
             for ring in self.manifest.rings:
                 if not stopped and not self._ring(ring, journal, resumed, show):
-                    stopped = f"ring {ring} stopped: too many of its crates fail the checks"
+                    stopped = (
+                        f"the run stopped in the ring (group of crates) {ring}: the"
+                        " checks failed in too many of its crates"
+                    )
             crates = self.manifest.crates
             found = (
                 journal.done.get(crate.name) or Outcome(crate.name, CrateState.NOT_REACHED, stopped) for crate in crates

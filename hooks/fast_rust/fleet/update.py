@@ -67,7 +67,7 @@ def _update_repository(repository: Path, crates: Sequence[Crate], options: Updat
         if all(_is_at(crate, options.target) for crate in crates):
             # The branch was squashed and merged, and not deleted.
             return _all(crates, CrateState.UP_TO_DATE, options.target, options)
-        message = f"{there.ref} has commits of others; merge the branch, or delete it"
+        message = f"the branch {there.ref} has commits that fast-rust did not make; merge the branch, or delete it"
         return _all(crates, CrateState.CHANGED_BY_OTHERS, message, options)
     is_complete = {crate.name for crate in crates} <= there.states.keys()
     if there.ref and is_complete and is_on_top(repository, base, there.ref):
@@ -145,7 +145,12 @@ def _update_in(work: Workplace, crate: Crate, options: UpdateOptions) -> Outcome
         if planned is Standing.UP_TO_DATE:
             return Outcome(crate.name, CrateState.UP_TO_DATE, options.target, facts)
         if not isinstance(planned, UpdatePlan):
-            return Outcome(crate.name, CrateState.AHEAD, f"newer than {options.target}; nothing to update", facts)
+            return Outcome(
+                crate.name,
+                CrateState.AHEAD,
+                f"the crate uses a release newer than {options.target}; nothing to update",
+                facts,
+            )
         facts |= {"release": planned.answers.release, "notes": notes_of(planned.changes, planned.changed_answers)}
         facts |= {"touches": {path: str(change.result) for path, change in planned.changes.items()}}
         return _committed(work, crate, planned, facts)
@@ -191,7 +196,7 @@ def report(crate: Crate, planned: UpdatePlan) -> str:
     conflicts = planned.having(MergeResult.CONFLICT)
     sections = [
         f"# Conflicts of updating {crate.name} from {planned.answers.release} to {planned.target}\n",
-        "The crate and the release changed the same lines. Nothing is updated on this branch yet. Run:\n",
+        "The crate and the release changed the same lines, so this branch has only this report. To update, run:\n",
         "```sh",
         f"git rm --quiet {REPORT} && git commit --quiet --message 'Start the update'",
         f"fast-rust update --to {planned.target}   # then search for <<<<<<< in the files below",
@@ -214,7 +219,11 @@ def _with_failure(outcome: Outcome, failure: str) -> Outcome:
     if outcome.state is CrateState.UPDATED:
         return Outcome(outcome.crate, CrateState.CHECKS_FAILED, failure, outcome.facts)
     if outcome.state is CrateState.CONFLICT:
-        return replace(outcome, detail=f"{outcome.detail}; no branch was created, since checks of its repository fail")
+        return replace(
+            outcome,
+            detail=f"{outcome.detail}; no branch was created, since the checks"
+            " failed for another crate of its repository",
+        )
     return outcome
 
 
@@ -229,7 +238,7 @@ def _pushed(repository: Path, outcomes: list[Outcome], options: UpdateOptions) -
     try:
         push(repository, options.branch)
     except GitError as error:
-        message = f"the branch {options.branch} exists here, and was not pushed: {error}; push it, or run this again"
+        message = f"the branch {options.branch} was created, but not pushed: {error}; push it, or run the command again"
         message = " ".join(message.split())
         return [
             replace(outcome, state=CrateState.ERROR, detail=message) if outcome.state in on_branch else outcome
@@ -255,7 +264,9 @@ def update_here(folder: Path, target: str | None, *, dry_run: bool = False) -> O
         if planned is Standing.UP_TO_DATE:
             return Outcome(name, CrateState.UP_TO_DATE)
         if not isinstance(planned, UpdatePlan):
-            return Outcome(name, CrateState.AHEAD, "newer than the newest release; nothing to update")
+            return Outcome(
+                name, CrateState.AHEAD, "the crate uses a commit after the newest release; nothing to update"
+            )
         move = f"{planned.answers.release} to {planned.target}"
         if conflicts := planned.having(MergeResult.CONFLICT):
             detail = f"{move}, conflicts in {', '.join(conflicts)}; nothing was changed"

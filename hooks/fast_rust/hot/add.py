@@ -54,8 +54,8 @@ def add(folder: Path, name: str) -> Changes:
 
 def _taken(path: str) -> str:
     return (
-        f"{path} exists already; choose another name. To declare existing code hot, write a section `# Hot path` into"
-        " its documentation; `just rules` reports what else it needs"
+        f"{path} exists already; choose another name. To make existing code a hot path, write a section `# Hot path`"
+        " into its documentation; `just rules` then lists the benchmarks and the test that it needs"
     )
 
 

@@ -82,7 +82,9 @@ class Changes:
         except BaseException as error:
             self._restore(before)
             if isinstance(error, OSError):
-                message = f"{reason_of(error)}; all files are as they were. Fix that, and run the command again"
+                message = (
+                    f"cannot write: {reason_of(error)}; no file was changed. Fix the cause, and run the command again"
+                )
                 raise HotPathError(message) from error
             raise
 
@@ -113,7 +115,10 @@ class Changes:
                 failed.append(self.crate.name_of(path))
         if failed:
             files = " ".join(failed)
-            raise HotPathError(f"the disk refused to restore {files}; run `git checkout -- {files}` when it has room")
+            raise HotPathError(
+                f"a write failed, and these files could not be restored: {files}; free"
+                f" disk space, then run `git checkout -- {files}`"
+            )
 
 
 def _write_part(file: Path, content: bytes) -> None:
@@ -147,8 +152,8 @@ def _unrestorable(folder: Path, names: set[str]) -> list[str]:
 def _require_none(lost: list[str]) -> None:
     if lost:
         some = ", ".join(lost[:FEW]) + (f" and {len(lost) - FEW} more" if len(lost) > FEW else "")
-        message = f"git could not restore files that are not committed: {some}; commit them, restore them with"
-        raise HotPathError(f"{message} `git checkout`, or use --force")
+        message = f"the command may delete files, and git cannot restore uncommitted ones: {some}; commit them, restore"
+        raise HotPathError(f"{message} them with `git checkout`, or use --force")
 
 
 # --- Line endings ---

@@ -89,8 +89,8 @@ def open_crate(folder: Path) -> HotCrate:
     crate = HotCrate(folder.resolve())
     for needed in (MANIFEST, LIBRARY):
         if not crate.path(needed).is_file():
-            message = f"{needed} does not exist in {crate.folder}; run the command in the folder of a crate made from"
-            raise HotPathError(f"{message} copier-fast-rust")
+            message = f"{needed} does not exist in {crate.folder}; run the command in the folder of a crate, or pass it"
+            raise HotPathError(f"{message} with --crate")
     # Both are read here, so that a manifest that cannot be read stops the command before it plans anything.
     _ = (crate.package, crate.library, crate.bench_library)
     return crate
@@ -116,7 +116,7 @@ def _package_of(manifest: dict[str, Any], name: str) -> str:
             return package
         case _:
             message = f"{name} has no `[package]` with a `name`, so it is not the manifest of a crate; run the command"
-            raise HotPathError(f"{message} in the crate's own folder, or name that by --crate")
+            raise HotPathError(f"{message} in the crate's own folder, or pass that folder with --crate")
 
 
 def _library_of(manifest: dict[str, Any], name: str) -> str:

@@ -21,7 +21,7 @@ DEVICES = frozenset(
 LINT = re.compile(r"\s*#!?\[(allow|deny|expect|forbid|warn)\b")
 RESERVED = {
     "main": "cargo would build src/main.rs as a program",
-    "tests": "the module has its unit tests in a module of that name",
+    "tests": "the unit tests of the new module are in a module of that name",
 }
 
 
@@ -31,16 +31,18 @@ def check_name(name: str, crate: HotCrate) -> None:
     Raises HotPathError with the reason.
     """
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
-        message = f"`{name}` cannot name a module: use up to {LONGEST_NAME} lower-case letters, digits and single `_`,"
+        message = (
+            f"`{name}` is not a valid module name: use up to {LONGEST_NAME} lower-case letters, digits and single `_`,"
+        )
         raise HotPathError(f"{message} beginning with a letter")
     if name in KEYWORDS:
-        raise HotPathError(f"`{name}` cannot name a module: it is a keyword of Rust; choose another name")
+        raise HotPathError(f"`{name}` is not a valid module name: it is a keyword of Rust; choose another name")
     if name in DEVICES:
         raise HotPathError(
-            f"`{name}` cannot name a module: Windows keeps `{name}.rs` for a device; choose another name"
+            f"`{name}` is not a valid module name: Windows reserves `{name}.rs` for a device; choose another name"
         )
     if name in RESERVED:
-        raise HotPathError(f"`{name}` cannot name a hot path: {RESERVED[name]}; choose another name")
+        raise HotPathError(f"`{name}` cannot be the name of a hot path: {RESERVED[name]}; choose another name")
     _check_library(name, crate)
 
 

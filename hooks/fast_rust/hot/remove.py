@@ -36,14 +36,14 @@ def remove(folder: Path, name: str) -> Changes:
         changes.write(BENCH_MANIFEST, without_unused(changes, text, manifest.dependencies(needed)))
         without_empty_bench(changes)
     if uses := list(module_uses(changes, {crate.library, "crate", "self", "super"}, name)):
-        raise HotPathError(f"`{name}` is still used; remove these uses first:\n  " + "\n  ".join(uses))
+        raise HotPathError(f"the module `{name}` is still used; remove these uses first:\n  " + "\n  ".join(uses))
     return changes
 
 
 def _require_hot_path(crate: HotCrate, name: str, files: dict[str, str]) -> None:
     module, *measurements = files.values()
     if re.fullmatch(r"[a-z0-9_]+", name) is None or not crate.path(module).is_file():
-        raise HotPathError(f"src/{name}.rs does not exist, so `{name}` is not a hot path of this crate")
+        raise HotPathError(f"src/{name}.rs does not exist, so the crate has no hot path `{name}` to remove")
     if SECTION.search(crate.text(module)) is None and not any(crate.path(path).exists() for path in measurements):
         message = f"{module} is not a hot path: its documentation has no section `# Hot path`, and it has no bench or"
         raise HotPathError(f"{message} allocation test; delete the module by hand if you do not need it")

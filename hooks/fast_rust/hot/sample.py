@@ -77,10 +77,8 @@ def remove_sample(crate: HotCrate, answers: Answers) -> Changes:
             _check_dropped_lines(removal, BENCH_MANIFEST, "")
     if removal.conflicts:
         places = "\n  ".join(f"{path}:{line}: {reason}" for path, line, reason in sorted(removal.conflicts))
-        message = "the sample cannot be removed, since your own lines are in the way; nothing was changed. Edit these"
-        raise HotPathError(
-            f"{message} lines so that they do without the sample, commit, and run this again:\n  {places}"
-        )
+        message = "cannot remove the sample code, because your own code uses it; nothing was changed. Edit these lines"
+        raise HotPathError(f"{message} so that they no longer use it, commit, and run the command again:\n  {places}")
     return removal.changes
 
 
@@ -244,7 +242,9 @@ def _check_dropped_lines(removal: Removal, name: str, text: str) -> None:
         if kept[line]:
             kept[line] -= 1
         elif line.strip() and VERSION.sub("0", line.strip()) not in known:
-            removal.refuse(name, number, "you edited this line of the sample, which nothing uses then; delete it")
+            removal.refuse(
+                name, number, "you edited this line of the sample, and no code uses it without the sample; delete it"
+            )
 
 
 def _check_comments(removal: Removal, name: str, comments: set[str]) -> None:

@@ -158,7 +158,10 @@ def _place_of_insertion(hunk: Hunk, mine: Body, mapped: dict[int, int]) -> int |
         return above + 1
     if (below := mapped.get(hunk.start)) is not None:
         return below
-    return (mine.at[-1] + 1 if mine.at else 1, "the place of a change is no longer recognizable")
+    return (
+        mine.at[-1] + 1 if mine.at else 1,
+        "you edited the lines around the sample here, so the sample's own lines cannot be identified",
+    )
 
 
 def _slides(first: int, last: int, lines: list[str]) -> Iterator[tuple[int, int]]:

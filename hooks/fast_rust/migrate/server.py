@@ -56,15 +56,17 @@ def plan_migration(crate: Path) -> UpdatePlan | None:
     """
     choices = require_answers(crate).choices
     if choices["kind"] != "service" or choices.get("adopted"):
-        raise MigrationError("the crate has no server of the template; only services made from it have one")
+        raise MigrationError("the crate has no module src/plumbing; only a service created from the template has it")
     if choices.get(ANSWER):
         return None
     planned = plan(crate, data={ANSWER: "true"} if ANSWER in choices else {})
     if not isinstance(planned, UpdatePlan) or planned.target != planned.answers.release:
-        raise MigrationError("the crate is not of the newest release; run `fast-rust update`, and commit that first")
+        raise MigrationError(
+            "the crate does not use the newest template release; run `fast-rust update`, and commit the update first"
+        )
     if edited := [path for path, change in planned.changes.items() if _is_kept(path, change)]:
         raise MigrationError(
-            f"{edited[0]} has changes of yours, and the migration would delete it; move them to other files"
+            f"you edited {edited[0]}, which the migration would delete; move your changes to other files, and commit"
         )
     with TemporaryDirectory(prefix="fast-rust-") as folder, git.scratch_clone(git.top_of(crate), Path(folder)) as clone:
         trial = clone / git.prefix_of(crate)
@@ -112,7 +114,7 @@ def _rewrite(trial: Path, crate_name: str) -> None:
         command = [find_ast_grep(), "scan", f"--inline-rules={rule}", "--update-all", *files]
         done = subprocess.run(command, cwd=trial, check=False, capture_output=True, text=True)
         if done.returncode:
-            raise MigrationError(f"ast-grep could not rewrite the code: {done.stderr.strip()}")
+            raise MigrationError(f"ast-grep failed to rewrite the code: {done.stderr.strip()}")
 
 
 # --- The trial ---
@@ -132,7 +134,9 @@ def _require_tests(trial: Path) -> None:
         lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
         first = next((at for at, line in enumerate(lines) if line.startswith(("error", "---- "))), 0)
         shown = "\n".join(lines[first : first + 12])
-        raise MigrationError(f"the crate would not pass `{' '.join(TEST)}`, so nothing was changed:\n{shown}")
+        raise MigrationError(
+            f"`{' '.join(TEST)}` fails in a copy with the moved server, so nothing was changed:\n{shown}"
+        )
 
 
 def _all_changes(

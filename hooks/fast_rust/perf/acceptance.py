@@ -17,10 +17,13 @@ def acceptance(argument: str) -> tuple[str, str]:
     if is_labelled and reason:
         return reason[1], ""
     if is_labelled:
-        return "", f"The label {LABEL} is there; the text has no line `perf: accepted because REASON`."
+        return "", f"The pull request has the label {LABEL}, but its text has no line `perf: accepted because REASON`."
     if reason:
-        return "", f"The reason is there; a maintainer has not set the label {LABEL}."
-    return "", f"To accept it: a maintainer's label {LABEL}, and a line `perf: accepted because REASON` in the text."
+        return "", f"The pull request gives a reason, but a maintainer has not added the label {LABEL}."
+    return "", (
+        "To accept the change, write a line `perf: accepted because REASON` into the text of the pull request;"
+        f" a maintainer then adds the label {LABEL}."
+    )
 
 
 def _description() -> str:

@@ -21,9 +21,9 @@ def _last_release(repository: Path, head: str) -> str:
     described = git.run(repository, "describe", "--tags", "--abbrev=0", "--match=v*", f"{head}^")
     if described.returncode:
         if _is_shallow(repository):
-            reason = "this clone is shallow and has no release"
+            reason = "this clone is shallow and has no release tag (v*) to compare with"
             raise NotMeasuredError(f"{reason}; run `git fetch --tags --unshallow origin`")
-        raise NothingToCompare("No release yet, so nothing to compare.")
+        raise NothingToCompare("Skipped: the repository has no release tag (v*) to compare with.")
     return git.text(repository, "rev-parse", f"{described.stdout.decode().strip()}^{{commit}}")
 
 

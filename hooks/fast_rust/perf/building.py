@@ -19,7 +19,10 @@ def programs_to_time(
     if failed and side == "base":
         raise base_error(workspace, next(iter(failed.values())))
     if failed and side == "own":
-        raise NotMeasuredError(f"the head does not build; type: just bench\n{next(iter(failed.values()))}")
+        raise NotMeasuredError(
+            "the benchmarks of the head (the code to measure) do not build; run"
+            f" `just bench`\n{next(iter(failed.values()))}"
+        )
     failures.update(failed)
     kept: dict[Target, Path] = {}
     for target, program in programs.items():
@@ -67,6 +70,6 @@ def _try_build(workspace: Workspace, group: Sequence[Target], programs: dict[Tar
 def base_error(workspace: Workspace, failure: str) -> NotMeasuredError:
     """Return the error of a base that cannot be measured, which says nothing about the head."""
     commit = workspace.base[:12]
-    hint = "name another base: just perf BASE, or fix that one first"
-    problem = f"the base {commit} does not build or run, so there is nothing to compare"
+    hint = "pass another commit: `just perf BASE`, or fix that commit first"
+    problem = f"the benchmarks of the base (the commit to compare with), {commit}, do not build or run"
     return NotMeasuredError(f"{problem}; {hint}\n{failure}")

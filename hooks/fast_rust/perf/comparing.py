@@ -48,8 +48,8 @@ def compare(workspace: Workspace, options: Options) -> Comparison:
     programs.build("own", own, {})
     programs.run(comparison)
     if _counting(own) and not counts_own:
-        reason = "no gungraun-runner of its version is installed"
-        comparison.notes.append(f"the head's own text of the benches is not counted: {reason}")
+        reason = "no gungraun-runner of the version that they require is installed"
+        comparison.notes.append(f"new and changed benchmarks are not counted: {reason}")
     _enter_counts(comparison, counted, judged, shown, failures)
     _name_changes(comparison, changes, failures, [counted, judged, shown])
     if not options.release:
@@ -63,7 +63,7 @@ def _read_sides(workspace: Workspace) -> tuple[Benches, Benches]:
     try:
         head = read_benches(workspace, workspace.head_tree)
     except DoesNotRunError as error:
-        raise NotMeasuredError(f"cargo metadata fails; type: cargo metadata\n{error}") from error
+        raise NotMeasuredError(f"cargo cannot read the workspace; run `cargo metadata`\n{error}") from error
     try:
         base = read_benches(workspace, workspace.worktree)
     except DoesNotRunError as error:
@@ -85,9 +85,9 @@ def _gungraun_for_both(base: Benches, head: Benches) -> tuple[str, bool]:
     sides = [side for side in (head, base) if runner and f"{runner}.".startswith(f"{side.requirement()}.")]
     if not sides:
         wanted = head.requirement() or base.requirement()
-        missing.append(f"gungraun-runner {wanted} (there is {runner or 'none'})")
+        missing.append(f"gungraun-runner {wanted} (installed: {runner or 'none'})")
     if missing and _counting(base.targets()):
-        raise NotMeasuredError(f"missing: {', '.join(missing)}; type: just setup")
+        raise NotMeasuredError(f"programs to count instructions are missing: {', '.join(missing)}; run `just setup`")
     # In CI the base's `just setup` installs what the base needs, which may be nothing.
     if missing:
         return "", False
@@ -96,7 +96,9 @@ def _gungraun_for_both(base: Benches, head: Benches) -> tuple[str, bool]:
 
 def _failure_of(target: Target) -> str:
     """Return the offence of a bench of the base that fails on the head; a change of an interface would not build."""
-    return f"BENCH-2: {target.name}: the base's bench builds with the head's sources, and fails when it runs"
+    return (
+        f"BENCH-2: {target.name}: the base's version of this benchmark builds with the change, and fails when it runs"
+    )
 
 
 def _counting(targets: Iterable[Target]) -> list[Target]:
@@ -137,9 +139,14 @@ def _enter_counts(
         else:
             missing = [] if counted.targets[name] in failures else ["all"]
         if missing:
-            raise NotMeasuredError(f"{name}: {', '.join(missing)} of the head cannot be read; type: just instructions")
+            raise NotMeasuredError(
+                f"{name}: the benchmark reported no {', '.join(missing)} for the head; run `just instructions`"
+            )
     for name in judged.figures.keys() - counted.figures.keys():
-        raise NotMeasuredError(f"{name} was not counted on the base; type: rm -r target/perf/bases, then again")
+        raise NotMeasuredError(
+            f"{name}: the cached counts of the base are incomplete; run `rm -r"
+            " target/perf/bases`, then `just perf` again"
+        )
     for name, figures in shown.figures.items():
         comparison.row(name).own.update(figures)
 
@@ -152,18 +159,24 @@ def _name_changes(
     for name, target in {**counted.targets, **shown.targets}.items():
         row, change = comparison.row(name), changes.get(target, "")
         if target in failures:
-            row.notes.append("NOT COMPARABLE: the base's bench does not build or run with the head's sources")
+            row.notes.append(
+                "NOT COMPARABLE: the base's version of this benchmark does not build or run with the change"
+            )
         if change == "changed" and name not in shown.targets:
-            row.notes.append("deleted; judged by the base's text")
+            row.notes.append("benchmark deleted; compared with the base's version of it")
         elif change == "new" or (change == "changed" and name not in counted.targets):
-            row.notes.append("new, nothing to compare with")
+            row.notes.append("new benchmark, nothing to compare with")
         elif change == "changed":
-            row.notes.append("bench changed: by its own text not comparable; judged by the base's text")
+            row.notes.append("benchmark changed; compared with the base's version of it")
         elif change:
             row.notes.append(change)
     for target, change in sorted(changes.items()):
-        judged = "" if change in {"new", "deleted"} or target in failures else "; the base's text is what judges"
-        comparison.notes.append(f"bench `{target.name}`: {change}{judged}")
+        judged = (
+            "" if change in {"new", "deleted"} or target in failures else "; the base's version measures both sides"
+        )
+        comparison.notes.append(f"benchmark `{target.name}`: {change}{judged}")
     for target, failure in sorted(failures.items()):
-        comparison.notes.append(f"**NOT JUDGED**: `{target.name}` of the base does not build or run on the head")
+        comparison.notes.append(
+            f"**NOT JUDGED**: the base's version of the benchmark `{target.name}` does not build or run with the change"
+        )
         comparison.failures[target.name] = failure

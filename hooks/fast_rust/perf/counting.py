@@ -26,7 +26,9 @@ def count(workspace: Workspace, targets: Iterable[Target], home: Path) -> tuple[
         if done.returncode not in {0, 3}:
             failures[target] = end_of(done.stdout + done.stderr)
         elif not any((home / target.package / target.name).rglob("summary.json")):
-            raise NotMeasuredError(f"{target.name} ended well and left no summary in {home}\n{end_of(done.stdout)}")
+            raise NotMeasuredError(
+                f"the benchmark {target.name} succeeded, but wrote no summary.json to {home}\n{end_of(done.stdout)}"
+            )
     return read_counts(home, failures, many=workspace.many), failures
 
 
@@ -97,5 +99,8 @@ def count_own(workspace: Workspace, targets: Iterable[Target]) -> Measured:
     """
     measured, failures = count(workspace, targets, workspace.folder / "own")
     for target, failure in failures.items():
-        raise NotMeasuredError(f"{target.name} of the head does not build or run; type: just bench\n{failure}")
+        raise NotMeasuredError(
+            f"the benchmark {target.name} of the head (the code to measure) does"
+            f" not build or run; run `just bench`\n{failure}"
+        )
     return measured

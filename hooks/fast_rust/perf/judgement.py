@@ -23,7 +23,7 @@ def judge_speed(options: Options) -> bool:
             comparison = compare(workspace, options)
             about = facts(workspace, release=options.release)
     except filelock.Timeout:
-        raise NotMeasuredError("another `just perf` is at work in this folder; wait for its end") from None
+        raise NotMeasuredError("another `just perf` is running in this folder; wait for its end") from None
     accepted, hint = acceptance(options.accept)
     is_refused = bool(comparison.offences and not accepted)
     typer.echo(write(workspace, comparison, about, accepted, int(is_refused)))

@@ -42,17 +42,22 @@ def open_workspace(options: Options) -> Workspace:
     has_benches = any(is_bench(target) for package in known["packages"] for target in package["targets"])
     # The working tree may be neither side.
     if not has_benches and not any(map(_has_benches, _manifests(workspace))):
-        raise NothingToCompare("No hot path, so nothing to compare.")
+        raise NothingToCompare("Skipped: the workspace has no benchmark to compare.")
     changed = _changed(workspace)
     if not any(map(is_relevant, changed)):
-        what = f"None of the {len(changed)} changed files is read by a build or a bench" if changed else "No change"
-        raise NothingToCompare(f"{what}, so nothing to compare.")
+        what = (
+            f"none of the {len(changed)} changed files affects a build or a benchmark" if changed else "no file changed"
+        )
+        raise NothingToCompare(f"Skipped: {what}, so there is nothing to compare.")
     return workspace
 
 
 def _commit(repository: Path, name: str) -> str:
     if not git.is_commit(repository, name):
-        raise NotMeasuredError(f"there is no commit {name} to measure; run `git fetch origin`, or name another head")
+        raise NotMeasuredError(
+            f"the commit to measure, {name}, does not exist here; run `git fetch"
+            " origin`, or pass another commit with --head"
+        )
     return git.text(repository, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
 
 

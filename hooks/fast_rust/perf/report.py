@@ -42,10 +42,10 @@ def _table(comparison: Comparison, accepted: str) -> str:
         for key in COLUMNS:
             known = key in row.base or key in row.head
             text = cell(key, row.base.get(key), row.head.get(key)) if known else ""
-            text += f" [own text: {_amount(key, row.own[key])}]" if key in row.own else ""
+            text += f" [changed benchmark: {_amount(key, row.own[key])}]" if key in row.own else ""
             cells.append(text.strip())
         gated = any(key in row.head for key in GATED)
-        verdict = ["accepted" if accepted else "**beyond its limit**"] if row.offences else ["ok"] if gated else []
+        verdict = ["accepted" if accepted else "**exceeds its limit**"] if row.offences else ["ok"] if gated else []
         lines.append([*cells, "; ".join([*verdict, *row.notes])])
     return "\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines)
 
@@ -67,13 +67,16 @@ def facts(workspace: Workspace, *, release: bool) -> list[str]:
     """Return what was compared, and by what."""
     is_changed = not workspace.head and git.status(workspace.repository, ":/")
     head = workspace.head or git.text(workspace.repository, "rev-parse", "HEAD")
-    changed = " with changes that are not committed" if is_changed else ""
+    changed = " with uncommitted changes" if is_changed else ""
     tools = [version("rustc"), version("valgrind") or "no valgrind", processor(), f"{os.cpu_count()} cores"]
     lines = [f"base {workspace.base[:12]}, head {head[:12]}{changed}", ", ".join(tools)]
     judge = f"fast-rust {import_module('importlib.metadata').version('fast-rust')}"
     if release:
-        return [*lines, f"against the last release, by {judge} and the head's limits"]
-    return [*lines, f"judged by {judge} and the base's limits", *changed_settings(workspace)]
+        return [
+            *lines,
+            f"compared with the last release, measured by {judge}, with the limits of the head's Cargo.toml",
+        ]
+    return [*lines, f"measured by {judge}, with the limits of the base's Cargo.toml", *changed_settings(workspace)]
 
 
 def write(workspace: Workspace, comparison: Comparison, about: Sequence[str], accepted: str, exit_code: int) -> str:
@@ -82,7 +85,7 @@ def write(workspace: Workspace, comparison: Comparison, about: Sequence[str], ac
     lines += [f"- accepted because {_escaped(accepted)}"] if accepted and comparison.offences else []
     lines += ["", _table(comparison, accepted)]
     for name, output in comparison.failures.items():
-        lines += ["", f"`{name}` of the base, on the head:", "", *_block(output)]
+        lines += ["", f"Output of the base's benchmark `{name}`, built with the change:", "", *_block(output)]
     if comparison.offences:
         lines += ["", *_block("\n".join(comparison.offences))]
     text = "\n".join(lines)

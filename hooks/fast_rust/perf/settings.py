@@ -132,7 +132,7 @@ def offences_of(workspace: Workspace) -> Iterator[str]:
     """
     texts = (workspace.base_text("Cargo.toml"), workspace.head_text("Cargo.toml"))
     for setting in loosened(*texts):
-        yield f"BUILD-1, OP-2: {setting}: the head builds slower programs by this"
+        yield f"BUILD-1, OP-2: {setting}: with this build setting, the head builds slower programs"
     inside = workspace.inside.as_posix()
     for path in sorted(workspace.base_files | workspace.head_files):
         folder = path.removesuffix(CARGO_SETTINGS).rstrip("/") or "."
@@ -143,15 +143,15 @@ def offences_of(workspace: Workspace) -> Iterator[str]:
             except tomllib.TOMLDecodeError as error:
                 raise DoesNotRunError(f"{path} is not valid TOML: {error}") from error
             if changed:
-                yield f"BENCH-2: {path}: [{'], ['.join(changed)}] changed, and may change how the head is measured"
+                yield f"BENCH-2: {path}: [{'], ['.join(changed)}] changed, which may change how the head is measured"
 
 
 def changed_settings(workspace: Workspace) -> Iterator[str]:
     """Yield a line for each file of settings that differs, and for profiles that do."""
     for path in SETTINGS_FILES:
         if workspace.base_text(path) != workspace.head_text(path):
-            yield f"{path} changed: each side is built by its own"
+            yield f"{path} changed: base and head are each built with their own version of it"
     texts = (workspace.base_text("Cargo.toml"), workspace.head_text("Cargo.toml"))
     before, after = (_profiles(tomlkit.parse(text)) for text in texts)
     if before != after:
-        yield "profiles of Cargo.toml changed: both sides are built by the base's"
+        yield "profiles of Cargo.toml changed: base and head are both built with the base's profiles"

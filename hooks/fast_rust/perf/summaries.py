@@ -21,19 +21,23 @@ def read_summary(path: Path) -> tuple[str, Figures]:
     summary = json.loads(path.read_text("utf-8"))
     if summary.get("version") != SUMMARY_VERSION:
         found = summary.get("version")
-        failure = f"{path} has version {found} of the format, and version {SUMMARY_VERSION} is understood"
-        raise NotMeasuredError(f"{failure}; type: just setup, or update the crate to a newer release of the template")
+        failure = f"{path} has the format version {found}; fast-rust reads only version {SUMMARY_VERSION}"
+        raise NotMeasuredError(f"{failure}; run `just setup`, or update the crate to a newer release of the template")
     try:
         totals = [profile["data"]["total"]["metrics"] for profile in summary["profiles"]]
         values = {name: metric["values"]["new"] for metrics in totals for name, metric in metrics.items()}
         name = " ".join(filter(None, [summary["module_path"], summary["id"]]))
     except (KeyError, TypeError) as failure:
-        raise NotMeasuredError(f"{path} cannot be read: {failure!r}; update the crate to a newer release") from failure
+        raise NotMeasuredError(
+            f"{path} cannot be read: {failure!r}; update the crate to a newer release of the template"
+        ) from failure
     figures = {ours: float(values[theirs]) for ours, theirs in METRICS.items() if theirs in values}
     if {"LLhits", "RamHits"} <= values.keys():
         figures["misses"] = float(values["LLhits"] + values["RamHits"])
     if not figures:
-        raise NotMeasuredError(f"{path} has no count of callgrind or DHAT")
+        raise NotMeasuredError(
+            f"{path} has neither instructions, counted by callgrind, nor heap blocks, counted by DHAT"
+        )
     return name, figures
 
 

@@ -31,7 +31,10 @@ def time_pairs(
                 options = ["--bench", "--noplot", *([] if long else SHORT)]
                 done = run([str(program), *options], workspace.worktree, {**no_git_env(), **own})
                 if done.returncode:
-                    notes.append(f"{target.name} takes no time on the {side}: {end_of(done.stderr, 3)}")
+                    notes.append(
+                        f"the benchmark {target.name} failed on the {side}, so its times"
+                        f" are missing: {end_of(done.stderr, 3)}"
+                    )
                 for name, figures in read_times(home, notes):
                     found.setdefault(target.named(name, many=workspace.many), []).append(figures)
     times = {side: {name: _merged(rounds) for name, rounds in found.items()} for side, found in samples.items()}
@@ -55,7 +58,7 @@ def _read_time(path: Path, notes: list[str]) -> tuple[str, Figures] | None:
         figures = {"median": statistics.median(means), "p95": means[-(-95 * len(means) // 100) - 1]}
         bounds = {"lower": float(interval["lower_bound"]), "upper": float(interval["upper_bound"])}
     except (KeyError, TypeError, ValueError, OSError, ArithmeticError, IndexError) as failure:
-        notes.append(f"times cannot be shown: {path} is not as criterion 0.8 writes it ({failure!r})")
+        notes.append(f"times are missing: {path} does not have the format of criterion 0.8 ({failure!r})")
         return None
     return name, {**figures, **bounds}
 

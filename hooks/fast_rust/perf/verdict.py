@@ -28,8 +28,8 @@ def limits_of(metadata: Mapping[str, Any], name: str) -> dict[str, float]:
             limits.update(own)
     for key, value in limits.items():
         if key not in DEFAULTS or isinstance(value, bool) or not isinstance(value, (int, float)):
-            failure = f"[workspace.metadata.perf] of Cargo.toml has {key} = {value!r}"
-            raise NotMeasuredError(f"{failure}; it takes numbers for {', '.join(DEFAULTS)}")
+            failure = f"[workspace.metadata.perf] of Cargo.toml has the invalid limit {key} = {value!r}"
+            raise NotMeasuredError(f"{failure}; expected a number for one of: {', '.join(DEFAULTS)}")
     return limits
 
 
@@ -55,9 +55,9 @@ def _where_to_look(name: str, counted: Measured, judged: Measured) -> Iterator[s
 def _notes_on_times(row: Row) -> Iterator[str]:
     if {"lower", "upper"} <= row.base.keys() & row.head.keys():
         if row.head["upper"] < row.base["lower"]:
-            yield "faster: the confidence intervals of all pairs lie apart"
+            yield "faster: the confidence intervals do not overlap"
         elif row.head["lower"] > row.base["upper"]:
-            yield "slower (shown, not judged): the confidence intervals of all pairs lie apart"
+            yield "slower (only shown, times do not fail the check): the confidence intervals do not overlap"
 
 
 def _offence(row: Row, key: str, limits: Mapping[str, float]) -> str:

@@ -52,7 +52,10 @@ def train(workspace: Workspace, load: Path, instrumented: Path, merger: str) -> 
     output(load, str(TRAINING_ROUNDS), instrumented, LLVM_PROFILE_FILE=str(raw / "%m-%p.profraw"))
     counted = sorted(raw.glob("*.profraw"))
     if not counted:
-        message = f"the training left no profile in {raw}: did {instrumented.name} end by itself?"
+        message = (
+            f"the training run wrote no profile to {raw}; {instrumented.name} has to"
+            " exit by itself, since a killed process writes none"
+        )
         raise PgoError(message)
     merged = workspace.folder / "merged.profdata"
     output(merger, "merge", f"--output={merged}", *counted)

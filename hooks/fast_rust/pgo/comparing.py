@@ -38,7 +38,10 @@ def compare(workspace: Workspace, load: Path, plain: Path, optimised: Path) -> C
             times.append(took)
             answers.append(answer)
         if answers[0] != answers[1]:
-            message = f"{optimised} answers other than {plain} under the same load: do not ship it"
+            message = (
+                f"the output of the optimised program {optimised} differs from that"
+                f" of {plain} for the same input; do not ship it"
+            )
             raise PgoError(message)
     if not shutil.which("valgrind"):
         return Comparison(None, seconds)
@@ -72,14 +75,14 @@ def report(comparison: Comparison) -> list[str]:
     ratios = sorted(after / before for before, after in zip(*comparison.seconds, strict=True))
     time = statistics.median(ratios)
     plain, optimised = map(statistics.median, comparison.seconds)
-    lines = ["the answers are the same"]
+    lines = ["both builds print the same output"]
     if comparison.instructions:
         before, after = comparison.instructions
         lines.append(f"instructions {before:,} -> {after:,} ({_percent(after / before)})")
     else:
-        lines.append("instructions not counted: valgrind is not there")
+        lines.append("instructions not counted: valgrind is not installed")
     spread = f"{PAIRS} pairs from {_percent(ratios[0])} to {_percent(ratios[-1])}"
     lines.append(f"time {plain:.3f} s -> {optimised:.3f} s ({_percent(time)}; {spread})")
     if time > 1 - NOTICEABLE or ratios[-1] > 1:
-        lines.append("NOT better for certain: ship it only if you see more on your machines")
+        lines.append("the gain is NOT certain: ship the optimised program only if it is faster on your machines")
     return lines

@@ -28,10 +28,10 @@ def find_merger(workspace: Workspace) -> str:
         stated = re.search(r"LLVM version (\d+)", output(program, "merge", "--version"))
         if stated and int(stated[1]) >= workspace.llvm:
             return program
-        found.append(f"{program} is of LLVM {stated[1] if stated else 'unknown'}")
-    seen = "; ".join(found) or "there is none"
+        found.append(f"{program} has LLVM {stated[1] if stated else 'unknown'}")
+    seen = "; ".join(found) or "none is installed"
     message = (
-        f"PGO needs an llvm-profdata of LLVM {workspace.llvm}, as rustc is, or newer: {seen}. "
-        "Type: rustup component add llvm-tools"
+        f"PGO needs llvm-profdata of LLVM {workspace.llvm}, the LLVM of rustc, or newer: {seen}. "
+        "Run `rustup component add llvm-tools`"
     )
     raise MergerMissingError(message)

@@ -22,7 +22,7 @@ def optimise_all(crate: Path) -> Iterator[str]:
     refuse_flags_in_environment()
     workspace = inspect(crate)
     if not workspace.programs:
-        yield "Nothing to ship: this is a library."
+        yield "Nothing to optimise: the workspace has no program."
         return
     refuse_without_load(workspace)
     merger = find_merger(workspace)
@@ -32,13 +32,13 @@ def optimise_all(crate: Path) -> Iterator[str]:
 
 def _optimise(workspace: Workspace, program: Program, merger: str) -> Iterator[str]:
     """Build a program with a profile of its load, and compare it with the one that ships."""
-    yield "building it as it ships, and what puts it under load"
+    yield "building the release program, and the load generator bench/examples/load.rs"
     load = build(workspace, "--package", program.bench, "--example", "load")
     plain = keep(workspace, build_program(workspace, program, None), "plain")
-    yield "building it instrumented, and training"
+    yield "building an instrumented program, and running the load to collect its profile"
     instrumented = keep(workspace, build_program(workspace, program, "-Cprofile-generate"), "instrumented")
     profile = train(workspace, load, instrumented, merger)
-    yield "building it optimised, and comparing"
+    yield "building the optimised program, and comparing it with the release program"
     optimised = keep(workspace, build_program(workspace, program, f"-Cprofile-use={profile}"), "")
     yield from report(compare(workspace, load, plain, optimised))
-    yield f"it is {optimised}"
+    yield f"the optimised program is {optimised}"

@@ -21,6 +21,6 @@ def output(program: str | Path, *arguments: str | Path, **environment: str) -> s
         command, env={**os.environ, **environment}, check=False, stdout=subprocess.PIPE, encoding="utf-8"
     )
     if done.returncode:
-        message = f"this ended with {done.returncode}: {' '.join(command)}"
+        message = f"this command failed with exit code {done.returncode}: {' '.join(command)}"
         raise PgoError(message)
     return done.stdout

@@ -49,7 +49,10 @@ def inspect(crate: Path, target: Path | None = None) -> Workspace:
     version = output("rustc", "--version", "--verbose")
     facts = dict(re.findall(r"(?m)^(host|LLVM version): (\S+)", version))
     if len(facts) != 2:  # noqa: PLR2004  Both of them.
-        message = f"rustc does not say which LLVM it has, so nothing can read its profiles:\n{version}"
+        message = (
+            "`rustc --version --verbose` prints no LLVM version, which PGO"
+            f" needs to read profiles; it printed:\n{version}"
+        )
         raise PgoError(message)
     llvm = int(facts["LLVM version"].partition(".")[0])
     return Workspace(programs, Path(target or known["target_directory"], "pgo"), facts["host"], llvm)
@@ -66,7 +69,10 @@ def refuse_flags_in_environment() -> None:
     """Raise PgoError where flags of the environment would replace those of the crate, and those of PGO."""
     for name in ("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"):
         if os.environ.get(name):
-            message = f"{name} is set, and would override .cargo/config.toml and what PGO needs. Type: unset {name}"
+            message = (
+                f"the variable {name} is set, and would override the flags of"
+                f" .cargo/config.toml and of PGO; run `unset {name}`"
+            )
             raise PgoError(message)
 
 
@@ -75,8 +81,8 @@ def refuse_without_load(workspace: Workspace) -> None:
     for program in workspace.programs:
         if not program.has_load:
             message = (
-                f"{program.name} has nothing to be trained on. Write the example `load` of {program.bench}: "
-                "`load ROUNDS COMMAND...` starts the program by the command, gives it so many rounds of work, and "
-                "prints the seconds that the work took, and then the answers"
+                f"PGO needs a load to profile {program.name}; write the example `load` of the package {program.bench}. "
+                "`load ROUNDS COMMAND...` has to start the program with COMMAND, send it ROUNDS rounds of work, and "
+                "print the seconds that the work took, then the program's output"
             )
             raise PgoError(message)

@@ -1,5 +1,6 @@
 """Pages written from the standards: the list of all directives, the errata of the guide, the coverage table."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,17 @@ WAYS = {
     "accepted": "write `perf: accepted because ...` in the text of the pull request; a maintainer adds the label\n"
     "  `perf-accepted`.",
 }
+HOT_PATH = (
+    "Hot path: a module or function that has to be fast; a section `# Hot path` in its documentation declares it"
+    " (OP-4)."
+)
+# Gates whose name alone says nothing to a reader of one directive.
+GATES = {
+    "allocations": "the allocation test of the hot path (`just test`)",
+    "doctests": "`cargo test --doc` (`just test`)",
+    "instructions": "the instruction limit in the benchmark (`just instructions`)",
+    "tests": "the crate's tests (`just test`)",
+}
 FOUND = {
     Quality.DECIDED: "Enforced by {gates}",
     Quality.COMMON_CASES: "Enforced in the common cases by {gates}",
@@ -42,28 +54,31 @@ FOUND = {
 INTRODUCTION = """\
 # Which standards does a crate have to satisfy?
 
-This page lists each directive with its rule, the gates that enforce it, and how to make an exception. A gate is a check
-that fails the build. In a crate, `just lint`, `just test`, `just audit` and `just instructions` run the gates, and
-`just perf` does for a pull request; CI runs them all. `just fast-rust explain OWN-6` prints a directive's reasons and
-examples.
+A crate that was created from the template has to satisfy these coding standards. The page lists each rule (also called
+a directive) with its ID and level, the checks that enforce it, and how to make an exception. In a crate, `just lint`,
+`just test`, `just audit` and `just instructions` run the checks, and `just perf` runs some for a pull request; CI runs
+all. `just fast-rust explain OWN-6` prints the reasons and examples of a rule. An AVOID rule names what to avoid.
 
-Names of gates: `clippy::` and `rustc::` are lints. `Cargo.toml` enables those without an asterisk; the others warn by
-default, or `src/lib.rs` enables them. `ast-grep::` and `standards::` are rules of `just rules`; `tests` are those of
-`just test`; `allocations` and `instructions` are the budgets of the hot paths in `bench/`.
+A hot path is a module or function that has to be fast; a section `# Hot path` in its documentation declares it. Some
+rules apply only to hot paths.
+
+Names of checks: `clippy::` and `rustc::` are lints. `Cargo.toml` enables those without an asterisk; the others warn by
+default, or `src/lib.rs` enables them. `just rules` runs `ast-grep::` and `standards::`; `tests` are those of
+`just test`; `allocations` and `instructions` are the limits of the hot paths in `bench/`.
 
 An exception needs a reason, and is removed when it is no longer needed. The column *exception* names the way:
 
 {ways}
 
-Two more exceptions apply to several gates:
+Two more exceptions apply to several checks:
 
-- staged: a gate that the code did not satisfy when `fast-rust adopt` ran is disabled until
-  `fast-rust adopt --unstage .` finds that the code satisfies it. It is disabled by `# reason: staged by adopt, ...`,
+- staged: a check that the code failed when `fast-rust adopt` ran is disabled until
+  `fast-rust adopt --unstage .` finds that the code passes it. It is disabled by `# reason: staged by adopt, ...`,
   or by a line in `[workspace.metadata.staged]` of `Cargo.toml`.
-- code of others: put it into a separate crate in `vendor/`, with `exclude = ["vendor"]` under `[workspace]`. No gate
-  checks that folder.
+- third-party code: put it into a separate crate in `vendor/`, with `exclude = ["vendor"]` under `[workspace]`. No check
+  reads that folder.
 
-No gate can judge these directives, so reviewers check them, and a pull request says why one does not apply:
+No check can enforce these rules, so reviewers check them, and a pull request says why one does not apply:
 {review}.
 """
 
@@ -73,7 +88,7 @@ def list_of_standards(pages: Sequence[Page], switched_on: frozenset[str]) -> str
     sections = [
         f"## {page.number} · {page.title}\n\n"
         + _table(
-            ("directive", "rule", "enforced by", "exception"),
+            ("ID", "rule", "enforced by", "exception"),
             (
                 [
                     f"{directive.id} {directive.level}",
@@ -95,20 +110,48 @@ def list_of_standards(pages: Sequence[Page], switched_on: frozenset[str]) -> str
     return "\n".join([introduction, *sections])
 
 
-def explanation(directive: Directive) -> str:
-    """Return a directive for its reader: how it is enforced and how to make an exception, without our sources."""
+def explanation(directive: Directive, known: Sequence[Directive] = ()) -> str:
+    """Return a directive for its reader: how it is enforced and how to make an exception, without our sources.
+
+    Its reader may know no other page, so it says what an AVOID means, what a hot path is, which examples are bad, and
+    the titles of other directives that it mentions, if these are given.
+    """
     if directive.quality is Quality.REVIEW:
         enforced = f"Enforced by reviewers, because {directive.review}"
     else:
-        enforced = FOUND[directive.quality].format(gates=", ".join(f"`{gate}`" for gate in directive.gates))
+        enforced = FOUND[directive.quality].format(gates=", ".join(map(_gate, directive.gates)))
+        if ours := [
+            tool for tool in ("ast-grep::", "standards::") if any(gate.startswith(tool) for gate in directive.gates)
+        ]:
+            enforced += f"; `just rules` runs the checks named {' and '.join(f'`{tool}`' for tool in ours)}"
     ways = directive.exception or "; ".join(
         WAYS[name].rstrip(".") for name in _exception(directive).split(", ") if name in WAYS
     )
     facts = [f"{enforced}.", *([f"Exception: {' '.join(ways.split())}."] if ways else [])]
+    if directive.id != "OP-4" and re.search(r"\bhot\b", directive.text):
+        facts.append(HOT_PATH)
     lines = directive.text.splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("- Guide: "))
     last = next((number for number in range(first, len(lines)) if not lines[number]), len(lines))
-    return "\n".join([*lines[:first], *(f"- {fact}" for fact in facts), *lines[last:]])
+    about = "\n".join(lines[:first])
+    if mentioned := [other for other in known if re.search(rf"\b{other.id}\b", about) and other is not directive]:
+        facts.append(f"Mentioned above: {', '.join(f'{other.id} ({other.title})' for other in mentioned)}.")
+    if directive.level == "AVOID":
+        about = about.replace(f"\n{directive.rule}", f"\nAvoid {directive.rule[:1].lower()}{directive.rule[1:]}", 1)
+    examples = re.sub(r"(?m)^```rust (bad|good)(.*)$", _captioned, "\n".join(lines[last:]))
+    return "\n".join([about, *(f"- {fact}" for fact in facts), *examples.splitlines()])
+
+
+def _gate(gate: str) -> str:
+    return GATES.get(gate, f"`{gate}`")
+
+
+def _captioned(fence: re.Match[str]) -> str:
+    """Return the start of an example's code, with a line above it that says what the example shows."""
+    gate, *flags = fence[2].split() if fence[1] == "bad" else ("", *fence[2].split())
+    where = " on a hot path" if "hot" in flags else ""
+    caption = f"Bad{where}, found by {_gate(gate)}:" if gate else f"Good{where}:"
+    return f"{caption}\n\n```rust"
 
 
 def _held_by(directive: Directive, switched_on: frozenset[str]) -> str:
@@ -141,8 +184,9 @@ def errata(pages: Sequence[Page]) -> str:
     )
     head = (
         "# Where is the guide wrong?\n\n"
-        "The standards follow the intent of a guide, which has errors. This table lists them in the guide's order, with"
-        " the directive of the standards that takes each error into account.\n\n"
+        "The coding standards follow the intent of a guide, *High-Performance Rust Coding Standards*, which has errors."
+        " This table lists the errors in the guide's order, each with the ID of the rule (directive) of the standards"
+        " that takes it into account.\n\n"
         "[Another page](evidence.md) compares the guide's figures with measurements.\n\n"
     )
     return head + _table(("directive", "error and correction"), ([name, e.text] for e, name in found))

@@ -50,7 +50,10 @@ def _restored(crate: Path) -> str:
             journal.abort(crate)
     except (OSError, FastRustError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else str(error)
-        return f"fix that, then run `fast-rust update --abort` to restore the crate ({reason})"
+        return (
+            f"the crate is partly updated, and could not be restored ({reason}); fix"
+            " the cause, and run `fast-rust update --abort`"
+        )
     return "the crate is unchanged"
 
 

@@ -17,12 +17,12 @@ def conflicts(folder: Path) -> Iterator[str]:
     """
     unmerged = {entry.partition("\t")[2] for entry in git.names(folder, "ls-files", "-z", "--unmerged")}
     for name in sorted(unmerged):
-        yield f"{name}: both sides changed it; resolve the conflict, then run `git add {name}`"
+        yield f"{name}: you and the update changed the same lines; resolve the conflict, then run `git add {name}`"
     listed = git.names(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in sorted(set(listed) - unmerged):
         file = folder / name
         if name.endswith(".rej"):
-            yield f"{name}: a rejected hunk; apply it by hand, then delete this file"
+            yield f"{name}: holds a change that the update could not apply; apply it by hand, then delete this file"
         elif file.is_file() and not file.is_symlink() and (found := MARKER.search(file.read_bytes())):
             line = file.read_bytes().count(b"\n", 0, found.start()) + 1
-            yield f"{name}:{line}: a conflict marker; choose between the two sides"
+            yield f"{name}:{line}: conflict marker; keep one of the two sides, and delete the marker"

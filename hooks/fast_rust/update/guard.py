@@ -21,14 +21,16 @@ def require_clean(crate: Path) -> None:
     """
     git.require_commit(crate)
     if is_pending(crate):
-        raise RefusedError("an update is under way: commit it, or run `fast-rust update --abort`")
+        raise RefusedError("an update of this crate is not committed yet; commit it, or run `fast-rust update --abort`")
     if found := git.status(crate):
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        message = f"not everything is committed ({found[0][1]}{more}), so git could not restore it"
-        raise RefusedError(f"{message}; commit, or run `git stash -u`")
+        message = f"the working tree has uncommitted changes ({found[0][1]}{more}), which git could not restore"
+        raise RefusedError(f"{message}; commit them, or run `git stash -u`")
     answers = answers_file(crate).name
     if answers not in git.entries(crate):
-        raise RefusedError(f"git does not have {answers}; run `git add --force {answers}`, and commit")
+        raise RefusedError(
+            f"{answers}, which records the crate's release, is not in git; run `git add --force {answers}`, and commit"
+        )
 
 
 def require_checked_out(crate: Path, paths: Iterable[str]) -> None:
@@ -39,7 +41,7 @@ def require_checked_out(crate: Path, paths: Iterable[str]) -> None:
     committed = git.entries(crate)
     for path in paths:
         if path in committed and not (crate / path).exists() and not (crate / path).is_symlink():
-            message = f"{path} is outside the sparse checkout"
+            message = f"{path}, which this command may change, is outside the sparse checkout"
             raise RefusedError(f"{message}; run `git sparse-checkout add {path}` first")
 
 
@@ -59,22 +61,28 @@ def require_restorable(crate: Path, paths: Iterable[str]) -> None:
             (submodule for submodule in submodules if path == submodule or path.startswith(f"{submodule}/")), None
         ):
             raise RefusedError(
-                f"{module} is a submodule, and {path} would be in it; move the submodule to another folder"
+                f"{module} is a submodule, and the update would write {path} into"
+                " it; move the submodule to another folder"
             )
         file = crate / path
         if link := link_to(file, crate):
-            message = f"{link.relative_to(crate)} is a symlink, so {path} may be outside the crate"
+            message = (
+                f"{link.relative_to(crate)} is a symlink; refusing to write {path}"
+                " through it, since it may be outside the crate"
+            )
             raise RefusedError(f"{message}; replace it with a regular file or folder")
         inside = [parent for parent in file.parents if crate in parent.parents]
         if above := next((parent for parent in inside if parent.exists() and not parent.is_dir()), None):
-            message = f"{above.relative_to(crate)} is not a folder, and {path} would be in it"
-            raise RefusedError(f"{message}; rename it")
+            message = f"{above.relative_to(crate)} is a file, and the update would write {path} below it"
+            raise RefusedError(f"{message}; rename that file")
         if file.is_dir():
-            raise RefusedError(f"{path} is a folder, and the release has a file of that name; rename it")
+            raise RefusedError(f"{path} is a folder, and the update would write a file of that name; rename the folder")
         if path in committed and not _is_committed(crate, path, committed[path]):
             raise RefusedError(f"{path} has changes that `git status` does not show; commit them, or restore the file")
         if path not in committed and file.exists():
-            raise RefusedError(f"git ignores {path}, so it could not restore it; run `git add --force {path}`")
+            raise RefusedError(
+                f"the update would change {path}, which git ignores and could not restore; run `git add --force {path}`"
+            )
 
 
 def require_unlocked(crate: Path) -> None:

@@ -89,8 +89,8 @@ def abort(crate: Path) -> None:
     git.require_commit(crate)
     journal = _read(crate)
     if journal is None or not is_pending(crate):
-        message = "no update is under way, so there is nothing to restore"
-        raise NoUpdateError(f"{message}; run `git revert` to undo an update that is committed")
+        message = "this crate has no uncommitted update to undo"
+        raise NoUpdateError(f"{message}; to undo an update that is committed, run `git revert`")
     answers = answers_file(crate).name
     committed = git.entries(crate)
     # The file of answers comes last: as long as it differs, the update is under way.

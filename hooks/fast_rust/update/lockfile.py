@@ -58,12 +58,13 @@ def committed_lock(crate: Path) -> str | None:
 
 def refresh(crate: Path, lock: str, dependencies: list[str]) -> str:
     """Let cargo update a lockfile, and return what happened to it; empty where it had nothing to change."""
-    changed, command = f"the requirement of {', '.join(dependencies)} has changed", ["cargo", "update", "--workspace"]
+    changed = f"the update changed the required version of {', '.join(dependencies)}"
+    command = ["cargo", "update", "--workspace"]
     before = (crate / lock).read_bytes()
     try:
         done = subprocess.run([*command, "--quiet"], cwd=crate, check=False, capture_output=True, text=True)
     except OSError as error:
-        return f"{changed}, and cargo cannot be started ({error.strerror}): run `{' '.join(command)}`"
+        return f"{changed}, but cargo could not be started ({error.strerror}); run `{' '.join(command)}`"
     if done.returncode:
-        return f"{changed}, and it could not be refreshed; run `{' '.join(command)}`: {done.stderr.strip()}"
-    return f"refreshed, since {changed}" if (crate / lock).read_bytes() != before else ""
+        return f"{changed}, but `{' '.join(command)}` failed; run it again: {done.stderr.strip()}"
+    return f"updated, since {changed}" if (crate / lock).read_bytes() != before else ""

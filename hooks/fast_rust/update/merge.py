@@ -60,14 +60,17 @@ def _mode(file: Path, was: bool, becomes: bool) -> bool | None:  # noqa: FBT001 
 
 def _change(file: Path, before: bytes | None, after: bytes | None) -> Change | None:
     if file.is_symlink():
-        return Change(MergeResult.KEPT, reason="it is a symlink here, so the change of the release is not applied")
+        return Change(MergeResult.KEPT, reason="the file is a symlink in this crate, so the update does not change it")
     own = file.read_bytes() if file.is_file() else None
     if own is None:
         # A file that the crate deleted stays deleted.
         return Change(MergeResult.ADDED, after) if before is None and after is not None else None
     is_unchanged = before is not None and as_git_has_it(own) == as_git_has_it(before)
     if after is None:
-        reason = "it is no longer the template's. You had changed it, so it stays: keep it, or delete it"
+        reason = (
+            "the template no longer has this file, and you edited it, so the update"
+            " keeps it; delete it if you do not need it"
+        )
         return Change(MergeResult.DELETED) if is_unchanged else Change(MergeResult.KEPT, reason=reason)
     if is_unchanged:
         return Change(MergeResult.CHANGED, after if own == before else with_ends_of_lines(as_git_has_it(after), own))
@@ -77,7 +80,8 @@ def _change(file: Path, before: bytes | None, after: bytes | None) -> Change | N
 def _merged(name: str, own: bytes, before: bytes | None, after: bytes) -> Change:
     if any(b"\0" in text for text in (own, before or b"", after)):
         reason = (
-            "it is not a text, so it cannot be merged; your version stays, and `git checkout --theirs` has the other"
+            "the file is binary, so it cannot be merged; yours is unchanged, and"
+            " `git checkout --theirs` gets the template's"
         )
         return Change(MergeResult.CONFLICT, own, sides=(before, own, after), reason=reason)
     # How lines end is not a difference, unless only some of them end as on Windows.

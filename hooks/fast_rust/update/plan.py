@@ -86,7 +86,10 @@ def plan(
         case Order.SAME if not data:
             return Standing.UP_TO_DATE
         case Order.NEWER if target:
-            raise OlderReleaseError(f"{target} is older than {answers.release}; an update cannot go back")
+            raise OlderReleaseError(
+                f"--to {target}: the crate uses {answers.release}, which is newer;"
+                " an update cannot go to an older release"
+            )
         case Order.NEWER if not data:
             return Standing.AHEAD
         case Order.NEWER:
@@ -102,7 +105,7 @@ def _plan(crate: Path, answers: Answers, repository: Repository, target: str, da
         after, taken = _rendered(crate, repository, target, data, Path(folder) / "new")
         if unknown := sorted(data.keys() - taken.choices.keys()):
             known = ", ".join(taken.choices)
-            raise UpdateError(f"--data {unknown[0]}: unknown question; this crate's questions are: {known}")
+            raise UpdateError(f"--data {unknown[0]}: unknown question; expected one of: {known}")
         starters = {}
         if data:
             unchanged, _ = _rendered(crate, repository, target, {}, Path(folder) / "unchanged")
@@ -157,11 +160,11 @@ def _starters(crate: Path, unchanged: Mapping[str, bytes], changed: Mapping[str,
             case before, after if before == after:
                 continue
             case None, bytes() if not is_there:
-                found[path] = "a crate with these answers has it: create it"
+                found[path] = "a crate with the new answers has this file; create it"
             case bytes(), None if is_there:
-                found[path] = "a crate with these answers does not have it: delete it"
+                found[path] = "a crate with the new answers does not have this file; delete it"
             case _ if is_there:
-                found[path] = "it still says what the old answers said: edit it"
+                found[path] = "its content depends on the answers; edit it"
     return found
 
 

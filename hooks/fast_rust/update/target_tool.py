@@ -35,7 +35,10 @@ def hand_over(crate: Path, to: str | None) -> int | None:
     if repository.order(answers.release, target) is not Order.OLDER:
         return None
     if not _has_tool(repository, target):
-        print(f"Release {target} has no tool to install; the tool of {answers.release} updates.", file=sys.stderr)
+        print(
+            f"Template release {target} has no fast-rust to install; fast-rust {answers.release} makes the update.",
+            file=sys.stderr,
+        )
         return None
     # As Copier records it.
     release = repository.described(target)
@@ -45,9 +48,9 @@ def hand_over(crate: Path, to: str | None) -> int | None:
     installed = subprocess.run([*just, "--version"], env=environment, check=False, stdout=subprocess.DEVNULL)
     if installed.returncode:
         raise UpdateError(
-            f"the tool of release {release}, which makes the update, could not be installed, see above; "
-            f"nothing was changed. Run this again once it can be, or update with the tool of {answers.release}: "
-            f"FAST_RUST={sys.argv[0]} just fast-rust update"
+            f"cannot install fast-rust {release}, which makes the update, see the errors above; "
+            f"nothing was changed. Fix the cause, and run the command again, or update with fast-rust "
+            f"{answers.release}: FAST_RUST={sys.argv[0]} just fast-rust update"
         )
     return subprocess.run([*just, *sys.argv[1:]], env=environment, check=False).returncode
 

@@ -33,7 +33,7 @@ class Problem:
     def __str__(self) -> str:
         numbers = [str(line) for line in dict.fromkeys(self.lines)]
         where = f" ({'line' if len(numbers) == 1 else 'lines'} {' and '.join(numbers)})" if numbers else ""
-        return f"the merged file {self.text}{where}"
+        return f"the file, after merging your changes with the update, {self.text}{where}"
 
 
 Check: TypeAlias = Callable[[str], list[Problem]]
