@@ -293,7 +293,7 @@ def test_a_missing_tool_is_an_error(lib: History, tmp_path: Path) -> None:
     with lib.changed(A_CLONE):
         done = lib.perf("--no-times", PATH=str(tmp_path))
     assert done.returncode == 2, done.stdout
-    assert "gungraun-runner 0.20.0 (there is 0.19.4)" in done.stdout
+    assert "gungraun-runner 0.20.0 (installed: 0.19.4)" in done.stdout
 
 
 def put_programs(folder: Path) -> None:
