@@ -660,7 +660,7 @@ def test_a_key_with_dots_or_quotes_is_restored(name: str) -> None:
 
 
 def test_a_value_where_a_table_is_wanted_is_left() -> None:
-    with pytest.raises(UnclearKeyError, match=r"`profile` is not a table, so `profile\.b\.lto` has no place"):
+    with pytest.raises(UnclearKeyError, match=r"`profile` is not a table, so `profile\.b\.lto` cannot be set in it"):
         restored("profile = 1\n", RELEASE, [("profile", "b", "lto")])
 
 
