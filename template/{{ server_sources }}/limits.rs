@@ -287,7 +287,7 @@ impl Upload {
 /// that exceeds its write buffer.
 struct Held {
     inner: Body,
-    /// What is reserved for the frames to come.
+    /// The bytes reserved for the frames that are still to be sent.
     share: Share,
     _running: OwnedSemaphorePermit,
 }

@@ -216,7 +216,7 @@ class _Facts:
                 return "guide", int(number)
             case _:
                 raise StandardsError(
-                    self.path, self.place("Guide"), "expected `Guide:` with a line, `reconstructed` or `ours`"
+                    self.path, self.place("Guide"), "expected `Guide:` with a line number of the guide, `reconstructed` or `ours`"
                 )
 
     def gate(self) -> tuple[Quality, tuple[str, ...], str]:
