@@ -171,8 +171,8 @@ def test_benches_that_are_new_or_deleted_are_named(lib: History) -> None:
         edit(lib.crate / MANIFEST, (ENTRY, ENTRY.replace("aggregate_", "other_")))
         done = lib.perf("--no-times")
     assert done.returncode == 1, done.stdout
-    assert "bench `aggregate_instructions`: deleted" in done.stdout
-    assert "bench `other_instructions`: new" in done.stdout
+    assert "benchmark `aggregate_instructions`: deleted" in done.stdout
+    assert "benchmark `other_instructions`: new" in done.stdout
     assert lib.row(KNOWN)["notes"] == ["deleted"]
     assert lib.row("other_instructions::records::taken all_keys")["own"]["instructions"] > 0
 
@@ -184,7 +184,7 @@ def test_a_renamed_bench_is_named_and_judged(lib: History) -> None:
         edit(lib.crate / MANIFEST, (ENTRY, ENTRY.replace("aggregate_", "sums_")))
         done = lib.perf("--no-times")
     assert done.returncode == 1, done.stdout
-    assert "bench `aggregate_instructions`: renamed to sums_instructions" in done.stdout
+    assert "benchmark `aggregate_instructions`: renamed to sums_instructions" in done.stdout
     assert lib.row(KNOWN)["offences"]
 
 
