@@ -296,7 +296,11 @@ def test_what_both_sides_add_is_a_conflict_that_names_it(bench: Bench, both: Bot
     done = bench.fast_rust()
     assert done.exit_code == 1, done.output
     assert f"conflict  {both.path}\n" in done.stdout
-    [line] = [line for line in done.stdout.splitlines() if line.startswith(f"{both.path}: the merged file ")]
+    [line] = [
+        line
+        for line in done.stdout.splitlines()
+        if line.startswith(f"{both.path}: the file, after merging your changes with the update, ")
+    ]
     assert both.key in line
     assert "changed the same lines" not in done.stdout
     unmerged = git(bench.crate, "ls-files", "--unmerged").splitlines()
@@ -329,7 +333,10 @@ def test_a_key_of_json_that_both_sides_add_is_named(bench: Bench) -> None:
     bench.edit(f"template/{file}", '"minimumReleaseAge"', '"timezone": "UTC",\n  "minimumReleaseAge"')
     done = bench.fast_rust()
     assert done.exit_code == 1
-    assert f"{file}: the merged file has `timezone` twice (lines 4 and " in done.stdout
+    assert (
+        f"{file}: the file, after merging your changes with the update, has `timezone` twice (lines 4 and "
+        in done.stdout
+    )
 
 
 @pytest.mark.parametrize("path", ["clippy.toml", "justfile", ".github/workflows/ci.yml"])

@@ -216,7 +216,9 @@ class _Facts:
                 return "guide", int(number)
             case _:
                 raise StandardsError(
-                    self.path, self.place("Guide"), "expected `Guide:` with a line number of the guide, `reconstructed` or `ours`"
+                    self.path,
+                    self.place("Guide"),
+                    "expected `Guide:` with a line number of the guide, `reconstructed` or `ours`",
                 )
 
     def gate(self) -> tuple[Quality, tuple[str, ...], str]:
