@@ -150,7 +150,7 @@ def test_dist_ships_a_program_with_its_checksum(workshop: Workshop) -> None:
     assert workshop.run(shipped, f"bin/{crate.name}", "--version").startswith(f"{crate.name} 0.1.0")
     library = workshop.ready("lib")
     workshop.run(library, "cargo", "generate-lockfile")
-    assert "error: no package of the workspace has a program" in workshop.try_to(library, "just", "dist").stdout
+    assert "error: no package of the workspace has a binary target" in workshop.try_to(library, "just", "dist").stdout
 
 
 def test_dist_ships_a_program_that_is_a_member_of_a_library(workshop: Workshop) -> None:
