@@ -16,7 +16,7 @@ import textwrap
 import time
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 COUNTED, READ = HERE / "lints_counted.json", HERE / "lints_read.toml"
 PAGE = CHECKOUT / "docs" / "lints.md"
 MARKS = ("<!-- lints: made by `make measure-lints` -->\n", "<!-- end of lints -->\n")
+HEADS = "| lint | directives | hits | read | right | used as | what was wrong |"
 SEED = 4
 
 # Libraries, programs, and async clients and servers.
@@ -177,15 +178,21 @@ def with_table(page: str) -> str:
     crates = ", ".join(f"{name} {version}" for name, version in CRATES.items())
     lines, measured = counted["lines"], counted["measured"]
     about = f"Over {len(CRATES)} crates, {lines:,} lines, by `make measure-lints` ({measured}): {crates}."
-    rows = ["| lint | directives | hits | read | right | used as | what was wrong |", f"|{' --- |' * 7}"]
+    rows: list[Sequence[object]] = []
     for name, judged in tomllib.loads(READ.read_text(encoding="utf-8")).items():
         lint = f"`{name.removesuffix(BAN)}`{BAN if name.endswith(BAN) else ''}"
         cells = [lint, judged["directives"], counted["hits"][name], judged["read"], judged["right"]]
-        rows.append(f"| {' | '.join(map(str, [*cells, judged['used'], judged['wrong']]))} |")
-    before, begin, rest = page.partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
+        rows.append([*cells, judged["used"], judged["wrong"]])
     filled = textwrap.fill(about, 118, break_on_hyphens=False, break_long_words=False)
-    return "".join([before, begin, f"\n{filled}\n\n", *(f"{row}\n" for row in rows), "\n", end, after])
+    return with_rows(page, MARKS, filled, rows)
+
+
+def with_rows(page: str, marks: tuple[str, str], about: str, rows: Iterable[Sequence[object]]) -> str:
+    """Return the page with a text and a table of lints between two marks."""
+    before, begin, rest = page.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    table = [HEADS, f"|{' --- |' * 7}", *(f"| {' | '.join(map(str, row))} |" for row in rows)]
+    return "".join([before, begin, f"\n{about}\n\n", *(f"{line}\n" for line in table), "\n", end, after])
 
 
 def cargo(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
-from standards.measure_lints import CRATES, SCRATCH, Hit, count_lines, mixed
+from standards.measure_lints import CRATES, PAGE, SCRATCH, Hit, count_lines, mixed, with_rows
 
 from fast_rust.checks.rules import UNUSED, find_ast_grep, rule_files, util_files, write_configuration
 from fast_rust.commands.rules import read_rules
@@ -22,7 +22,6 @@ from workbench import fetch
 
 HERE = Path(__file__).parent
 COUNTED, READ = HERE / "rules_counted.json", HERE / "rules_read.toml"
-PAGE = HERE.parents[1] / "docs" / "lints.md"
 MARKS = ("<!-- rules: made by `make measure-rules` -->\n", "<!-- end of rules -->\n")
 HOT = "hot"
 EVERYWHERE = f"id: {HOT}\nlanguage: rust\nrule: {{ regex: . }}\n"
@@ -80,20 +79,15 @@ def with_table(page: str) -> str:
     """Return the page with a table of what was counted and what was judged."""
     counted = json.loads(COUNTED.read_text(encoding="utf-8"))
     read = tomllib.loads(READ.read_text(encoding="utf-8"))
-    before, begin, rest = page.partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
-    about = f"Over {counted['crates']} crates, {counted['lines']:,} lines, by `make measure-rules`.\n"
-    return "".join([before, begin, "\n", about, "\n", *table(counted["hits"], read), "\n", end, after])
+    about = f"Over {counted['crates']} crates, {counted['lines']:,} lines, by `make measure-rules`."
+    return with_rows(page, MARKS, about, rows(counted["hits"], read))
 
 
-def table(hits: Mapping[str, int], read: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the lines of the table: gates, gates on hot paths, advice."""
-    yield "| lint | directives | hits | read | right | used as | what was wrong |\n"
-    yield "| --- | --- | --- | --- | --- | --- | --- |\n"
+def rows(hits: Mapping[str, int], read: Mapping[str, Mapping[str, Any]]) -> Iterator[Sequence[object]]:
+    """Yield the rows of the table: gates, gates on hot paths, advice."""
     for used, name, directives in sorted(map(described, read_rules())):
         judged = read[name]
-        cells = [f"`{name}`", directives, hits[name], judged["read"], judged["right"], USES[used], judged["wrong"]]
-        yield f"| {' | '.join(map(str, cells))} |\n"
+        yield f"`{name}`", directives, hits[name], judged["read"], judged["right"], USES[used], judged["wrong"]
 
 
 USES = ("gate", "gate, on hot paths", "advice")

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standards.measure_rules import COUNTED, PAGE, READ, USES, described, with_table
+from standards.measure_lints import PAGE
+from standards.measure_rules import COUNTED, READ, USES, described, with_table
 
 from fast_rust.commands.rules import read_rules
 from standards import measure_lints, measure_rules
