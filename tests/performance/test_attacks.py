@@ -79,7 +79,7 @@ COMMENT: Changes = {"src/aggregate.rs": (HOT_LOOP, f"        // The usual.\n{HOT
 
 def test_a_loosened_profile_is_refused(lib: History) -> None:
     """By its text, since both sides are built by the base's profiles."""
-    with lib.changed({"Cargo.toml": ('lto = "fat" # as', 'opt-level = 1\nlto = "off" # what')}):
+    with lib.changed({"Cargo.toml": ('lto = "fat" # what', 'opt-level = 1\nlto = "off" # what')}):
         done = lib.judge()
         accepted = lib.judge(body="perf: accepted because it builds sooner", labels='["perf-accepted"]')
     assert done.returncode == 1, done.stdout

@@ -498,7 +498,7 @@ BUILDS = [
         ("BENCH-4",),
         "Cargo.toml",
         Replace(
-            'debug = "line-tables-only" # so that callgrind and perf can show function names\nstrip = false',
+            'debug = "line-tables-only" # callgrind and perf name functions by it\nstrip = false',
             'debug = "line-tables-only"',
         ),
         "standards::symbols_are_there_to_profile",
@@ -509,7 +509,7 @@ BUILDS = [
         "benches without debug information",
         ("BENCH-4",),
         "Cargo.toml",
-        Replace('debug = "line-tables-only" # so that callgrind and perf can show function names\n', ""),
+        Replace('debug = "line-tables-only" # callgrind and perf name functions by it\n', ""),
         "standards::symbols_are_there_to_profile",
         "under [profile.bench] and [profile.profiling]",
     ),

@@ -241,7 +241,7 @@ def test_a_condition_on_what_may_be_lacking_gives_a_default(bench: Bench) -> Non
 
 # --- Keys ---
 
-LINT = 'todo = "warn" # ERR-7: unfinished code\n'
+LINT = 'todo = "warn" # ERR-7: unfinished\n'
 
 
 def move_key(bench: Bench) -> None:

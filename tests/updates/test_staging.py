@@ -305,7 +305,7 @@ def test_a_count_that_fell_is_the_limit_from_now_on(crate: Path, tools: Tools) -
     code, said = unstage(crate)
     assert code == 0, said
     assert (
-        '# ERR-7: unfinished code # reason: staged by adopt, 1 place; was "warn"\n'
+        '# ERR-7: unfinished # reason: staged by adopt, 1 place; was "warn"\n'
         in (crate / "Cargo.toml").read_text()
     )
 
