@@ -198,7 +198,7 @@ def main() -> None:
     own = [one for one in outcomes if one.gates["build"][0] and one.gates["tests"][0]]
     lost = [one for one in outcomes if (True, False) in one.gates.values()]
     green = [one for one in own if one.end.startswith("green")]
-    heads = ["shape", "crate", "end", "directives", *GATES, "seconds"]
+    heads = ["shape", "crate", "end", "rules", *GATES, "seconds"]
     if sys.argv[1:]:
         return
     write_page(
@@ -209,7 +209,11 @@ def main() -> None:
         f"{len(outcomes)} crates of the package registry, each in a separate repository, as cargo published it, often\n"
         "without its tests. A crate that is put together from several, or has an added file, is marked as assembled.\n"
         f"Of the {len(own)} whose own tests pass before, {len(green)} end green: adopted, and all checks pass.\n"
-        f"{len(lost)} have a check less than before. *Yes*: the check passes before and after the adoption.\n\n"
+        f"{len(lost)} have a check less than before.\n\n"
+        "The columns *build* to *deny* are the crate's own checks, before and after the adoption: *yes*, it passes\n"
+        "both times; *now*, it passes only afterwards; *no*, it never passes; **lost**, it passes only before; empty,\n"
+        "the crate does not have it. *Staged*: the code fails the check of a rule, so the check is disabled for now.\n"
+        "*Proposed*: the crate has its own file, and the template's is beside it with the suffix `.proposed`.\n\n"
         f"{table(heads, [row(one) for one in outcomes], texts=len(heads) - 1)}\n",
     )
 

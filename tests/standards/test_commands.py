@@ -37,9 +37,9 @@ def test_it_explains_a_directive_by_its_id_or_a_gate(name: str) -> None:
 def test_an_explanation_tells_how_to_make_an_exception() -> None:
     printed = fast_rust("explain", "OWN-1", "HASH-3", "OWN-3").stdout
     assert "- Enforced in the common cases by `ast-grep::own-parameter-only-read`" in printed
-    assert (
-        "- Exception: add a comment `// ast-grep-ignore: rule -- reason` on the line above; add `#[expect(" in printed
-    )
+    assert "- Exception, by the check that fails:\n  - `clippy::large_types_passed_by_value`: add `#[expect(" in printed
+    assert "`// ast-grep-ignore: own-parameter-only-read -- reason` on the line above.\n" in printed
+    assert '#[expect(clippy::large_types_passed_by_value, reason = "...")]' in printed
     assert "- Exception: none; with the comment, any hasher is allowed.\n" in printed
     assert "- Enforced by reviewers, because " in printed
     # These are for who maintains the standards.
@@ -55,7 +55,9 @@ def test_an_unknown_name_is_refused_with_a_hint(tmp_path: Path) -> None:
 
 
 def test_it_lists_all_directives() -> None:
-    assert [line.split()[0] for line in fast_rust("standards", "list").stdout.splitlines()] == IDS
+    head, *lines = fast_rust("standards", "list").stdout.splitlines()
+    assert head.split() == ["RULE", "LEVEL", "ENFORCED", "REQUIREMENT"]
+    assert [line.split()[0] for line in lines] == IDS
     listed = json.loads(fast_rust("standards", "list", "--json").stdout)
     assert [one["id"] for one in listed] == IDS
     assert listed[IDS.index("OWN-1")]["gates"][1] == "clippy::large_types_passed_by_value"

@@ -304,10 +304,7 @@ def test_a_count_that_fell_is_the_limit_from_now_on(crate: Path, tools: Tools) -
     tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', hit("clippy::todo"))
     code, said = unstage(crate)
     assert code == 0, said
-    assert (
-        '# ERR-7: unfinished # reason: staged by adopt, 1 place; was "warn"\n'
-        in (crate / "Cargo.toml").read_text()
-    )
+    assert '# ERR-7: unfinished # reason: staged by adopt, 1 place; was "warn"\n' in (crate / "Cargo.toml").read_text()
 
 
 def test_what_could_not_be_judged_stays_staged_and_is_named(crate: Path, tools: Tools) -> None:

@@ -56,8 +56,10 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         is_left = _unstage(crate)
     else:
         plan = planning.plan(crate, template or own_address(), to, _pairs(data or []))
-        _show(plan)
+        _show(plan, "Plan to adopt" if dry_run else "Adopting")
         is_left = not dry_run and _report(plan.crate.folder, adoption.apply(plan))
+        if dry_run:
+            typer.echo("\nNothing was changed. Run the same command without --dry-run to adopt the crate.")
     if is_left:
         raise typer.Exit(NEEDS_WORK)
 
@@ -81,6 +83,13 @@ def _pairs(data: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+MEANINGS = {
+    FileAction.ADDED: "a new file",
+    FileAction.UNCHANGED: "your file is already the template's",
+    FileAction.MERGED: "your file gets keys that it does not have; your own keys stay as they are",
+    FileAction.PROPOSED: "your file stays as it is; the template's is written beside it, with the suffix .proposed",
+    FileAction.LEFT_OUT: "not written",
+}
 NOTES = {FileAction.LEFT_OUT: ", which is needed only at the root of the repository"}
 # What keys change that were not there before; all others are read by gates alone.
 EFFECTS = {
@@ -105,13 +114,14 @@ LISTINGS = {
 }
 
 
-def _show(plan: AdoptionPlan) -> None:
-    typer.echo(f"Adopting {plan.crate.folder} with release {plan.release}.\n\n## Answers\n")
+def _show(plan: AdoptionPlan, what: str) -> None:
+    typer.echo(f"{what} {plan.crate.folder} with release {plan.release}.\n\n## Answers\n")
     typer.echo("| question | answer | reason |\n| --- | --- | --- |")
     for answer in plan.answers:
         value = str(answer.value).lower() if isinstance(answer.value, bool) else answer.value
         typer.echo(f"| {answer.name} | {value} | {answer.reason} |")
     typer.echo("\n## Files\n")
+    typer.echo("".join(f"{action}: {MEANINGS[action]}.\n" for action in FileAction if action in plan.actions.values()))
     for path, action in plan.actions.items():
         other = spelling_of(plan.crate.folder, path) or renamed_from(plan.crate.folder, path)
         note = f", because {other} exists" if other else NOTES.get(action, "")

@@ -13,13 +13,22 @@ from rich.markdown import Markdown
 
 from fast_rust.standards import documents
 from fast_rust.standards.folder import standards_folder
-from fast_rust.standards.pages import Directive, Page, directives, read_standards
+from fast_rust.standards.pages import Directive, Page, Quality, directives, read_standards
 
 application = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help="List the rules of the coding standards for crates, and render their documents.",
 )
+
+# How a list says it in a word or two.
+ENFORCED = {
+    Quality.DECIDED: "always",
+    Quality.COMMON_CASES: "in common cases",
+    Quality.REASON_DEMANDED: "by a reason",
+    Quality.PENDING: "not yet",
+    Quality.REVIEW: "by reviewers",
+}
 
 
 def _pages() -> tuple[Page, ...]:
@@ -73,8 +82,10 @@ def list_standards(*, as_json: Annotated[bool, typer.Option("--json", help="Prin
     if as_json:
         typer.echo(json.dumps([_as_json(directive) for directive in _directives()], indent=2, ensure_ascii=False))
         return
+    typer.echo(f"{'RULE':8} {'LEVEL':6} {'ENFORCED':15} REQUIREMENT")
     for directive in _directives():
-        typer.echo(f"{directive.id:8} {directive.level:6} {directive.quality:15} {directive.title}")
+        title = f"{'Avoid: ' if directive.level == 'AVOID' else ''}{directive.title}"
+        typer.echo(f"{directive.id:8} {directive.level:6} {ENFORCED[directive.quality]:15} {title}")
 
 
 def _as_json(directive: Directive) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def _inspect(crate: Crate, options: InspectionOptions) -> Outcome:
     except Exception as error:  # noqa: BLE001  One bad crate never stops the others.
         return replace(failed(crate.name, error), facts=facts)
     if crate.freeze:
-        details.append(f"frozen: {crate.freeze}")
+        details.append(f"not updated, because fleet.toml freezes it: {crate.freeze}")
     return Outcome(crate.name, state, "; ".join(filter(None, details)), facts)
 
 

@@ -124,10 +124,7 @@ def explanation(directive: Directive, known: Sequence[Directive] = ()) -> str:
             tool for tool in ("ast-grep::", "standards::") if any(gate.startswith(tool) for gate in directive.gates)
         ]:
             enforced += f"; `just rules` runs the checks named {' and '.join(f'`{tool}`' for tool in ours)}"
-    ways = directive.exception or "; ".join(
-        WAYS[name].rstrip(".") for name in _exception(directive).split(", ") if name in WAYS
-    )
-    facts = [f"{enforced}.", *([f"Exception: {' '.join(ways.split())}."] if ways else [])]
+    facts = [f"{enforced}.", *_exceptions(directive)]
     if directive.id != "OP-4" and re.search(r"\bhot\b", directive.text):
         facts.append(HOT_PATH)
     lines = directive.text.splitlines()
@@ -140,6 +137,27 @@ def explanation(directive: Directive, known: Sequence[Directive] = ()) -> str:
         about = about.replace(f"\n{directive.rule}", f"\nAvoid {directive.rule[:1].lower()}{directive.rule[1:]}", 1)
     examples = re.sub(r"(?m)^```rust (bad|good)(.*)$", _captioned, "\n".join(lines[last:]))
     return "\n".join([about, *(f"- {fact}" for fact in facts), *examples.splitlines()])
+
+
+def _exceptions(directive: Directive) -> list[str]:
+    """Return how to make an exception, for each check if their ways differ, with the name of one of the checks."""
+    if directive.exception:
+        return [f"Exception: {' '.join(directive.exception.split())}."]
+    names = _exception(directive).split(", ")
+    checks = {
+        name: [gate for gate in directive.gates if EXCEPTIONS.get(gate.partition("::")[0]) == name] for name in WAYS
+    }
+    ways = [(gates, _way(name, gates[0])) for name, gates in checks.items() if gates and name in names]
+    if len(ways) <= 1:
+        return [f"Exception: {way}" for _, way in ways]
+    each = (f"{', '.join(map(_gate, gates))}: {way}" for gates, way in ways)
+    return ["\n  - ".join(["Exception, by the check that fails:", *each])]
+
+
+def _way(name: str, gate: str) -> str:
+    lint = gate.removeprefix("rustc::")
+    way = WAYS[name].replace("ast-grep-ignore: rule", f"ast-grep-ignore: {gate.partition('::')[2]}")
+    return " ".join(way.replace("(clippy::lint,", f"({lint},").replace("(lint,", f"({lint},").split())
 
 
 def _gate(gate: str) -> str:
