@@ -35,7 +35,7 @@ KEPT = re.compile(
 )
 # A question, or a server that falls silent, would block a run without a person.
 PATIENT_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15"
-# Settings of our own repositories. The identity is for commits that nobody sees.
+# Settings of temporary repositories, whose commits no user sees.
 OUR_CONFIG = {
     "commit.gpgSign": "false",
     "core.attributesFile": os.devnull,
@@ -198,7 +198,7 @@ def succeeds(folder: Path, *arguments: str, config: Config = Config.USER) -> boo
 
 
 def reason_of(done: subprocess.CompletedProcess[bytes]) -> str:
-    """Return git's reason: from its first line that says so to the end, since hints follow it."""
+    """Return git's reason: from its first `fatal:` or `error:` line to the end, because hints follow."""
     lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
     first = next((number for number, line in enumerate(lines) if line.startswith(("fatal: ", "error: "))), -1)
     return "\n".join([re.sub("^(fatal|error): ", "", lines[first]), *(lines[first + 1 :] if first >= 0 else [])])
@@ -226,7 +226,7 @@ def split_names(listing: bytes) -> list[str]:
 def require_commit(folder: Path) -> str:
     """Return the commit of HEAD.
 
-    Raises GitError where there is no repository or no commit, or git does not trust the owner of the repository.
+    Raises GitError if the folder has no repository or commit, or git does not trust the owner of the repository.
     """
     inside = run(folder, "rev-parse", "--git-dir")
     if inside.returncode:
@@ -274,7 +274,7 @@ def status(folder: Path, *paths: str) -> list[tuple[str, str]]:
 def branch_of(folder: Path) -> str:
     """Return the name of the branch that is checked out; empty where HEAD is detached.
 
-    Raises GitError where HEAD is no commit.
+    Raises GitError if HEAD does not name a commit.
     """
     name = text(folder, "rev-parse", "--symbolic-full-name", "HEAD")
     return name.removeprefix("refs/heads/") if name != "HEAD" else ""

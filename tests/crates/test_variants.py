@@ -22,6 +22,8 @@ COMPILED = ("kind", "place", "sample", "allocator", "cpu_level", "panic")
 CHECKED = COMPILED[:-1]
 # One variant has the package otel/: nothing in it depends on other answers.
 WITH_OTEL = {"kind": "service", "place": "repository", "sample": True, "allocator": "mimalloc"}
+# With --exhaustive also a member, and a service without the sample.
+CHECKED_WITH_OTEL = {"kind": "service", "allocator": "system", "cpu_level": "portable"}
 CHECKS = ("just lint", "just test", "just doc", "just audit", "cargo test --workspace --benches")
 
 
@@ -51,7 +53,12 @@ def checked_variants() -> tuple[Variant, ...]:
     first: dict[Variant, Variant] = {}
     for variant in (*pairwise_compiled(), *compiled_variants()):
         first.setdefault(only(variant, (*CHECKED, "otel")), variant)
-    return (*pairwise_compiled(), *first.values())
+    with_otel = (
+        Variant((*variant.items, ("otel", True)))
+        for variant in first.values()
+        if all(variant.answers.get(name, answer) == answer for name, answer in CHECKED_WITH_OTEL.items())
+    )
+    return (*pairwise_compiled(), *first.values(), *with_otel)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

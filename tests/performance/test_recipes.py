@@ -78,7 +78,7 @@ def test_pgo_keeps_the_processor_level(
         assert "-Cprofile-generate" in line
 
 
-@pytest.mark.parametrize(("version", "seen"), [(None, "none is installed"), ("14.0.6", "has LLVM 14")])
+@pytest.mark.parametrize(("version", "seen"), [(None, "not installed"), ("14.0.6", "has LLVM 14")])
 def test_pgo_says_which_profdata_it_needs(
     workshop: Workshop, program: Path, bare: Path, version: str | None, seen: str
 ) -> None:

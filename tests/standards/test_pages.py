@@ -249,7 +249,7 @@ def test_an_entry_is_read(tmp_path: Path) -> None:
         ("# 1 · O\n\n### OWN-1 · MUST · T\n\nThe rule.\n", "3: expected a list"),
         (f"# 1 · O\n\n{ENTRY.replace('44', 'x')}", "7: expected `Guide:`"),
         (f"# 1 · O\n\n{ENTRY.replace('decided', 'maybe')}", "8: expected `Gate:`"),
-        (f"# 1 · O\n\n{ENTRY.replace('rustfmt', 'rustfm')}", "8: there is no kind of gate like `rustfm`"),
+        (f"# 1 · O\n\n{ENTRY.replace('rustfmt', 'rustfm')}", "8: unknown kind of gate: `rustfm`"),
         (f"# 1 · O\n\n{ENTRY}- Gate: review, because\n", "9: Gate is listed twice"),
         (f"# 1 · O\n\n{ENTRY}- Note: x\n", "9: expected one of Guide, Gate"),
         (f"# 1 · O\n\n{ENTRY}- Erratum: somewhere: x\n", "9: expected `Erratum: 40: ...`"),

@@ -329,7 +329,7 @@ def test_unstaging_what_has_nothing_staged_says_so(tmp_path: Path, template: Tem
     made = make(tmp_path / "word-counts", PLAIN)
     adopt(made, template)
     tools["clippy"] = lambda _: (101, "", "error: not asked")
-    assert unstage(made) == (0, "`adopt` disabled no check in this crate, so there is no check to enable.\n")
+    assert unstage(made) == (0, "`adopt` disabled no check in this crate, so `--unstage` can enable none.\n")
 
 
 def test_entries_of_lists_are_counted_alone(tmp_path: Path, template: Template, tools: Tools) -> None:

@@ -96,7 +96,7 @@ def _refusal(result: Staging) -> str:
 
 
 def _require_loadable(root: Path) -> None:
-    """Check that cargo can read the workspace as it was written.
+    """Check that cargo can read the workspace that was written.
 
     Raises AdoptError.
     """
@@ -173,7 +173,7 @@ def unstage(folder: Path) -> Unstaging:
         unstage_files(clone / root, ratchet(before, now, result.unjudged))
         changed = {name: new for name in files if (new := _content(clone / root / name)) != committed[name]}
     for name in changed:
-        # The gates take minutes, and a file that git ignores is none of theirs.
+        # The gates take minutes, and none of them reads a file that git ignores.
         if _content(files[name]) != at_first[name] or (committed[name] is None) != (at_first[name] is None):
             message = f"{files[name]} was edited while the checks ran, or git ignores it; `adopt` changed nothing"
             raise AdoptError(f"{message}; commit the file, and run the command again")

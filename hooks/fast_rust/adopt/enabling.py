@@ -18,7 +18,7 @@ def is_judged(gate: str, unjudged: Collection[str]) -> bool:
 
 
 def unstaged(text: str, name: str = "Cargo.toml", left: Mapping[Mark, int] | None = None) -> str:
-    """Return a file without what was staged in it, but for what is `left`, with the number of its places now."""
+    """Return a file without its staged entries; those in `left` stay, with the present number of places."""
     lines = []
     for line, mark, _ in lines_of(name, text):
         if not mark:
@@ -52,7 +52,7 @@ def unstage_files(root: Path, left: Mapping[Mark, int] | None = None) -> None:
 
 
 def ratchet(staged_before: Mapping[Mark, int], now: Mapping[Mark, int], unjudged: Collection[str]) -> dict[Mark, int]:
-    """Return what stays staged, with its number: it only falls, and what could not be judged stays as it is."""
+    """Return the gates that stay staged, with their numbers: none rises, and that of an unjudged gate stays."""
     left = {}
     for mark, count in staged_before.items():
         found = now.get(mark, 0) if is_judged(mark.gate, unjudged) else count

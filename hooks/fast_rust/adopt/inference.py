@@ -44,11 +44,11 @@ class Package:
 
 @dataclass(frozen=True)
 class ExistingCrate:
-    """What is to be adopted: a package with the workspace that it is the root of or a member of."""
+    """The package to adopt, and the workspace of which it is the root or a member."""
 
     folder: Path
     root: Path
-    """The folder of the workspace; the crate's own where it is no member of another."""
+    """The folder of the workspace; the crate's folder if it has no other workspace."""
     packages: tuple[Package, ...]
     manifest: Mapping[str, Any]
     """Cargo.toml of the workspace."""
@@ -67,7 +67,7 @@ class ExistingCrate:
 def read_crate(folder: Path) -> ExistingCrate:
     """Read a crate by cargo.
 
-    Raises FastRustError where there is none, or cargo refuses it.
+    Raises FastRustError if the folder has no package, or cargo cannot read it.
     """
     folder = folder.resolve()
     manifest = folder / "Cargo.toml"

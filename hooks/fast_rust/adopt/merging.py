@@ -28,7 +28,7 @@ GROUPS = {
 def merged(text: str, release_text: str, keys: Mapping[Key, Any], *, with_dependencies: bool) -> str:
     """Return a file with the owned keys of a release added.
 
-    Lists of what is denied get the entries that they lack. A value that is looser than the release's stays, with a
+    Deny lists get the entries that they lack. A value that is looser than the release's stays, with a
     comment that gives the reason: the crate had it before. A key whose tool is as strict without it is not added, since
     it would loosen what the crate has. Missing dependencies are added only with `with_dependencies`, and no requirement
     of a dependency is raised.

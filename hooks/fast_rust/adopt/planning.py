@@ -185,7 +185,7 @@ def _render(
 
 
 def renamed_from(folder: Path, path: str) -> str:
-    """Return the name of a file that is renamed to that of ours; empty where there is none."""
+    """Return the name of a file that is renamed to that of ours; empty if the crate has no such file."""
     is_there = (folder / path).exists()
     return next((name for name in ALIASES.get(path, ()) if (folder / name).is_file() and not is_there), "")
 

@@ -79,7 +79,7 @@ def _require_own(gates: Gates, folder: Path, when: str) -> None:
 
 
 def stage(root: Path, justfile: str, target: Path, own: Mapping[str, bytes | None]) -> Staging:
-    """Run all gates of a workspace, and switch off what they find; then ask the recipes whether all is green.
+    """Run all gates of a workspace, disable those that fail, and check that the recipes pass then.
 
     It is built into the target folder, if the environment names no other. `own` has the crate's own content of FILES.
     """

@@ -21,7 +21,7 @@ class Hit:
 
 
 def lint_hits(output: str) -> tuple[list[Hit], str]:
-    """Return what lints warn of in the JSON messages of cargo, and the first error that is none of a lint."""
+    """Return the warnings of lints in the JSON messages of cargo, and the first error that is not of a lint."""
     found: dict[tuple[str, str, int], Hit] = {}
     broken, by_default = "", set()
     for line in output.splitlines():
@@ -46,7 +46,7 @@ def lint_hits(output: str) -> tuple[list[Hit], str]:
 
 
 def refused_by_deny(fields: Mapping[str, Any]) -> Iterator[str]:
-    """What a message of cargo-deny is about: the licences that it rejects, or what it says."""
+    """Return the licences that a message of cargo-deny rejects, or its text."""
     labels = [label for label in fields.get("labels", ()) if "rejected" in label["message"]]
     if fields.get("code") == "rejected" and labels:
         yield from (str(label["span"]) for label in labels)

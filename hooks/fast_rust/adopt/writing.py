@@ -28,7 +28,7 @@ def write_files(plan: AdoptionPlan, folder: Path, root: Path) -> list[Path]:
         bench = (folder.relative_to(root) / BENCH).as_posix()
         merging.rewrite(root / "Cargo.toml", lambda text: with_member(text, bench))
     for package in _heirs(plan.crate):
-        # A member may be beside the root.
+        # A member may be next to the root.
         file = folder / os.path.relpath(package, plan.crate.folder) / "Cargo.toml"
         merging.rewrite(file, merging.with_inherited_lints)
         written.append(file)
@@ -97,7 +97,7 @@ def _merge(plan: AdoptionPlan, folder: Path, path: str) -> list[Path]:
         if is_top:
             text = merging.with_excluded(text, _nested(folder))
             text = merging.with_shared_lints(text)
-            # The keys stay those of the release: a stricter value is no drift.
+            # The keys stay those of the release: a stricter value is not drift.
             release_text = merging.with_denied_lints(plan.rendering[path].decode(), text)
         text = merging.merged(text, release_text, plan.owned.keys(path), with_dependencies=path != "Cargo.toml")
         return merging.with_platforms(merging.with_clear_lints(text), release_text) if is_top else text

@@ -1,1 +1,1 @@
-"""The rules that a crate is checked by, beside clippy's: about its files, and about its code by ast-grep."""
+"""The checks that clippy does not have: of a crate's files, and of its code by ast-grep."""

@@ -33,7 +33,7 @@ def bans_have_reasons(workspace: Workspace) -> Iterator[Violation]:
         for key, bans in clippy.content.items():
             for ban in bans if key.startswith("disallowed-") and isinstance(bans, list) else ():
                 path, reason = (ban.get("path"), ban.get("reason")) if isinstance(ban, dict) else (ban, "")
-                if words(reason) < 2:  # noqa: PLR2004  One word is no reason.
+                if words(reason) < 2:  # noqa: PLR2004  One word does not give a reason.
                     yield Violation(f"{clippy.path}: {key}: {path}", clippy.path, _line_with(clippy, str(path)))
 
 

@@ -19,7 +19,7 @@ class Finding:
     """One place that breaks a rule.
 
     `path` is relative to the root of the workspace, with `/` between its parts. `line` and `column` are counted from
-    1; `line` is 0 where a rule is about a file as a whole, or about something that is missing from it.
+    1; `line` is 0 if a rule is about the entire file, or about something missing from it.
     """
 
     path: str

@@ -31,7 +31,7 @@ def default_format() -> Format:
 
 
 def render(findings: Sequence[Finding], how: Format) -> str:
-    """Return findings as text in one of the formats; empty where there are none, except for JSON and SARIF."""
+    """Return findings as text in one of the formats; empty without findings, except for JSON and SARIF."""
     renderers: dict[Format, Callable[[Sequence[Finding]], str]] = {
         Format.FULL: lambda those: "\n\n".join(map(_full, those)),
         Format.CONCISE: lambda those: "\n".join(map(_concise, those)),
@@ -106,6 +106,6 @@ def _sarif(findings: Sequence[Finding]) -> str:
 def _location(finding: Finding) -> dict[str, object]:
     region = {"startLine": finding.line, "startColumn": finding.column}
     place: dict[str, object] = {"artifactLocation": {"uri": finding.path}}
-    # A line of 0 means the file as a whole, which SARIF says by no region.
+    # Line 0 means the entire file; SARIF then has no region.
     known = {name: number for name, number in region.items() if number}
     return {**place, "region": known} if finding.line else place

@@ -1,4 +1,4 @@
-"""Checks of hot paths: what is declared hot has a budget, and is measured."""
+"""Checks of hot paths: each has a budget, and a measurement."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from fast_rust.checks.sections import Section, code_of, is_of_tests, reason_why_
 from fast_rust.checks.tables import read_text, words
 from fast_rust.checks.workspace import Package, Workspace, files_below, identifiers
 
-# The bench of a service as a whole: a request passes many modules, of which none is hot by itself.
+# The bench of an entire service: a request passes many modules, and no single one is hot.
 OF_ALL = ("benches", "request_instructions")
 MAPS = ("HashMap", "HashSet", "HashTable", "IndexMap", "IndexSet", "DashMap")
 

@@ -23,7 +23,7 @@ BEGINNINGS: dict[str, tuple[str, ...]] = {
     "tools/perf.py": ('"""What a change does to speed: base and head, measured on one machine in one run.\n',),
     "tools/pgo.py": ('"""Builds the programs of the workspace with a profile of their own work (PGO), ',),
 }
-# What a crate may have added to a file, and has to keep.
+# Additions of a crate to a file, which it has to keep.
 KEPT_ELSEWHERE = {
     "lints/ast-grep.yml": "move your own rules to a file in lints/own/, then ",
     TESTS: "move your own tests to another file, then ",

@@ -12,7 +12,7 @@ from fast_rust.checks.workspace import Workspace, read_workspaces
 
 
 class Violation(NamedTuple):
-    """What breaks a standard, and where; line 0 is a file as a whole."""
+    """A violation and its place; line 0 is the entire file."""
 
     what: str
     path: str

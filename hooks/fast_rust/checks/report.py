@@ -11,7 +11,7 @@ from fast_rust.checks.formats import Format, default_format, render
 from fast_rust.output import discard_the_rest
 from fast_rust.version import own_version
 
-# A commit between releases, like `v0.8.0-3-gabc1234` or `abc1234`, is no release.
+# A commit between releases, like `v0.8.0-3-gabc1234` or `abc1234`, is not a release.
 RELEASE = re.compile(r"""(?m)^_commit: *["']?(v?\d+\.[\w.]+)["']?\s*$""")
 
 

@@ -95,7 +95,7 @@ def _item(lines: list[str]) -> tuple[str, str]:
 
 
 def _item_around(lines: list[str], number: int) -> tuple[str, str]:
-    """Return name and code of the module in a file whose documentation stands in it."""
+    """Return name and code of the module that a file documents."""
     for before in range(number, -1, -1):
         if (named := ITEM.match(lines[before])) and _indent(lines[before]) < _indent(lines[number]):
             return named[1], code_of(_block(lines[before:]))
@@ -122,7 +122,7 @@ def is_of_tests(path: str, source: str) -> bool:
 
 
 def reason_why_cold(source: str) -> str:
-    """Return what a file says behind `//! Cold:`; empty where it does not."""
+    """Return the reason behind `//! Cold:` in a file; empty if the file has none."""
     found = re.search(r"^//! Cold:(.*(?:\n//! ?[^\s#].*)*)", source, re.MULTILINE)
     return found[1] if found else ""
 

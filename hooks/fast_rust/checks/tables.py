@@ -44,14 +44,14 @@ class Table:
             raise WorkspaceError(f"{root / path} is not valid TOML: {error}; correct it, and run this again") from error
 
     def at(self, *keys: str) -> Any:  # noqa: ANN401  A value of TOML.
-        """Return the value of a key; None where there is none."""
+        """Return the value of a key; None if it is missing."""
         value: Any = self.content
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
         return value
 
     def line(self, *keys: str) -> int:
-        """Return the line of a key, or of the innermost table that would have it; 0 where there is none."""
+        """Return the line of a key, or of the innermost table that would have it; 0 if both are missing."""
         return next((self._lines[part][0] for part in _from_inside(keys) if part in self._lines), 0)
 
     def has_reason(self, *keys: str) -> bool:
@@ -94,7 +94,7 @@ def without_comment(line: str) -> str:
     """Return a line of TOML, YAML, a justfile or a shell script without its comment."""
     before = BEFORE_COMMENT.match(line)
     rest = line[before.end() :] if before else line
-    # Of quotes that are not closed, as of an apostrophe, none is taken for one.
+    # A quote that is not closed, such as an apostrophe, does not count.
     return (line[: len(line) - len(rest)] if rest[:1] in {"", "#"} else line.partition("#")[0]).strip()
 
 

@@ -210,7 +210,7 @@ def _recipe_has(justfile: Path, name: str, command: str) -> bool:
         if text[:1] not in {" ", "\t", "#"}:
             inside = re.match(rf"{name}( [^:]*)?:(?!=)", text) is not None
         line = text.partition("#")[0].strip().removeprefix("@")
-        # `just` goes on after a line that begins with a hyphen.
+        # `just` continues after a line that begins with a hyphen.
         if inside and command in line and not line.startswith("-") and "|| true" not in line:
             return True
     return False

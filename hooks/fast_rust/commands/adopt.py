@@ -87,7 +87,7 @@ MEANINGS = {
     FileAction.ADDED: "a new file",
     FileAction.UNCHANGED: "your file is already the template's",
     FileAction.MERGED: "your file gets keys that it does not have; your own keys stay as they are",
-    FileAction.PROPOSED: "your file stays as it is; the template's is written beside it, with the suffix .proposed",
+    FileAction.PROPOSED: "your file stays unchanged; the template's is written next to it, with the suffix .proposed",
     FileAction.LEFT_OUT: "not written",
 }
 NOTES = {FileAction.LEFT_OUT: ", which is needed only at the root of the repository"}
@@ -178,10 +178,10 @@ def _show_staged(result: Result) -> None:
 
 
 def _unstage(crate: Path) -> bool:
-    """Enable what holds by now, print what was done, and return whether something is left for a person."""
+    """Enable the checks that pass now, print each, and return whether something is left for a person."""
     done = adoption.unstage(crate)
     if not done.before:
-        typer.echo("`adopt` disabled no check in this crate, so there is no check to enable.")
+        typer.echo("`adopt` disabled no check in this crate, so `--unstage` can enable none.")
         return False
     is_left = bool(done.staging.left)
     for mark, count in done.before.items():

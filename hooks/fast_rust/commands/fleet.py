@@ -130,7 +130,7 @@ def _end(result: Result) -> None:
 def init(
     source: Annotated[Path, typer.Argument(help="Folder of clones, or CSV file with a column `name`.", exists=True)],
     *,
-    template: Annotated[str, typer.Option(help="Address of the template, as it is recorded in the crates.")],
+    template: Annotated[str, typer.Option(help="Address of the template that the crates record.")],
     manifest: ManifestPath = MANIFEST,
 ) -> None:
     """Write fleet.toml, the list of crates that the other fleet commands read, from a folder or a CSV file."""

@@ -66,7 +66,7 @@ def admits_no_less(wanted: Value, found: Value) -> bool:
 
 
 def lacking(wanted: list[Value], found: list[Value]) -> list[Value]:
-    """Return the entries of a list of what is denied that another list lacks, or has in a weaker form."""
+    """Return the entries of a deny list that another list lacks, or has in a weaker form."""
     # `wrappers` are crates that may use a denied crate.
     full = {identity(entry) for entry in found if not (isinstance(entry, dict) and entry.get("wrappers"))}
     return [entry for entry in wanted if entry not in found and identity(entry) not in full]
@@ -148,7 +148,7 @@ DIRECTIONS: dict[str, Direction] = {
     "workspace.lints.*.*": LINT,
     "workspace.metadata.perf.*": LOWER,
     "workspace.resolver": ranked("1", "2", "3"),
-    # What is stripped makes a program smaller, and its backtraces poorer: neither is stricter.
+    # Stripping makes a program smaller, and its backtraces poorer: neither is stricter.
     "profile.release.strip": ranked((True, "symbols")),
     "profile.*.strip": ranked((False, "none")),
     # The profile `quick` trades speed for shorter builds, so neither side is stricter.
@@ -160,7 +160,7 @@ DIRECTIONS: dict[str, Direction] = {
     ),
     "profile.*.inherits": FIXED,
     "profile.*.lto": ranked("off", (False,), "thin", ("fat", True)),
-    # A panic that ends the process is no stricter than one that ends a thread.
+    # A panic that ends the process is not stricter than one that ends a thread.
     "profile.*.panic": FIXED,
     # .config/nextest.toml. The more failures a run waits for, the more it shows.
     "profile.*.fail-fast": ranked((False, {"max-fail": "all"})),
@@ -190,7 +190,7 @@ def direction_of(key: Key) -> Direction:
 
 @cache
 def pattern_of(key: Key) -> str:
-    """Return the pattern of the table that a key matches; empty where there is none."""
+    """Return the pattern of the table that a key matches; empty if it matches none."""
     return next((pattern for pattern in DIRECTIONS if _matches(pattern.split("."), key)), "")
 
 
@@ -209,7 +209,7 @@ def keeps(key: Key, wanted: Value, found: Value) -> bool:
 
 
 def keeps_if_missing(key: Key, wanted: Value) -> bool:
-    """Return whether a key that is missing is no loosening: its tool takes a value as strict as the wanted one.
+    """Return whether a missing key loosens nothing, because the tool's default is as strict as the template's value.
 
     A missing dependency is the crate's own decision.
     """

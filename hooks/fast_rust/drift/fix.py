@@ -21,9 +21,9 @@ class LeftError(FastRustError):
 
 
 def fix(report: Report, *, force: bool) -> Iterator[tuple[str, str]]:
-    """Restore what the template owns: yield each file once it is written, or with the reason why it is not.
+    """Restore the template's files and keys; yield each file once it is written, or the reason why it is not.
 
-    Raises OSError where a file cannot be written; it is then as it was.
+    Raises OSError if a file cannot be written, which is then unchanged.
     """
     for path in dict.fromkeys(difference.path for difference in report.drifted):
         file = report.crate / path

@@ -143,7 +143,7 @@ def _lengthen(found: Array | AoT, wanted: list[dict[str, Any]], *, is_append_onl
         item = tomlkit.table() if isinstance(found, AoT) else tomlkit.inline_table()
         item.update(entry)
         if not weaker and is_append_only and isinstance(found, Array):
-            # On a line of its own, which `fast-rust adopt` can turn into a comment.
+            # On a separate line, which `fast-rust adopt` can turn into a comment.
             found.add_line(item)
             if not found.as_string().endswith("\n]"):
                 found.add_line(indent="")

@@ -89,7 +89,7 @@ def _comparator(text: str) -> _Comparator | None:
         return None
     major, minor, patch = (*numbers, 0, 0)[:3]
     exactly: Version = (major, minor, patch, _pre_release(match["pre"]) if match["pre"] else NORMAL)
-    # `1.2` stands for all versions that begin so.
+    # `1.2` means all versions that begin with it.
     first = exactly if is_full else (major, minor, patch, FIRST_PRE_RELEASE)
     after = _successor(exactly) if is_full else _next(numbers)
     # A caret keeps the first number that is not 0, or the last that is given.

@@ -155,7 +155,7 @@ def _start(crate: Crate, options: BootstrapOptions, facts: Mapping[str, Any]) ->
         return Outcome(crate.name, CrateState.SKIPPED, message, facts)
     if options.dry_run:
         return Outcome(crate.name, CrateState.PLANNED, f"create from {options.release}", facts)
-    # Created next to the folder, and renamed atomically; what a killed run left there is deleted.
+    # Created next to the folder, and renamed atomically; leftovers of a killed run are deleted.
     part, old = (crate.repository.with_name(f".{crate.repository.name}.{end}") for end in ("part", "old"))
     shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)

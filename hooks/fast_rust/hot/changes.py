@@ -19,7 +19,7 @@ PART = re.compile(r"(^|/)\.[^/]+\.part$")
 
 @dataclass
 class Changes:
-    """What a command does to a crate's files, by their path in it."""
+    """The changes of a command to a crate's files, by path."""
 
     crate: HotCrate
     written: dict[str, bytes] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from itertools import takewhile
 
 from fast_rust.hot.rust import BELONGS_BELOW, Import, Leaf, above, code_of, imports, written
 
-# Traits that code uses without naming them, by what it does name: a method, or a macro of std.
+# Traits that code uses without naming them, by the name that it has: a method, or a macro of std.
 USED_BY = {
     "BodyExt": r"\.(frame|collect|map_frame|map_err|boxed|boxed_unsync|with_trailers)\(",
     "BufRead": r"\.(lines|read_line|read_until|split)\(",

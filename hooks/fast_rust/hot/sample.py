@@ -1,7 +1,7 @@
 """Removes the sample: the hot path `aggregate` and all that a crate has because of it.
 
 What that is, the template says: by a rendering of the crate's release with the sample and one without. The user's lines
-stay, and what they use stays too; where a line of the sample was edited, nothing is changed and each place is named.
+stay, as do the items that they use; where a line of the sample was edited, nothing is changed and each place is named.
 """
 
 import re
@@ -206,7 +206,7 @@ def _edit_manifest(removal: Removal, name: str, below: str) -> None:
 
 
 def _places_of_use(path: manifest.Path, below: str, present: Collection[manifest.Path]) -> tuple[str, ...]:
-    """Return where code can use a dependency; tests use a dependency of the crate if there is no dev-dependency."""
+    """Return where code can use a dependency; tests use a dependency of the crate without a dev-dependency."""
     *above, kind, dependency = path
     if below:
         return (below,)

@@ -1,7 +1,7 @@
 """Takes a change of the template to a file that its user has edited since: each hunk that is intact, or a conflict.
 
 A merge by lines, as `git merge-file` does it, calls each edit next to a change a conflict. Here a hunk is intact as
-long as its own lines are, whatever is above and below it.
+long as its own lines are, independent of the lines above and below it.
 """
 
 import re

@@ -127,7 +127,7 @@ def _succeeds(folder: Path, *command: str) -> bool:
 def _require_tests(trial: Path) -> None:
     """Check that the crate passes its tests.
 
-    They are built in the trial's own target folder: in the crate's, cargo would run them later in place of its own.
+    They are built in the trial's own target folder: in the crate's, cargo would later run them as the crate's tests.
     """
     done = subprocess.run(TEST, cwd=trial, check=False, capture_output=True, text=True)
     if done.returncode:

@@ -11,7 +11,7 @@ class DoesNotRunError(FastRustError):
     """Benches that do not build or run; the message is the end of what was printed."""
 
 
-class NothingToCompare(FastRustError):  # noqa: N818  It is no error.
+class NothingToCompare(FastRustError):  # noqa: N818  Not an error.
     """Nothing could be faster or slower; the message says why."""
 
     exit_code = 0

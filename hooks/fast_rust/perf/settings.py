@@ -14,7 +14,7 @@ from fast_rust.perf.workspace import Workspace
 
 Rank: TypeAlias = Callable[[Any], float]
 
-# The profiles that are measured or shipped; the profile `bench` takes from `release` what it does not set.
+# The profiles that are measured or shipped; the profile `bench` inherits from `release`.
 PROFILES = ("release", "bench")
 # Settings that make no program slower.
 OF_NO_MATTER = {"build-override", "debug", "inherits", "panic", "rpath", "split-debuginfo", "strip"}
@@ -66,7 +66,7 @@ def changes_of_measuring(base: str, head: str) -> list[str]:
 
 
 def _of_measuring(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is left without flags, which are part of what ships, and without what has no part in it."""
+    """Return the settings without flags, which are part of the shipped build, and without irrelevant ones."""
     targets = settings.get("target", {})
     found = {f"target.{name}": _without_flags(table) for name, table in targets.items()}
     found |= {key: settings[key] for key in MEASURING_TABLES if key in settings}

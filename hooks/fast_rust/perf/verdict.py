@@ -61,7 +61,7 @@ def _notes_on_times(row: Row) -> Iterator[str]:
 
 
 def _offence(row: Row, key: str, limits: Mapping[str, float]) -> str:
-    """Return the figure that is beyond its limit; empty if none is."""
+    """Return the figure that exceeds its limit; empty if all are within."""
     base, head = row.base.get(key), row.head.get(key)
     if base is None or head is None:
         return ""

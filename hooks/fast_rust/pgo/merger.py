@@ -29,7 +29,7 @@ def find_merger(workspace: Workspace) -> str:
         if stated and int(stated[1]) >= workspace.llvm:
             return program
         found.append(f"{program} has LLVM {stated[1] if stated else 'unknown'}")
-    seen = "; ".join(found) or "none is installed"
+    seen = "; ".join(found) or "not installed"
     message = (
         f"PGO needs llvm-profdata of LLVM {workspace.llvm}, the LLVM of rustc, or newer: {seen}. "
         "Run `rustup component add llvm-tools`"

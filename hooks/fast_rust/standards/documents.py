@@ -22,7 +22,7 @@ EXCEPTIONS = {
     "allocations": "budget",
     "just perf": "accepted",
 }
-# What each of these words stands for.
+# The meaning of each word.
 WAYS = {
     "expect": 'add `#[expect(clippy::lint, reason = "...")]` to the item, or `#[allow(lint, reason = "...")]` if the'
     " lint\n  does not fire on every platform.",

@@ -232,7 +232,7 @@ class _Facts:
             raise StandardsError(self.path, self.place("Gate"), expected)
         for gate in gates:
             if not MECHANISM.fullmatch(gate):
-                raise StandardsError(self.path, self.place("Gate"), f"there is no kind of gate like `{gate}`")
+                raise StandardsError(self.path, self.place("Gate"), f"unknown kind of gate: `{gate}`")
         return Quality(stated[1]), gates, ""
 
     def errata(self) -> tuple[Erratum, ...]:

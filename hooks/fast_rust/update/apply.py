@@ -15,7 +15,7 @@ from fast_rust.update.plan import UpdateError, UpdatePlan
 def apply(plan: UpdatePlan) -> str:
     """Make an update, and return what happened to Cargo.lock, if anything.
 
-    Raises FastRustError where the crate is no longer as it was planned for, or cannot be written; it is then as before.
+    Raises FastRustError if the crate changed after planning, or cannot be written; it is then unchanged.
     """
     crate = plan.crate
     written = {path: change for path, change in plan.changes.items() if change.result is not MergeResult.KEPT}

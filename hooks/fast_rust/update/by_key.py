@@ -42,7 +42,7 @@ def merged(before: str, own: str, after: str, patterns: Iterable[Key]) -> str | 
             if (was is not None and is_same(was, value)) or (there is not None and keeps(key, value, there)):
                 continue
             if there is None:
-                # What the crate deleted stays so, and a dependency that is new is for code that it does not have.
+                # Deleted entries stay deleted, and a new dependency is for code that the crate does not have.
                 taken += [key] if was is None and not is_dependency(key) else []
             elif was is not None and is_same(was, there):
                 taken.append(key)

@@ -1,4 +1,4 @@
-"""What has to be so before an update writes: all of it is committed, so that git can restore it."""
+"""Preconditions of an update: all files are committed, so that git can restore them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +17,7 @@ class RefusedError(FastRustError):
 def require_clean(crate: Path) -> None:
     """Check that nothing is uncommitted, and no update under way.
 
-    Raises GitError where there is no commit, RefusedError otherwise.
+    Raises GitError without a commit, RefusedError otherwise.
     """
     git.require_commit(crate)
     if is_pending(crate):

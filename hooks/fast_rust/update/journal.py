@@ -25,7 +25,7 @@ class NoUpdateError(FastRustError):
 
 @dataclass
 class Journal:
-    """The note of an update: what it writes, and what the file of answers is then."""
+    """The note of an update: the files that it writes, and the answers file afterwards."""
 
     head: str
     """The commit that the update began from."""

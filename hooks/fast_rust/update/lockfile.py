@@ -39,7 +39,7 @@ def moved(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str],
 
 
 def committed_lock(crate: Path) -> str | None:
-    """Return the lockfile of the crate or its workspace, by its path from the crate, if git has it as it is now.
+    """Return the lockfile of the crate or its workspace, by its path from the crate, if it is committed unchanged.
 
     A lockfile that git ignores is refreshed by cargo anyway; one that is marked assume-unchanged or
     skip-worktree is the user's.

@@ -43,7 +43,7 @@ def changes(crate: Path, old: Part, new: Part) -> Iterator[tuple[str, Change]]:
     """Yield each file that an update changes, or that a person has to look at, by its path in the crate."""
     for path in sorted(old.files.keys() | new.files.keys()):
         before, after = old.files.get(path), new.files.get(path)
-        # A file that the release hands over to the crate stays as it is.
+        # A file that the release hands over to the crate stays unchanged.
         is_handed_over = after is None and is_in(path, new.starters)
         mode = _mode(crate / path, *(path in part.executables for part in (old, new))) if after is not None else None
         is_same = before == after and mode is None

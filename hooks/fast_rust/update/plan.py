@@ -54,7 +54,7 @@ class UpdatePlan:
     changed_answers: tuple[str, ...]
     """Answers that the release does not take as they are."""
     starters: Mapping[str, str]
-    """Starters that the changed answers would change, with what a person has to do: an update touches none."""
+    """Starters that the changed answers affect, with the change to make by hand: an update touches no starter."""
 
     def having(self, result: MergeResult) -> list[str]:
         """Return the files that merged with a result."""
@@ -140,7 +140,7 @@ def refused_answers(asked: Mapping[str, Any], taken: Mapping[str, Any]) -> tuple
 
 
 def _is_same(asked: object, taken: object) -> bool:
-    # What a person types is read as YAML: `yes` is true.
+    # Typed answers are read as YAML: `yes` is true.
     return taken in (asked, _as_yaml(asked)) or str(asked).lower() == str(taken).lower()
 
 
@@ -152,7 +152,7 @@ def _as_yaml(asked: object) -> object:
 
 
 def _starters(crate: Path, unchanged: Mapping[str, bytes], changed: Mapping[str, bytes]) -> dict[str, str]:
-    """Return what a person has to do with each starter that the changed answers would change."""
+    """Return the change that a person has to make to each starter that the changed answers affect."""
     found = {}
     for path in sorted(unchanged.keys() | changed.keys()):
         is_there = (crate / path).is_file()

@@ -29,7 +29,7 @@ def hand_over(crate: Path, to: str | None) -> int | None:
     answers = require_answers(crate)
     repository = open_repository(answers.source, needed=answers.release, refresh=True)
     target = to or repository.newest(answers.source)
-    # Planning says what is wrong with a release that does not exist, or is older.
+    # Planning reports a release that does not exist, or is older.
     if not git.is_commit(repository.folder, target, Config.OURS):
         return None
     if repository.order(answers.release, target) is not Order.OLDER:

@@ -23,7 +23,7 @@ from fast_rust.programs import find_program
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a text cannot be read, or what it has twice."""
+    """Why a text cannot be read, or a key that it has twice."""
 
     text: str
     lines: tuple[int, ...] = field(default=(), compare=False)
