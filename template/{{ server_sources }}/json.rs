@@ -5,12 +5,13 @@ use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt::{self, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::time::{self, FormatTime as _};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, Scope, SpanRef};
 
@@ -33,62 +34,70 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let (level, target) = (event.metadata().level(), event.metadata().target());
-        writer.write_str(r#"{"timestamp":""#)?;
-        SystemTime.format_time(&mut writer)?;
-        writer.write_str(r#"","level":""#)?;
-        writer.write_str(level.as_str())?;
-        writer.write_str(r#"","target":""#)?;
-        writer.write_str(target)?;
-        writer.write_char('"')?;
-        write_members(writer.by_ref(), event, &RESERVED)?;
+        let mut line = Members::besides(&["timestamp", "level", "target", "span", "inner_spans"]);
+        line.text.push_str(r#"{"timestamp":""#);
+        push_time(&mut line.text)?;
+        line.text.push_str(r#"","level":""#);
+        line.text.push_str(level.as_str());
+        line.text.push_str(r#"","target":""#);
+        line.text.push_str(target);
+        line.text.push('"');
+        event.record(&mut line);
         if let Some(scope) = context.event_scope() {
-            write_spans::<S, N>(&mut writer, scope)?;
+            push_spans::<S, N>(&mut line.text, scope);
         }
-        writer.write_str("}\n")
+        line.text.push_str("}\n");
+        line.write_to(&mut writer)
     }
 }
 
-fn write_spans<S, N>(writer: &mut Writer<'_>, mut innermost_first: Scope<'_, S>) -> fmt::Result
+fn push_spans<S, N>(text: &mut String, mut innermost_first: Scope<'_, S>)
 where
     S: for<'span> LookupSpan<'span>,
     N: 'static,
 {
     let Some(innermost) = innermost_first.next() else {
-        return Ok(());
+        return;
     };
     // In the span of a request there are no others, and no memory is needed for them.
     let mut others = innermost_first.collect::<Vec<_>>();
-    writer.write_str(r#","span":"#)?;
+    text.push_str(r#","span":"#);
     let Some(outermost) = others.pop() else {
-        return write_span::<S, N>(writer, &innermost);
+        return push_span::<S, N>(text, &innermost);
     };
-    write_span::<S, N>(writer, &outermost)?;
-    writer.write_str(r#","inner_spans":["#)?;
+    push_span::<S, N>(text, &outermost);
+    text.push_str(r#","inner_spans":["#);
     for span in others.iter().rev() {
-        write_span::<S, N>(writer, span)?;
-        writer.write_char(',')?;
+        push_span::<S, N>(text, span);
+        text.push(',');
     }
-    write_span::<S, N>(writer, &innermost)?;
-    writer.write_char(']')
+    push_span::<S, N>(text, &innermost);
+    text.push(']');
 }
 
-fn write_span<S, N>(writer: &mut Writer<'_>, span: &SpanRef<'_, S>) -> fmt::Result
+fn push_span<S, N>(text: &mut String, span: &SpanRef<'_, S>)
 where
     S: for<'span> LookupSpan<'span>,
     N: 'static,
 {
-    writer.write_str(r#"{"name":""#)?;
-    writer.write_str(span.name())?;
-    writer.write_char('"')?;
+    text.push_str(r#"{"name":""#);
+    text.push_str(span.name());
+    text.push('"');
     if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
-        writer.write_str(fields)?;
+        text.push_str(fields);
     }
-    writer.write_char('}')
+    text.push('}');
 }
 
 impl<'writer> FormatFields<'writer> for Json {
-    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
-        write_members(writer, fields, &["name"])
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        fields: R,
+    ) -> fmt::Result {
+        let mut members = Members::besides(&["name"]);
+        fields.record(&mut members);
+        members.write_to(&mut writer)
     }
 
     fn add_fields(
@@ -111,38 +120,47 @@ impl<'writer> FormatFields<'writer> for Json {
     }
 }
 
-/// What an event has besides its fields.
-const RESERVED: [&str; 5] = ["timestamp", "level", "target", "span", "inner_spans"];
+/// The text of a time up to the second and its point, such as `2026-01-31T23:59:59.`.
+type Second = [u8; 20];
 
 thread_local! {
-    /// Memory for the names of one object, kept because each object needs it.
-    static NAMES: Cell<Vec<Name>> = const { Cell::new(Vec::new()) };
+    /// Memory for one object, kept because each object needs it.
+    static MEMORY: Cell<(String, Vec<Name>)> = const { Cell::new((String::new(), Vec::new())) };
+    /// The last second that was formatted, in seconds since 1970.
+    static SECOND: Cell<(u64, Second)> = const { Cell::new((0, [0; 20])) };
+}
+
+/// Appends the time, to the microsecond. The library formats it once per second, because that takes
+/// longer than the fields of a request.
+fn push_time(text: &mut String) -> fmt::Result {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_err(|_| fmt::Error)?;
+    let (known, second) = SECOND.get();
+    if known == now.as_secs() {
+        let mut micros = now.subsec_micros();
+        let mut digits = *b"000000Z";
+        for digit in digits[..6].iter_mut().rev() {
+            *digit += (micros % 10) as u8;
+            micros /= 10;
+        }
+        push_ascii(text, &second)?;
+        return push_ascii(text, &digits);
+    }
+    let start = text.len();
+    time::SystemTime.format_time(&mut Writer::new(text))?;
+    let formatted = text.as_bytes()[start..].first_chunk::<20>();
+    // The clock may have reached the next second since; then no other event has this one.
+    SECOND.set((now.as_secs(), *formatted.ok_or(fmt::Error)?));
+    Ok(())
+}
+
+fn push_ascii(text: &mut String, bytes: &[u8]) -> fmt::Result {
+    text.push_str(str::from_utf8(bytes).map_err(|_| fmt::Error)?);
+    Ok(())
 }
 
 /// The name of a field, and how many underscores make it unique.
 type Name = (&'static str, usize);
-
-/// Writes fields as further members of an object that has the names `reserved` already.
-fn write_members(
-    writer: Writer<'_>,
-    fields: impl RecordFields,
-    reserved: &[&'static str],
-) -> fmt::Result {
-    let mut names = NAMES.take();
-    names.clear();
-    names.extend(reserved.iter().map(|name| (*name, 0)));
-    let mut members = Members {
-        writer,
-        names,
-        known: reserved
-            .iter()
-            .fold(0, |known, name| known | bit(&(name, 0))),
-        result: Ok(()),
-    };
-    fields.record(&mut members);
-    NAMES.set(members.names);
-    members.result
-}
 
 fn is_same((one, more): &Name, (other, more_of_other): &Name) -> bool {
     one.len() + more == other.len() + more_of_other
@@ -155,15 +173,38 @@ fn bit((name, underscores): &Name) -> u64 {
     1 << ((31 * first + name.len() + underscores) % 64)
 }
 
-struct Members<'writer> {
-    writer: Writer<'writer>,
+/// The text of an object with the members that fields become.
+struct Members {
+    text: String,
     names: Vec<Name>,
     /// A bit for each name, so that most names are compared with no other.
     known: u64,
     result: fmt::Result,
 }
 
-impl Members<'_> {
+impl Members {
+    /// Returns members whose names differ from those of others.
+    fn besides(others: &[&'static str]) -> Self {
+        let (mut text, mut names) = MEMORY.take();
+        text.clear();
+        names.clear();
+        names.extend(others.iter().map(|name| (*name, 0)));
+        let known = names.iter().fold(0, |known, name| known | bit(name));
+        Self {
+            text,
+            names,
+            known,
+            result: Ok(()),
+        }
+    }
+
+    fn write_to(self, writer: &mut Writer<'_>) -> fmt::Result {
+        // At once, because each piece costs as much.
+        let written = self.result.and_then(|()| writer.write_str(&self.text));
+        MEMORY.set((self.text, self.names));
+        written
+    }
+
     /// Returns how many underscores make a name unique: a reader of a doubled one may refuse the line.
     fn underscores(&mut self, name: &'static str) -> usize {
         let mut name = (name, 0);
@@ -175,49 +216,51 @@ impl Members<'_> {
         name.1
     }
 
-    /// Adds a member whose value is written by `value`.
-    ///
-    /// Piece by piece, since the formatting of the standard library costs as much as all the rest.
-    fn add(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+    /// Appends what stands before a value. Names of fields, spans and targets are the program's own, so
+    /// they need no escapes.
+    fn begin(&mut self, field: &Field) {
         let underscores = self.underscores(field.name());
-        let mut write = || {
-            // Names of fields, spans and targets are the program's own, so they need no escapes.
-            self.writer.write_str(",\"")?;
-            self.writer.write_str(field.name())?;
-            (0..underscores).try_for_each(|_| self.writer.write_char('_'))?;
-            self.writer.write_str("\":")
-        };
-        let written = write().and_then(|()| value(&mut self.writer));
+        self.text.push_str(",\"");
+        self.text.push_str(field.name());
+        self.text.extend(std::iter::repeat_n('_', underscores));
+        self.text.push_str("\":");
+    }
+
+    fn add(&mut self, field: &Field, value: impl fmt::Display) {
+        self.begin(field);
+        let written = write!(self.text, "{value}");
         self.result = self.result.and(written);
     }
 
-    fn add_text(&mut self, field: &Field, text: impl FnOnce(&mut Escaping<'_, '_>) -> fmt::Result) {
-        self.add(field, |writer| {
-            writer.write_char('"')?;
-            text(&mut Escaping(writer))?;
-            writer.write_char('"')
-        });
+    fn add_text(&mut self, field: &Field, text: impl FnOnce(&mut Escaping<'_>) -> fmt::Result) {
+        self.begin(field);
+        self.text.push('"');
+        let written = text(&mut Escaping(&mut self.text));
+        self.text.push('"');
+        self.result = self.result.and(written);
     }
 }
 
-impl Visit for Members<'_> {
+impl Visit for Members {
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, |writer| write!(writer, "{value}"));
+        self.add(field, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, |writer| write!(writer, "{value}"));
+        self.add(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, |writer| write_number(writer, value));
+        self.begin(field);
+        let written = push_number(&mut self.text, value);
+        self.result = self.result.and(written);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.add(field, |writer| match value.is_finite() {
-            true => write!(writer, "{value}"),
-            false => writer.write_str("null"),
-        });
+        match value.is_finite() {
+            true => self.add(field, value),
+            false => self.add(field, "null"),
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -233,7 +276,8 @@ impl Visit for Members<'_> {
     }
 }
 
-fn write_number(writer: &mut Writer<'_>, mut value: u64) -> fmt::Result {
+/// Appends a number; the formatting of the standard library costs several times as much.
+fn push_number(text: &mut String, mut value: u64) -> fmt::Result {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {
@@ -244,20 +288,21 @@ fn write_number(writer: &mut Writer<'_>, mut value: u64) -> fmt::Result {
             break;
         }
     }
-    writer.write_str(str::from_utf8(&digits[at..]).map_err(|_| fmt::Error)?)
+    push_ascii(text, &digits[at..])
 }
 
 /// Escapes text for a string of JSON.
-struct Escaping<'a, 'writer>(&'a mut Writer<'writer>);
+struct Escaping<'text>(&'text mut String);
 
-impl fmt::Write for Escaping<'_, '_> {
+impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, mut text: &str) -> fmt::Result {
         let is_special = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
         while let Some(at) = text.as_bytes().iter().position(is_special) {
-            self.0.write_str(&text[..at])?;
+            self.0.push_str(&text[..at]);
             write!(self.0, "\\u{:04x}", text.as_bytes()[at])?;
             text = &text[at + 1..];
         }
-        self.0.write_str(text)
+        self.0.push_str(text);
+        Ok(())
     }
 }

@@ -70,7 +70,8 @@ where
     } else {
         LogFormat::Json
     };
-    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+    // The thread flushes when its queue is empty: one system call writes all lines of a burst.
+    let (writer, guard) = tracing_appender::non_blocking(io::BufWriter::new(io::stderr()));
     let _ = DROPPED.set(writer.error_counter());
     log_to(writer, spans, filter, format.unwrap_or(by_terminal), colors)?;
     // The default hook writes text for people between the lines for machines.
@@ -187,7 +188,7 @@ pub(super) fn set_filter(text: &str) -> Result<String, InitError> {
     tracing::info!(filter = text, "log filter changed");
     let new = EnvFilter::try_new(text).map_err(|error| InitError(error.into()))?;
     let Some(filter) = FILTER.get() else {
-        return Err(InitError("the log is somebody else's".into()));
+        return Err(InitError("another log is set up".into()));
     };
     filter(Some(new)).map_err(|error| InitError(error.into()))
 }
