@@ -267,8 +267,9 @@ minimum and the maximum. CPU is microseconds of the server's core per request; p
 
 {rates}
 
-In addition to the usual stack, the service limits bytes in flight, headers, idle and slow clients and responses that
-are not read, uses the route and not the path in metrics, and shuts down gracefully without losing a request.
+In addition to the usual stack, the service limits the bytes in flight and the size of headers; it disconnects clients
+that are idle, send slowly or do not read the response; its metrics have the route pattern, not the path; and it
+shuts down without losing a request.
 """
 HEADS = [
     *("request", "log", "to axum", "to the usual", "rate", "axum", "usual"),

@@ -70,8 +70,10 @@ where
     } else {
         LogFormat::Json
     };
-    // The thread flushes when its queue is empty: one system call writes all lines of a burst.
-    let (writer, guard) = tracing_appender::non_blocking(io::BufWriter::new(io::stderr()));
+    // The thread flushes when its queue is empty, so one system call writes several lines of a burst:
+    // whole lines, since a pipe takes up to 4 KiB at once.
+    let writer = io::BufWriter::with_capacity(4096, io::stderr());
+    let (writer, guard) = tracing_appender::non_blocking(writer);
     let _ = DROPPED.set(writer.error_counter());
     log_to(writer, spans, filter, format.unwrap_or(by_terminal), colors)?;
     // The default hook writes text for people between the lines for machines.

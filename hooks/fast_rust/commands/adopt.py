@@ -30,7 +30,8 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
     crate: Annotated[Path, typer.Argument(help="Folder of the crate.", file_okay=False, exists=True)],
     *,
     template: Annotated[
-        str | None, typer.Option(help="Address of the template [default: where fast-rust was installed from].")
+        str | None,
+        typer.Option(help="Address of the template [default: the repository from which fast-rust was installed]."),
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="vX.Y.Z", help="Template release [default: the newest].")] = None,
     data: Annotated[

@@ -231,7 +231,10 @@ def update(  # noqa: PLR0913
     push: Push = False,
     one: Annotated[
         bool,
-        typer.Option("--one", help="Update only the crate in this folder, in its working tree; needs no manifest."),
+        typer.Option(
+            "--one",
+            help="Update the crate in this folder, in its working tree, like `fast-rust update`; needs no manifest.",
+        ),
     ] = False,
     jobs: Jobs = JOBS,
     as_json: AsJson = False,

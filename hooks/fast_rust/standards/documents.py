@@ -142,7 +142,9 @@ def explanation(directive: Directive, known: Sequence[Directive] = ()) -> str:
 def _exceptions(directive: Directive) -> list[str]:
     """Return how to make an exception, for each check if their ways differ, with the name of one of the checks."""
     if directive.exception:
-        return [f"Exception: {' '.join(directive.exception.split())}."]
+        lints = [gate for gate in directive.gates if EXCEPTIONS.get(gate.partition("::")[0]) == "expect"]
+        others = [f"Exception to {', '.join(map(_gate, lints))}: {_way('expect', lints[0])}"] if lints else []
+        return [f"Exception: {' '.join(directive.exception.split())}.", *others]
     names = _exception(directive).split(", ")
     checks = {
         name: [gate for gate in directive.gates if EXCEPTIONS.get(gate.partition("::")[0]) == name] for name in WAYS
