@@ -233,7 +233,7 @@ def update(  # noqa: PLR0913
         bool,
         typer.Option(
             "--one",
-            help="Update the crate in this folder, in its working tree, like `fast-rust update`; needs no manifest.",
+            help="Update the crate in this folder, in its working tree; a conflict changes nothing; needs no manifest.",
         ),
     ] = False,
     jobs: Jobs = JOBS,
