@@ -54,7 +54,7 @@ class Servers:
         return [*pinned, str(self.programs / NAME), *addresses, "--log-format", "json", "--log-filter", filters]
 
 
-def make_servers(folder: Path) -> Servers:
+def make_servers(folder: Path, profile: str = "release") -> Servers:
     """Build a service with two routes more, and the others as members of its workspace, so that all are built alike."""
     crate = make_crate(folder, NAME, kind="service")
     for other in OTHERS:
@@ -70,8 +70,9 @@ def make_servers(folder: Path) -> Servers:
     manifest.write_text(tomlkit.dumps(document), encoding="utf-8")
     # One after the other, since features that one package asks for would be built into all.
     for package in (NAME, *OTHERS):
-        subprocess.run(["cargo", "build", "--quiet", "--release", "--package", package], cwd=crate, check=True)
-    built = Path(os.environ.get("CARGO_TARGET_DIR", crate / "target")) / "release"
+        command = ["cargo", "build", "--quiet", "--profile", profile, "--package", package]
+        subprocess.run(command, cwd=crate, check=True)
+    built = Path(os.environ.get("CARGO_TARGET_DIR", crate / "target")) / profile.replace("dev", "debug")
     return Servers(crate, built)
 
 

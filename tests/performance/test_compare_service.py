@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crates.workshop import QUICK_RELEASE, Workshop
+from crates.workshop import QUICK_BUILDS, Workshop
 
 import service
 
@@ -36,10 +36,9 @@ def test_all_servers_answer_every_request(workshop: Workshop, tmp_path: Path, mo
     if missing := [tool for tool in ("wrk", "taskset") if not shutil.which(tool)]:
         pytest.skip(f"NOT TESTED: measure/service.py needs {' and '.join(missing)} (Debian: apt-get install wrk)")
     monkeypatch.setattr(service, "SCRATCH", tmp_path)
-    quick = {**QUICK_RELEASE, "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0"}
-    for name, value in {**quick, "CARGO_TARGET_DIR": workshop.environment["CARGO_TARGET_DIR"]}.items():
-        monkeypatch.setenv(name, value)
-    servers = service.make_servers(tmp_path)
+    for name in (*QUICK_BUILDS, "CARGO_TARGET_DIR"):
+        monkeypatch.setenv(name, workshop.environment[name])
+    servers = service.make_servers(tmp_path, profile="dev")
     for path in service.SCRIPTS:
         for level in service.LEVELS:
             seen = service.compare(servers, path, level, rounds=1, seconds=1)
