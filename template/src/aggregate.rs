@@ -404,7 +404,7 @@ mod tests {
         COMPARISONS.get()
     }
 
-    /// Counted, not timed: this is why the service takes the keyed hasher.
+    /// Counted, not timed: keys that collide on purpose make the trusted hasher quadratic.
     #[test]
     fn only_the_keyed_hasher_stands_colliding_keys() {
         assert_eq!(comparisons::<TrustedHasher>(), KEYS * (KEYS - 1) / 2);

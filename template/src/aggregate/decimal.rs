@@ -62,14 +62,15 @@ impl Decimal {
         Ok(Self(if negative { -magnitude } else { magnitude }))
     }
 
-    /// Reads the decimal at the low end of `word`, and gives how many bytes it has, seven at the
-    /// most: what [`Decimal::parse`] reads a byte at a time, here eight at a time.
+    /// Reads the decimal at the low end of `word`, and returns it with its length, at most seven
+    /// bytes: what [`Decimal::parse`] reads a byte at a time, here eight at a time.
     ///
-    /// `None` says that the bytes before the first control character are no decimal, or one that
-    /// wants the long way (a `+`), or that there is no such character.
+    /// The decimal ends before the first byte without the bit 0x20. The caller checks that byte: line
+    /// endings lack the bit, but so do other bytes, such as capital letters. Returns `None` if there is
+    /// no such byte, or if the bytes before it are no decimal, or one with a `+`.
     #[inline]
     pub(super) fn from_word(word: u64) -> Option<(Self, usize)> {
-        // All that a decimal is written with has this bit, no control character has it.
+        // Every byte of a decimal has this bit.
         let ends = !word & (0x20 * LOW_BITS);
         if ends == 0 {
             return None;
@@ -86,9 +87,9 @@ impl Decimal {
             word
         };
 
-        // Of the characters of a decimal only digits have this bit. The one that ends it has not.
+        // Of the bytes of a decimal, only digits have this bit. The byte after them may have it, too.
         let point = (!text & (0x10 * LOW_BITS) | 1 << 63).trailing_zeros() & !7;
-        if point <= sign_bits {
+        if point.min(bits) <= sign_bits {
             return None;
         }
         let (digits, digit_bits, scale) = if point < bits {
@@ -168,7 +169,9 @@ impl fmt::Display for Decimal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::array::uniform8;
     use proptest::prelude::*;
+    use proptest::sample::select;
 
     fn short_way(text: &[u8]) -> Option<Decimal> {
         let mut word = [b'\n'; 8];
@@ -235,6 +238,22 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn any_word_is_read_as_its_start(bytes in uniform8(select(&b"00112589..-+a;AP\r\n\x10\xd0"[..]))) {
+            let end = bytes.iter().position(|byte| byte & 0x20 == 0);
+            match (Decimal::from_word(u64::from_le_bytes(bytes)), end) {
+                (Some((value, len)), _) => {
+                    prop_assert_eq!(Some(len), end);
+                    prop_assert_eq!(Decimal::parse(&bytes[..len]), Ok(value));
+                }
+                (None, Some(end)) => {
+                    let long_way = Decimal::parse(&bytes[..end]);
+                    prop_assert!(long_way.is_err() || bytes[0] == b'+', "{:?}", long_way);
+                }
+                (None, None) => {}
+            }
+        }
+
         #[test]
         fn both_ways_agree(text in "[-+]?[0-9.a]{0,6}") {
             if let Some(value) = short_way(text.as_bytes()) {
