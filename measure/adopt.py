@@ -213,7 +213,7 @@ def main() -> None:
         "The columns *build* to *deny* are the crate's own checks, before and after the adoption: *yes*, it passes\n"
         "both times; *now*, it passes only afterwards; *no*, it never passes; **lost**, it passes only before; empty,\n"
         "the crate does not have it. *Staged*: the code fails the check of a rule, so the check is disabled for now.\n"
-        "*Proposed*: the crate has its own file, and the template's is beside it with the suffix `.proposed`.\n\n"
+        "*Proposed*: the crate has its own file, and the template's is next to it, with the suffix `.proposed`.\n\n"
         f"{table(heads, [row(one) for one in outcomes], texts=len(heads) - 1)}\n",
     )
 

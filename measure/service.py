@@ -72,7 +72,7 @@ def make_servers(folder: Path, profile: str = "release") -> Servers:
     for package in (NAME, *OTHERS):
         command = ["cargo", "build", "--quiet", "--profile", profile, "--package", package]
         subprocess.run(command, cwd=crate, check=True)
-    built = Path(os.environ.get("CARGO_TARGET_DIR", crate / "target")) / profile.replace("dev", "debug")
+    built = Path(os.environ.get("CARGO_TARGET_DIR", crate / "target")) / ("debug" if profile == "dev" else profile)
     return Servers(crate, built)
 
 

@@ -336,7 +336,7 @@ PHASES = (
     Phase("slow uploads", slow_uploads),
     Phase("slow readers", slow_readers),
     Phase("resets", resets),
-    Phase("log that nobody reads", full_log, is_log_read=False),
+    Phase("log that no one reads", full_log, is_log_read=False),
     Phase("more connections than files", many_connections, files=FILES),
 )
 
@@ -419,7 +419,7 @@ same phases with {quick} clients.
 
 {rows}
 
-A phase without flags of its own uses the defaults, such as `--concurrency 256` and `--in-flight-limit 128MiB`.
+A phase without its own flags uses the defaults, such as `--concurrency 256` and `--in-flight-limit 128MiB`.
 *Overload* has `--concurrency {concurrency}`: its capacity is measured with {concurrency} clients, and the load comes
 from {workers}.
 """

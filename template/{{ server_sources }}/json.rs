@@ -127,16 +127,16 @@ thread_local! {
     /// Memory for one object, kept because each object needs it.
     static MEMORY: Cell<(String, Vec<Name>)> = const { Cell::new((String::new(), Vec::new())) };
     /// The last second that was formatted, in seconds since 1970.
-    static SECOND: Cell<(u64, Second)> = const { Cell::new((0, [0; 20])) };
+    static SECOND: Cell<Option<(u64, Second)>> = const { Cell::new(None) };
 }
 
 /// Appends the time, to the microsecond. The library formats it once per second, because that takes
 /// longer than the fields of a request.
 fn push_time(text: &mut String) -> fmt::Result {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_err(|_| fmt::Error)?;
-    let (known, second) = SECOND.get();
-    if known == now.as_secs() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+    if let (Some(now), Some((known, second))) = (now, SECOND.get())
+        && known == now.as_secs()
+    {
         let mut micros = now.subsec_micros();
         let mut digits = *b"000000Z";
         for digit in digits[..6].iter_mut().rev() {
@@ -148,9 +148,9 @@ fn push_time(text: &mut String) -> fmt::Result {
     }
     let start = text.len();
     time::SystemTime.format_time(&mut Writer::new(text))?;
-    let formatted = text.as_bytes()[start..].first_chunk::<20>();
     // The clock may have reached the next second since; then no other event has this one.
-    SECOND.set((now.as_secs(), *formatted.ok_or(fmt::Error)?));
+    let formatted = text.as_bytes()[start..].first_chunk().copied();
+    SECOND.set(now.map(|now| now.as_secs()).zip(formatted));
     Ok(())
 }
 

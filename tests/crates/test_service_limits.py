@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -140,6 +141,7 @@ METRICS, SETTINGS = "metrics.rs", "settings.rs"
 SLOW = 'tracing::warn!("handler exceeded the request time");\n        Rejection::Late\n'
 # What the undefended service has in place of a line of server/src.
 DEFENCES = [
+    (JSON, "        && known == now.as_secs()\n", "        && known > 0\n"),
     (LIMITS, "        self.hold(response)\n", "        let _ = Self::hold;\n        response\n"),
     (LIMITS, "DefaultBodyLimit::disable().apply(&mut request);\n", "let _ = &mut request;\n"),
     (LIMITS, "if status.is_client_error() ||", "if false && status.is_client_error() ||"),
@@ -620,6 +622,22 @@ def _doubled(line: str) -> list[str]:
 
     json.loads(line, object_pairs_hook=check)
     return found
+
+
+@both
+def test_a_line_has_the_time_at_which_it_was_written(start: Start, *, is_defended: bool) -> None:
+    service = start(is_defended=is_defended)
+    is_right = []
+    for number in range(40):
+        if number == 20:
+            # Each thread keeps the text of a second, for the lines of that second.
+            time.sleep(1.1)
+        before = datetime.now(UTC)
+        assert service.request("GET", "/peer", x_request_id=f"r{number}").status == 200
+        event = service.event(message="request", span={"name": "request", "request_id": f"r{number}"})
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", event["timestamp"])
+        is_right.append(before <= datetime.fromisoformat(event["timestamp"]) <= datetime.now(UTC))
+    assert all(is_right) == is_defended
 
 
 @both

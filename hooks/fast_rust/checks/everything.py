@@ -16,7 +16,7 @@ MODULES = ("builds", "exceptions", "hot_paths", "leftovers", "tooling")
 def find_all(root: Path, *, advice: bool) -> list[Finding]:
     """Return what the checks of files and the rules of ast-grep find, in the order of the places.
 
-    Raises FastRustError if the workspace or one of its own rules cannot be read.
+    Raises FastRustError if the workspace or a rule in lints/own cannot be read.
     """
     staged = Table.read(root, "Cargo.toml").at("workspace", "metadata", "staged")
     named = staged.items() if isinstance(staged, dict) else ()

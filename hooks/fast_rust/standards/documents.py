@@ -141,19 +141,22 @@ def explanation(directive: Directive, known: Sequence[Directive] = ()) -> str:
 
 def _exceptions(directive: Directive) -> list[str]:
     """Return how to make an exception, for each check if their ways differ, with the name of one of the checks."""
+    checks = {name: [gate for gate in directive.gates if _way_for(gate) == name] for name in WAYS}
     if directive.exception:
-        lints = [gate for gate in directive.gates if EXCEPTIONS.get(gate.partition("::")[0]) == "expect"]
+        lints = checks["expect"]
         others = [f"Exception to {', '.join(map(_gate, lints))}: {_way('expect', lints[0])}"] if lints else []
         return [f"Exception: {' '.join(directive.exception.split())}.", *others]
-    names = _exception(directive).split(", ")
-    checks = {
-        name: [gate for gate in directive.gates if EXCEPTIONS.get(gate.partition("::")[0]) == name] for name in WAYS
-    }
-    ways = [(gates, _way(name, gates[0])) for name, gates in checks.items() if gates and name in names]
+    if directive.quality is Quality.PENDING:
+        return []
+    ways = [(gates, _way(name, gates[0])) for name, gates in checks.items() if gates]
     if len(ways) <= 1:
         return [f"Exception: {way}" for _, way in ways]
     each = (f"{', '.join(map(_gate, gates))}: {way}" for gates, way in ways)
     return ["\n  - ".join(["Exception, by the check that fails:", *each])]
+
+
+def _way_for(gate: str) -> str:
+    return EXCEPTIONS.get(gate.partition("::")[0], "")
 
 
 def _way(name: str, gate: str) -> str:
@@ -192,7 +195,7 @@ def _star(gate: str, switched_on: frozenset[str]) -> str:
 def _exception(directive: Directive) -> str:
     if directive.exception:
         return directive.exception
-    exceptions = dict.fromkeys(EXCEPTIONS.get(gate.partition("::")[0], "") for gate in directive.gates)
+    exceptions = dict.fromkeys(map(_way_for, directive.gates))
     return ", ".join(filter(None, exceptions)) if directive.quality is not Quality.PENDING else ""
 
 
