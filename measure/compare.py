@@ -99,9 +99,10 @@ def build_ours(*, keyed: bool) -> Path:
     if keyed:
         main = crate / "src" / "main.rs"
         text = main.read_text(encoding="utf-8")
-        if text.count("aggregate::TrustedHasher") != 1:
-            raise SystemExit("src/main.rs no longer names aggregate::TrustedHasher once; adapt measure/compare.py.")
-        main.write_text(text.replace("aggregate::TrustedHasher", "aggregate::KeyedHasher"), encoding="utf-8")
+        trusted, keyed_hasher = "Aggregator::with_hasher(limits, TrustedKeys)", "Aggregator::new(limits)"
+        if text.count(trusted) != 1:
+            raise SystemExit(f"src/main.rs no longer has {trusted} once; adapt measure/compare.py.")
+        main.write_text(text.replace(trusted, keyed_hasher), encoding="utf-8")
     return build(crate)
 
 

@@ -17,8 +17,8 @@
 //! # Two ways to pass input, two hashers
 //! [`Aggregator::feed`] takes the input in pieces and never blocks, so that a server can serve many
 //! clients with few threads; [`Aggregator::read`] reads a reader with several threads.
-//! [`TrustedHasher`] is fast, but an attacker can create keys that all collide; [`KeyedHasher`]
-//! prevents that, so use it for untrusted keys.
+//! [`Aggregator::new`] is for keys from anywhere. [`TrustedKeys`] hashes faster, but an attacker can
+//! choose keys whose hashes all collide.
 //!
 //! # Hot path
 //! Why: runs once for each record, of which inputs have millions.
@@ -33,16 +33,13 @@ pub use self::decimal::Decimal;
 
 use crate::error::{Error, Expected};
 use hashbrown::HashTable;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Hashes untrusted keys: SipHash with a random key for each aggregation.
-pub type KeyedHasher = std::hash::RandomState;
-
-/// Fast, unkeyed hasher. Use it only for keys from a trusted source.
+/// Builds a fast hasher without a secret key. Use it only for keys from a trusted source.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TrustedHasher;
+pub struct TrustedKeys;
 
-impl BuildHasher for TrustedHasher {
+impl BuildHasher for TrustedKeys {
     type Hasher = FastHasher;
 
     #[inline]
@@ -51,7 +48,7 @@ impl BuildHasher for TrustedHasher {
     }
 }
 
-/// The state of [`TrustedHasher`]. It wraps the hasher of rustc-hash, whose version is thus not part of
+/// The hasher of [`TrustedKeys`]. It wraps the hasher of rustc-hash, whose version is thus not part of
 /// the public API.
 #[derive(Clone)]
 pub struct FastHasher(rustc_hash::FxHasher);
@@ -71,19 +68,36 @@ impl Hasher for FastHasher {
 /// The longest line in bytes, its end not counted: 1 MiB.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// Limits of an aggregation, which bound its memory together with the length of the keys.
+/// Limits of an aggregation, which bound its memory. The default is a million keys of 64 MiB in all.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Maximum number of distinct keys; one more is [`Error::TooManyKeys`].
-    pub distinct_keys: usize,
+    distinct_keys: usize,
+    key_bytes: usize,
 }
 
 impl Default for Limits {
-    /// A million keys.
     fn default() -> Self {
         Self {
             distinct_keys: 1_000_000,
+            key_bytes: 64 << 20,
         }
+    }
+}
+
+impl Limits {
+    /// Sets the maximum number of distinct keys; one more is [`Error::TooManyKeys`].
+    #[must_use]
+    pub const fn distinct_keys(mut self, max: usize) -> Self {
+        self.distinct_keys = max;
+        self
+    }
+
+    /// Sets the maximum total length of the distinct keys in bytes; one more is
+    /// [`Error::TooManyKeyBytes`].
+    #[must_use]
+    pub const fn key_bytes(mut self, max: usize) -> Self {
+        self.key_bytes = max;
+        self
     }
 }
 
@@ -157,8 +171,10 @@ struct Row {
 /// Aggregates an input piece by piece. After an error each call returns that error, so the result for a
 /// part of an input is never taken for the result for all of it.
 #[derive(Debug)]
-pub struct Aggregator<S> {
+pub struct Aggregator<S = RandomState> {
     rows: HashTable<Row>,
+    /// Total length of the keys in `rows`.
+    key_bytes: usize,
     hasher: S,
     limits: Limits,
     /// Lines taken of the current input.
@@ -168,11 +184,11 @@ pub struct Aggregator<S> {
     failed: Option<Error>,
 }
 
-impl<S: BuildHasher + Default> Aggregator<S> {
-    /// Returns an empty aggregation.
+impl Aggregator {
+    /// Returns an empty aggregation, whose hasher has a random key.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self::with_hasher(limits, S::default())
+        Self::with_hasher(limits, Default::default())
     }
 }
 
@@ -182,6 +198,7 @@ impl<S: BuildHasher> Aggregator<S> {
     pub const fn with_hasher(limits: Limits, hasher: S) -> Self {
         Self {
             rows: HashTable::new(),
+            key_bytes: 0,
             hasher,
             limits,
             lines: 0,
@@ -193,7 +210,7 @@ impl<S: BuildHasher> Aggregator<S> {
     /// Processes the next bytes of the input, which may be split anywhere.
     ///
     /// # Errors
-    /// [`Error::Malformed`] or [`Error::TooManyKeys`].
+    /// [`Error::Malformed`], [`Error::TooManyKeys`] or [`Error::TooManyKeyBytes`].
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), Error> {
         self.unless_failed(|this| this.take_chunk(chunk))
     }
@@ -216,8 +233,7 @@ impl<S: BuildHasher> Aggregator<S> {
     /// Ends the input and sorts the result.
     ///
     /// # Errors
-    /// [`Error::Malformed`] or [`Error::TooManyKeys`] for a last line without its end, or the error of an
-    /// earlier call.
+    /// As [`Aggregator::feed`] for a last line without its end, or the error of an earlier call.
     pub fn finish(mut self) -> Result<Summary, Error> {
         self.unless_failed(Self::end_line)?;
         let mut rows: Vec<_> = self.rows.into_iter().collect();
@@ -309,6 +325,14 @@ impl<S: BuildHasher> Aggregator<S> {
                 limit: self.limits.distinct_keys,
             });
         }
+        // Neither is more than memory holds, so the sum fits.
+        let key_bytes = self.key_bytes + key.as_ref().len();
+        if key_bytes > self.limits.key_bytes {
+            return Err(Error::TooManyKeyBytes {
+                limit: self.limits.key_bytes,
+            });
+        }
+        self.key_bytes = key_bytes;
         let row = Row {
             key: key.into(),
             stats: *stats,
@@ -391,9 +415,8 @@ mod tests {
         })
     }
 
-    fn comparisons<S: BuildHasher + Default>() -> u64 {
+    fn comparisons(mut aggregator: Aggregator<impl BuildHasher>) -> u64 {
         COMPARISONS.set(0);
-        let mut aggregator = Aggregator::<S>::new(Limits::default());
         for key in colliding_keys() {
             aggregator
                 .feed(&key)
@@ -407,8 +430,10 @@ mod tests {
     /// Counted, not timed: keys that collide on purpose make the trusted hasher quadratic.
     #[test]
     fn only_the_keyed_hasher_stands_colliding_keys() {
-        assert_eq!(comparisons::<TrustedHasher>(), KEYS * (KEYS - 1) / 2);
-        assert!(comparisons::<KeyedHasher>() < KEYS);
+        let limits = Limits::default();
+        let trusting = Aggregator::with_hasher(limits, TrustedKeys);
+        assert_eq!(comparisons(trusting), KEYS * (KEYS - 1) / 2);
+        assert!(comparisons(Aggregator::new(limits)) < KEYS);
     }
 
     #[test]

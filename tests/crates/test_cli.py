@@ -166,7 +166,7 @@ def test_an_empty_input_has_no_rows(cli_binary: Path) -> None:
         (b"no separator", b"expected `;` between a key and a value"),
         (b";1", b"expected a key before `;`"),
         (b"a;1.23456", b"expected a decimal with at most four fraction digits after `;`"),
-        (b"a;99999999999999999999", b"expected a value between -922337203685477.5807 and 922337203685477.5807"),
+        (b"a;99999999999999999999", b"expected a value between -922337203685477.5808 and 922337203685477.5807"),
         (b"a" * 2_000_000, b"expected at most 1048576 bytes before the end of the line"),
     ],
 )
@@ -186,11 +186,16 @@ def test_a_missing_file_is_named(cli_binary: Path, tmp_path: Path) -> None:
     assert done.stderr.startswith(b"error: %s: cannot read the input: No such file" % os.fsencode(tmp_path / "none"))
 
 
-def test_too_many_keys_are_refused(cli_binary: Path) -> None:
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [("--max-keys", b"more than 2 distinct keys"), ("--max-key-bytes", b"more than 2 bytes of distinct keys")],
+)
+def test_too_many_keys_are_refused(cli_binary: Path, flag: str, message: bytes) -> None:
     """So that memory has a limit that the user sets."""
-    done = run(cli_binary, "--max-keys", "2", stdin=b"a;1\nb;1\nc;1\n")
+    assert run(cli_binary, flag, "2", stdin=b"a;1\nb;1\na;2\n").returncode == 0
+    done = run(cli_binary, flag, "2", stdin=b"a;1\nb;1\nc;1\n")
     assert (done.returncode, done.stdout) == (1, b"")
-    assert b"more than 2 distinct keys" in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize("keys", [1, 100_000])

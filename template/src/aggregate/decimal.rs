@@ -37,9 +37,9 @@ impl Decimal {
     /// # Errors
     /// [`ParseDecimalError::Malformed`] or [`ParseDecimalError::OutOfRange`].
     pub fn parse(text: &[u8]) -> Result<Self, ParseDecimalError> {
-        let (negative, digits) = match text {
-            [b'-', digits @ ..] => (true, digits),
-            [b'+', digits @ ..] | digits => (false, digits),
+        let (sign, digits) = match text {
+            [b'-', digits @ ..] => (-1, digits),
+            [b'+', digits @ ..] | digits => (1, digits),
         };
         let point = digits.iter().position(|&byte| byte == b'.');
         let (whole, fraction) = match point {
@@ -51,15 +51,15 @@ impl Decimal {
             return Err(ParseDecimalError::Malformed);
         }
         let padding = std::iter::repeat_n(&b'0', FRACTION_DIGITS - fraction.len());
-        let magnitude = whole
+        let count = whole
             .iter()
             .chain(fraction)
             .chain(padding)
-            .try_fold(0_i64, |value, digit| {
-                value.checked_mul(10)?.checked_add(i64::from(digit - b'0'))
+            .try_fold(0_i64, |count, digit| {
+                let digit = sign * i64::from(digit - b'0');
+                count.checked_mul(10)?.checked_add(digit)
             });
-        let magnitude = magnitude.ok_or(ParseDecimalError::OutOfRange)?;
-        Ok(Self(if negative { -magnitude } else { magnitude }))
+        count.map(Self).ok_or(ParseDecimalError::OutOfRange)
     }
 
     /// Reads the decimal at the low end of `word`, and returns it with its length, at most seven
@@ -200,8 +200,6 @@ mod tests {
         let [loss, gain] = ["-1.5", "2"].map(|text| text.parse::<Decimal>().expect("a decimal"));
         assert_eq!(format!("{loss:8}|{gain:<4}|{gain:+}"), "    -1.5|2   |+2");
         assert_eq!(format!("{loss:*^7}|{loss:06}"), "*-1.5**|-001.5");
-        let least = Decimal(i64::MIN).to_string();
-        assert_eq!(least, "-922337203685477.5808");
     }
 
     #[test]
@@ -221,11 +219,13 @@ mod tests {
 
     #[test]
     fn refuses_what_does_not_fit() {
-        let greatest = "922337203685477.5807";
-        assert_eq!(Decimal::parse(greatest.as_bytes()), Ok(Decimal(i64::MAX)));
+        for fits in ["922337203685477.5807", "-922337203685477.5808"] {
+            let value = fits.parse().map(|value: Decimal| value.to_string());
+            assert_eq!(value, Ok(fits.to_owned()));
+        }
         for text in [
             "922337203685477.5808",
-            "-922337203685477.5808",
+            "-922337203685477.5809",
             "1000000000000000000000",
         ] {
             assert_eq!(
