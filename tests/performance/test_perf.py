@@ -89,6 +89,7 @@ def test_what_costs_more_is_refused(lib: History, name: str) -> None:
     assert "OP-1, BENCH-2" in done.stdout
     assert "grew: +" in done.stdout
     assert "look: callgrind_annotate target/perf/head/" in done.stdout
+    assert "look: just flame cargo bench --workspace --bench aggregate\n" in done.stdout
     assert "perf-accepted" in done.stdout
     assert lib.worktrees() == []
 

@@ -49,7 +49,7 @@ def _where_to_look(name: str, counted: Measured, judged: Measured) -> Iterator[s
     yield from (f"grew: {line}" for line in growth(counted.files[name], judged.files[name]))
     yield f"look: callgrind_annotate {os.path.relpath(judged.files[name])}"
     target = counted.targets[name].name.removesuffix("_instructions")
-    yield f"look: just flame cargo bench --bench {target}"
+    yield f"look: just flame cargo bench --workspace --bench {target}"
 
 
 def _notes_on_times(row: Row) -> Iterator[str]:
