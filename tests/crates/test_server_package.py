@@ -127,7 +127,7 @@ def follow(workshop: Workshop, crate: Path, name: str) -> None:
 
 def test_the_page_on_additions_works_as_written(workshop: Workshop) -> None:
     """It makes a service whose tests pass, without a warning."""
-    crate = workshop.crate("demo", kind="service", sample=False)
+    crate = workshop.crate("demo", kind="service")
     follow(workshop, crate, "add-to-a-service.md")
     workshop.run(crate, "cargo", "fmt", "--all", "--check")
     workshop.run(crate, "cargo", "clippy", "--all-targets", "--", "--deny", "warnings")
