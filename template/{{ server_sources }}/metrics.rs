@@ -292,13 +292,8 @@ async fn page(State(metrics): State<Arc<Metrics>>) -> Response {
 }
 
 async fn set_filter(text: String) -> Result<String, Response> {
-    let refused = |error: telemetry::InitError| {
-        error_response(
-            StatusCode::BAD_REQUEST,
-            "bad_filter",
-            &error.to_string(),
-            None,
-        )
-    };
-    telemetry::set_filter(text.trim()).map_err(refused)
+    telemetry::set_filter(text.trim()).map_err(|error| {
+        let message = error.to_string();
+        error_response(StatusCode::BAD_REQUEST, "bad_filter", &message, None)
+    })
 }

@@ -182,15 +182,12 @@ pub(super) async fn filter() -> String {
 ///
 /// # Errors
 /// It is malformed, or the process has another log.
-pub(super) fn set_filter(text: &str) -> Result<String, InitError> {
+pub(super) fn set_filter(text: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
     if !is_filter(text) {
-        let message = "type a level such as info, or a filter such as warn,hyper=debug";
-        return Err(InitError(message.into()));
+        return Err("type a level such as info, or a filter such as warn,hyper=debug".into());
     }
     tracing::info!(filter = text, "log filter changed");
-    let new = EnvFilter::try_new(text).map_err(|error| InitError(error.into()))?;
-    let Some(filter) = FILTER.get() else {
-        return Err(InitError("another log is set up".into()));
-    };
-    filter(Some(new)).map_err(|error| InitError(error.into()))
+    let new = EnvFilter::try_new(text)?;
+    let filter = FILTER.get().ok_or("another log is set up")?;
+    Ok(filter(Some(new))?)
 }

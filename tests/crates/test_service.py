@@ -679,6 +679,21 @@ def test_bad_configuration(service_binary: Path, flags: tuple[str, str]) -> None
     assert flags[0] in run.stderr
 
 
+@pytest.mark.parametrize("flag", ["--address", "--admin-address"])
+def test_an_address_with_a_name_of_a_host(service_binary: Path, flag: str) -> None:
+    run = _run(service_binary, "--check-config", flag, "localhost:8080")
+    assert run.returncode == 2
+    assert "type an IP address and a port, such as 0.0.0.0:8080" in run.stderr
+
+
+def test_help_on_a_full_disk(service_binary: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [service_binary, "--help"], stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE, check=False
+        )
+    assert run.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("address", "admin"),
     [("127.0.0.1:80", "127.0.0.1:80"), ("0.0.0.0:80", "127.0.0.1:80"), ("127.0.0.1:80", "[::]:80")],

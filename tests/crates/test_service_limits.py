@@ -827,6 +827,7 @@ def test_the_log_filter_is_changed_at_run_time(start: Start, *, is_defended: boo
     assert ask("GET").body == b"info"
     refused = ask("PUT", "inof")
     assert (refused.status, refused.error["code"]) == (400, "bad_filter")
+    assert refused.error["message"].startswith("type a level such as info")
     assert ask("PUT", "debug").body == (b"debug" if is_defended else b"info")
     service.event(message="log filter changed", filter="debug")
     assert service.request("GET", "/healthz").status == 200
