@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::fs;
-use std::future::poll_fn;
+use std::future::{Ready, poll_fn, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -166,9 +166,9 @@ pub(super) struct HostRequired;
 ///
 /// # Errors
 /// The address, with the error of the system.
-#[allow(clippy::unused_async, reason = "callers of earlier releases await it")]
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    listen(address).map_err(|reason| StartError::Bind { address, reason })
+pub fn bind(address: SocketAddr) -> Ready<Result<TcpListener, StartError>> {
+    // Callers of earlier releases await it.
+    ready(listen(address).map_err(|reason| StartError::Bind { address, reason }))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
