@@ -312,7 +312,7 @@ impl Server {
             connections,
             requires_host,
         });
-        let accepting = tokio::spawn(shared.clone().accept_all(listener));
+        let accepting = tokio::spawn(Arc::clone(&shared).accept_all(listener));
         Self { shared, accepting }
     }
 
@@ -345,7 +345,7 @@ impl Shared {
             tokio::select! {
                 () = self.lifecycle.closing() => break,
                 accepted = self.accept(&mut queue) => if let Some(accepted) = accepted {
-                    tokio::spawn(self.clone().serve(accepted));
+                    tokio::spawn(Arc::clone(&self).serve(accepted));
                 },
             }
         }
@@ -361,7 +361,7 @@ impl Shared {
         let _: Result<(), _> = timeout(LAST_CALL, take_in).await;
         drop(queue);
         for accepted in held {
-            tokio::spawn(self.clone().serve(accepted));
+            tokio::spawn(Arc::clone(&self).serve(accepted));
         }
     }
 
