@@ -10,7 +10,7 @@ import pytest
 import yaml
 from crates.workshop import QUICK_BENCHES, QUICK_RELEASE, Workshop, commit
 
-from variants import CHECKOUT
+from variants import CHECKOUT, domain
 
 NOT_RUN_HERE = {
     "just prepared audit advisories": "the database of advisories is not in a package registry",
@@ -177,6 +177,21 @@ def test_flame_says_which_tool_it_misses(workshop: Workshop, tmp_path: Path) -> 
     done = workshop.try_to(crate, "just", "flame", "true", PATH=str(tmp_path))
     assert done.returncode != 0
     assert "Missing: samply (cargo install --locked samply) or perf" in done.stdout
+
+
+def test_arguments_reach_cargo_as_they_are(workshop: Workshop) -> None:
+    """With their quotes; doctests know no filter expression."""
+    crate = workshop.ready("lib")
+    printed = workshop.run(crate, "just", "test", "-E", "test(reads_and_writes) | test(no such test)")
+    assert "1 test run: 1 passed" in printed
+    assert "Skipped: no doctest is selected" in printed
+    assert "doctests ran" not in printed
+
+
+@pytest.mark.parametrize("kind", domain("kind"))
+def test_a_new_crate_has_no_advice(workshop: Workshop, kind: str) -> None:
+    printed = workshop.run(workshop.ready(kind), "just", "advice")
+    assert re.findall(r"(?m)^(?:advice|warning)\b(?!: FAST_RUST).*$", printed) == []
 
 
 def test_check_runs_what_ci_runs(workshop: Workshop) -> None:
