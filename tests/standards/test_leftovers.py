@@ -101,7 +101,7 @@ def test_tests_of_an_older_release_that_are_alone_go_with_their_package(template
 
 
 def test_a_member_of_another_workspace_is_looked_into(template: Template, tmp_path: Path) -> None:
-    crate = made(template, tmp_path, {TESTS: STUB}, kind="lib", place="member")
+    crate = made(template, tmp_path, {TESTS: STUB}, kind="lib", place="member", sample=True)
     (tmp_path / "Cargo.toml").write_text(WORKSPACE_OF_ANOTHER + PROFILES, encoding="utf-8")
     (tmp_path / "STANDARDS.md").write_text(BEGINNINGS["STANDARDS.md"][0], encoding="utf-8")
     [(path, action)] = left(tmp_path).items()
@@ -111,7 +111,9 @@ def test_a_member_of_another_workspace_is_looked_into(template: Template, tmp_pa
 
 
 def test_it_is_shown_without_advice_and_does_not_fail(template: Template, tmp_path: Path) -> None:
-    crate = made(template, tmp_path, {"sgconfig.yml": BEGINNINGS["sgconfig.yml"][0]}, place="member", kind="lib")
+    crate = made(
+        template, tmp_path, {"sgconfig.yml": BEGINNINGS["sgconfig.yml"][0]}, place="member", kind="lib", sample=True
+    )
     (tmp_path / "Cargo.toml").write_text(WORKSPACE_OF_ANOTHER + PROFILES, encoding="utf-8")
     done = CliRunner().invoke(application, ["check", "--output-format", "concise", str(tmp_path)])
     assert crate.exists()

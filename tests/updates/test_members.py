@@ -44,12 +44,14 @@ def test_a_member_takes_over_the_answers_of_its_root(root: Path) -> None:
     assert {name: recorded[name] for name in SHARED} == SHARED
     assert [recorded[name] for name in ("_commit", "_src_path")] == [own[name] for name in ("_commit", "_src_path")]
     assert (recorded["place"], recorded["kind"], recorded["crate_name"]) == ("member", "cli", "log-reader")
+    # The root may have the sample: a second copy would be maintained and measured twice.
+    assert (own["sample"], recorded["sample"]) == (True, False)
     assert "crates/log-reader" in done.stdout
 
 
 def test_a_member_is_listed_with_its_benches_and_a_program_has_its_profile(root: Path) -> None:
     before = (root / "Cargo.toml").read_text()
-    fast_rust("member", "add", "crates/log-reader", "--data", "kind=cli", folder=root)
+    fast_rust("member", "add", "crates/log-reader", "--data", "kind=cli", "--data", "sample=true", folder=root)
     assert read(root)["workspace"]["members"] == LISTED
     assert read(root)["profile"]["release"] == PROFILE
     # Nothing else is changed, and every comment stays.
@@ -128,5 +130,6 @@ def test_the_profile_for_a_program_is_the_same_wherever_it_is_shown(root: Path) 
 
 def test_the_message_about_a_member_names_its_folder(root: Path) -> None:
     address = str(yaml.safe_load((root / ANSWERS_FILE).read_text())["_src_path"])
-    message = copier("copy", "--defaults", "--data=place=member", address, "crates/log-reader", folder=root).stderr
+    command = ("copy", "--defaults", "--data=place=member", "--data=sample=true", address, "crates/log-reader")
+    message = copier(*command, folder=root).stderr
     assert 'members = [..., "crates/log-reader", "crates/log-reader/bench"]' in message
