@@ -46,6 +46,7 @@ OTHER_SEVERITIES = {
     "standards::every_submodule_of_a_hot_path_says_so": Severity.WARNING,
     "standards::formatting_has_no_overrides": Severity.ADVICE,
     "standards::nothing_is_left_of_older_releases": Severity.WARNING,
+    "standards::relaxed_settings_have_reasons": Severity.WARNING,
 }
 
 
@@ -171,7 +172,7 @@ def test_a_hot_path_in_a_folder_of_its_own_is_known_by_that(lib: Path) -> None:
 
 
 def test_a_hot_path_of_another_member_is_measured_by_its_own_bench(lib: Path, template: Template) -> None:
-    member = template.rendering({"crate_name": "second", "kind": "lib", "place": "member"})
+    member = template.rendering({"crate_name": "second", "kind": "lib", "place": "member", "sample": True})
     shutil.copytree(member, lib / "crates" / "second")
     edit(lib / "Cargo.toml", 'members = ["bench"]', 'members = ["bench", "crates/second", "crates/second/bench"]')
     assert gates(lib) == []

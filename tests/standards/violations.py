@@ -571,6 +571,30 @@ BUILDS = [
 
 TOOLS = [
     PlantedViolation(
+        "a threshold that is raised",
+        ("DOOR-1",),
+        "clippy.toml",
+        Replace("large-error-threshold = 128", "large-error-threshold = 256"),
+        "standards::relaxed_settings_have_reasons",
+        "clippy.toml: large-error-threshold is 256, looser than 128",
+    ),
+    PlantedViolation(
+        "a source that is allowed",
+        ("DOOR-1",),
+        "deny.toml",
+        Replace('unknown-git = "deny"', 'unknown-git = "allow" # reason: fork'),
+        "standards::relaxed_settings_have_reasons",
+        "sources.unknown-git is 'allow', looser than 'deny'",
+    ),
+    PlantedViolation(
+        "a limit of just perf that is raised",
+        ("DOOR-1",),
+        "Cargo.toml",
+        Replace("\ninstructions = 2.0", "\ninstructions = 90.0"),
+        "standards::relaxed_settings_have_reasons",
+        "Cargo.toml: workspace.metadata.perf.instructions is 90.0, looser than 2.0",
+    ),
+    PlantedViolation(
         "a file of an older release",
         ("TOOL-1",),
         "sgconfig.yml",
@@ -712,7 +736,7 @@ TOOLS = [
         "a recipe that continues after a failure",
         EVERY_GATE_OF_CI,
         "justfile",
-        Replace("    cargo fmt --all {{ arguments }}\n", "    cargo fmt --all {{ arguments }} || true\n"),
+        Replace('    cargo fmt --all "$@"\n', '    cargo fmt --all "$@" || true\n'),
         "standards::ci_runs_every_gate",
         "the recipe `fmt` of the justfile does not run `cargo fmt --all`",
     ),

@@ -10,7 +10,7 @@ from fast_rust.checks.rules import running_rules
 from fast_rust.checks.tables import Table, words
 
 # Each registers its checks.
-MODULES = ("builds", "exceptions", "hot_paths", "leftovers", "tooling")
+MODULES = ("builds", "exceptions", "hot_paths", "leftovers", "settings", "tooling")
 
 
 def find_all(root: Path, *, advice: bool) -> list[Finding]:

@@ -25,12 +25,16 @@ ADVICE = (
 )
 
 
+def template_file(name: str) -> Path:
+    """Return the path of a file of the template that the wheel has, too."""
+    installed = standards_folder() / name
+    return installed if installed.is_file() else standards_folder().parent / "template" / name
+
+
 @cache
 def lints_of_the_standards() -> dict[str, bool]:
     """Return all lints that are gates, and whether the compiler warns of each by itself."""
-    installed = standards_folder() / "Cargo.toml.jinja"
-    template = standards_folder().parent / "template" / "Cargo.toml.jinja"
-    on = switched_on(_read(installed if installed.is_file() else template))
+    on = switched_on(_read(template_file("Cargo.toml.jinja")))
     pages = (_read(path) for path in sorted(standards_folder().glob("*.md")))
     gates = (lint.strip("`") for page in pages for text in GATES.findall(page) for lint in LINT.findall(text))
     return {gate: gate not in on for gate in gates}
