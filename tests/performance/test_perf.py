@@ -17,9 +17,11 @@ from fast_rust.commands.perf import command
 from fast_rust.perf.acceptance import acceptance
 from fast_rust.perf.errors import NotMeasuredError
 from fast_rust.perf.opening import is_relevant
+from fast_rust.perf.report import facts
 from fast_rust.perf.summaries import read_summary
 from fast_rust.perf.times import read_times
-from template import git
+from fast_rust.perf.workspace import Workspace
+from template import git, release
 
 EMPTY = "aggregate_instructions::records::fed empty_lines"
 TAKEN = f"""{HOT_LOOP}        let hash = self.hash(record.key);
@@ -222,6 +224,18 @@ def test_a_base_with_another_gungraun_is_counted_by_the_heads(lib: History) -> N
     assert done.returncode == 0, done.stdout
     row = lib.row(KNOWN)
     assert row["base"]["instructions"] == row["head"]["instructions"] == row["own"]["instructions"]
+
+
+def test_the_report_names_a_working_tree_with_changes(tmp_path: Path) -> None:
+    """Else its head would be the commit that it is compared with."""
+    (tmp_path / "lib.rs").touch()
+    git(tmp_path, "init", "--quiet")
+    release(tmp_path, "v0.0.1")
+    commit = git(tmp_path, "rev-parse", "HEAD").strip()
+    workspace = Workspace(tmp_path, Path(), tmp_path / "target", commit)
+    assert facts(workspace, release=False)[0] == f"base {commit[:12]}, head {commit[:12]}"
+    (tmp_path / "lib.rs").write_text("// Changed.\n")
+    assert facts(workspace, release=False)[0] == f"base {commit[:12]}, head {commit[:12]} with uncommitted changes"
 
 
 # --- What cannot be measured is an error, never "no regression" ---
