@@ -288,10 +288,10 @@ def test_a_base_that_does_not_exist_is_an_error(lib: History) -> None:
     """Which says how to get it, as for a head."""
     done = lib.perf("no-such-branch")
     assert done.returncode == 2
-    assert "no commit to compare with: no-such-branch does not exist; run `git fetch origin`" in done.stdout
+    assert "no commit to compare with: no-such-branch does not exist; name a branch or commit" in done.stdout
     done = lib.perf("--head=no-such-commit")
     assert done.returncode == 2
-    assert "the commit to measure, no-such-commit, does not exist here; run `git fetch origin`" in done.stdout
+    assert "the commit to measure, no-such-commit, does not exist here; pass another commit" in done.stdout
 
 
 def test_a_missing_tool_is_an_error(lib: History, tmp_path: Path) -> None:
