@@ -321,10 +321,12 @@ def test_which_requirements_have_changed_is_told_by_their_tables() -> None:
     """A comment, another order and a key of the same look elsewhere are no change."""
     before = requirements_of('[dependencies]\na = "1"\nb = { version = "2" }\n[package]\nversion = "1"\n')
     same = requirements_of('[package]\nversion = "2"\n[dependencies]\n# Why.\nb = { version = "2" }\na = "1" # c\n')
-    assert lockfile.moved(before, same) == []
+    assert lockfile.moved(before, same) == ""
     after = requirements_of('[dependencies]\na = "1.1"\n[target."cfg(unix)".dev-dependencies]\nb = { version = "2" }\n')
-    assert lockfile.moved(before, after) == ["a"]
-    assert lockfile.moved(before, requirements_of("[dependencies")) == ["a", "b"]
+    assert lockfile.moved(before, after) == "changed the requirement of a"
+    assert lockfile.moved(before, requirements_of("[dependencies")) == "removed a, b"
+    other = requirements_of('[dependencies]\nb = "2"\nc = "1"\n')
+    assert lockfile.moved(before, other) == "added c and removed a and changed the requirement of b"
 
 
 def requirements_of(manifest: str) -> dict[tuple[str, str], str]:
