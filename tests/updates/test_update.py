@@ -163,6 +163,10 @@ def test_an_answer_can_be_changed_with_it(next_release: Bench) -> None:
     done = next_release.fast_rust("--data", "repository_url=https://example.org/acme/moved")
     assert done.exit_code == 0, done.output
     assert next_release.answers()["repository_url"] == "https://example.org/acme/moved"
+    git(next_release.crate, "add", "--all")
+    git(next_release.crate, "commit", "--quiet", "--message", "Update")
+    done = next_release.update("--data", "description=Adds up")
+    assert done.stdout.startswith("Updating the crate to changed answers; it stays on template release v0.0.2.\n")
     assert next_release.update("--data", "team").stderr.startswith("error: --data team has no value")
 
 

@@ -87,7 +87,11 @@ def _update(crate: Path, to: str | None, data: dict[str, str], *, dry_run: bool)
 
 
 def _show(planned: UpdatePlan) -> None:
-    typer.echo(f"Updating the crate from template release {planned.answers.release} to {planned.target}.\n")
+    before, after = planned.answers.release, planned.target
+    if before == after:
+        typer.echo(f"Updating the crate to changed answers; it stays on template release {after}.\n")
+    else:
+        typer.echo(f"Updating the crate from template release {before} to {after}.\n")
     if planned.changelog:
         typer.echo(f"{planned.changelog}\n")
     typer.echo("Files:" if planned.changes else "No file changes.")
