@@ -92,8 +92,6 @@ def _show(planned: UpdatePlan) -> None:
         typer.echo(f"Updating the crate to changed answers; it stays on template release {after}.\n")
     else:
         typer.echo(f"Updating the crate from template release {before} to {after}.\n")
-    if planned.changelog:
-        typer.echo(f"{planned.changelog}\n")
     typer.echo("Files:" if planned.changes else "No file changes.")
     for path, change in planned.changes.items():
         typer.echo(f"  {change.result:8}  {path}")
@@ -107,6 +105,8 @@ def _show(planned: UpdatePlan) -> None:
         typer.echo(f"The release rejects your answer to the question `{name}`, and uses its default: see {file}.")
     if any(change.result is MergeResult.CONFLICT and not change.reason for change in planned.changes.values()):
         typer.echo("`conflict`: you and the release changed the same lines of this file.")
+    if planned.changelog:
+        typer.echo(f"\n{planned.changelog}")
 
 
 def _report(planned: UpdatePlan, lock: str) -> None:
