@@ -20,6 +20,7 @@ from fast_rust.perf.opening import is_relevant
 from fast_rust.perf.report import facts
 from fast_rust.perf.summaries import read_summary
 from fast_rust.perf.times import read_times
+from fast_rust.perf.verdict import unknown_benches
 from fast_rust.perf.workspace import Workspace
 from template import git, release
 
@@ -93,6 +94,15 @@ def test_what_costs_more_is_refused(lib: History, name: str) -> None:
     assert "look: callgrind_annotate target/perf/head/" in done.stdout
     assert "perf-accepted" in done.stdout
     assert lib.worktrees() == []
+
+
+def test_limits_that_apply_to_no_bench_are_named() -> None:
+    """A typing error in the name would leave the bench with the usual limits."""
+    names = ["aggregate_instructions", KNOWN, "aggregate_instructions::records::nosuch", "aggregate"]
+    metadata = {"metadata": {"perf": {"benches": {name: {"blocks": 1} for name in names}}}}
+    said = [line.split('"')[1] for line in unknown_benches(metadata, [f"totals-bench: {KNOWN}"])]
+    assert said == names[2:]
+    assert list(unknown_benches({}, [])) == []
 
 
 def test_what_escapes_the_judge_is_said(lib: History) -> None:
