@@ -1,6 +1,7 @@
 """The members of a workspace: a new one is listed and built by the root, one behind the root's release is named."""
 
 import os
+import re
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -21,8 +22,17 @@ from fast_rust.rendering import render
 
 # Answers that a member takes over from its root, if it asks for them.
 SHARED = ("copyright_holder", "license", "msrv", "repository_url")
-# A program is built by the profile of the root; docs/create.md and the message after copying have the same lines.
-PROFILE = {"lto": "fat", "codegen-units": 1, "panic": "unwind", "debug": "line-tables-only"}
+# A program is built by the profile of the root. The template's Cargo.toml.jinja has the same lines; docs/create.md and
+# the message after copying have the values.
+PROFILE_TEXT = """\
+[profile.release]
+lto = "fat" # BUILD-1: inlines across crates; linking takes several times as long
+codegen-units = 1 # BUILD-1: optimises the crate as one unit, on one core
+panic = "unwind" # BUILD-2: a panic costs its own thread or request, not the process
+debug = "line-tables-only" # a backtrace from production names lines; costs size, not speed
+"""
+PROFILE = tomllib.loads(PROFILE_TEXT)["profile"]["release"]
+FIRST_PROFILE = re.compile(r"(?m)^(?=(?:#.*\n)*\[profile\.)")
 
 
 class MemberError(FastRustError):
@@ -96,13 +106,16 @@ def _render(answers: Answers, data: Mapping[str, str], made: Path, *, is_asked: 
 
 def _with_profile(manifest: str) -> str:
     """Return the manifest of a workspace with a release profile for programs; keys that it has stay."""
-    if PROFILE.keys() <= tomllib.loads(manifest).get("profile", {}).get("release", {}).keys():
+    found = tomllib.loads(manifest).get("profile", {}).get("release")
+    if found is None:
+        above, *below = FIRST_PROFILE.split(manifest, 1)
+        return "\n".join([f"{above.rstrip()}\n", PROFILE_TEXT, *below])
+    if PROFILE.keys() <= found.keys():
         return manifest
-    document = tomlkit.parse(manifest)
-    profiles: Any = document.setdefault("profile", tomlkit.table(is_super_table=True))
-    release = profiles.setdefault("release", tomlkit.table())
-    for key, value in PROFILE.items():
-        release.setdefault(key, value)
+    document: Any = tomlkit.parse(manifest)
+    wanted: Any = tomlkit.parse(PROFILE_TEXT)
+    for key, value in wanted["profile"]["release"].items():
+        document["profile"]["release"].setdefault(key, value)
     return tomlkit.dumps(document)
 
 

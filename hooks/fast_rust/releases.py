@@ -1,6 +1,7 @@
 """The template's repository with its releases, on this machine."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -118,8 +119,7 @@ def open_repository(address: str, *, needed: str | None = None, refresh: bool = 
             message = f"the template's address {address} is relative, so it depends on the current folder"
             raise TemplateError(f"{message}; set `_src_path` in the crate's .copier-answers.yml to an absolute path")
         return Repository(folder)
-    url = next((full + address[3:] for short, full in SHORT_ADDRESSES.items() if address.startswith(short)), address)
-    url = url.removeprefix("git+")
+    url = _url_of(address)
     if url.startswith("-") or "::" in url or "\0" in url:
         raise TemplateError(f"{address!r} is not the address of a template")
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -128,6 +128,20 @@ def open_repository(address: str, *, needed: str | None = None, refresh: bool = 
     with FileLock(mirror.with_suffix(".lock")):
         _fetch(mirror, url, needed, refresh=refresh)
     return Repository(mirror)
+
+
+def _url_of(address: str) -> str:
+    url = next((full + address[3:] for short, full in SHORT_ADDRESSES.items() if address.startswith(short)), address)
+    return url.removeprefix("git+")
+
+
+def web_address(address: str, release: str) -> str:
+    """Return where a browser finds the files of a release; empty for an address that is only a path."""
+    url = re.sub(r"^(?:ssh://)?git@([^:/]+)[:/]", r"https://\1/", _url_of(address))
+    if not (found := re.fullmatch(r"(https?://)(?:[^/@]*@)?([^/]+)(/.+?)(?:\.git)?/?", url)):
+        return ""
+    scheme, server, path = found.groups()
+    return f"{scheme}{server}{path}{'/-' * ('gitlab' in server)}/blob/{release}"
 
 
 def _fetch(mirror: Path, url: str, needed: str | None, *, refresh: bool) -> None:

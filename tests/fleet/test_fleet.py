@@ -53,7 +53,11 @@ def made(two_releases: Path, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     clones = folder / "clones"
     change(clones / "stock" / "rust-toolchain.toml", "[toolchain]", "# ours\n[toolchain]")
     change(clones / "bills" / "Cargo.toml", 'todo = "warn"', 'todo = "allow"')
-    change(clones / "audit" / "clippy.toml", "large-error-threshold = 128", "large-error-threshold = 200 # reason: <b>")
+    change(
+        clones / "audit" / "clippy.toml",
+        "large-error-threshold = 128",
+        "large-error-threshold = 200 # reason: <b> is large",
+    )
     for name in ("stock", "bills", "audit"):
         commit(clones / name)
     return Fleet(manifest, two_releases)

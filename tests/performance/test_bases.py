@@ -53,5 +53,14 @@ def test_an_origin_says_what_its_default_branch_is(tmp_path: Path) -> None:
 def test_a_base_that_is_not_clear_has_to_be_named(tmp_path: Path) -> None:
     begin(tmp_path, "of-the-company")
     git(tmp_path, "branch", "--quiet", "another")
-    with pytest.raises(NotMeasuredError, match=r"the default branch is unknown.*just perf BRANCH"):
+    with pytest.raises(NotMeasuredError, match=r"the default branch is unknown; name .*just perf BASE"):
         find_base(tmp_path, "", "HEAD", release=False)
+
+
+def test_a_fetch_is_advised_only_where_a_remote_may_have_the_base(tmp_path: Path) -> None:
+    begin(tmp_path, "main")
+    for remotes, advice in (([], "name a branch"), (["upstream"], "run `git fetch --all`, or name a branch")):
+        for remote in remotes:
+            git(tmp_path, "remote", "add", remote, "https://example.org/a.git")
+        with pytest.raises(NotMeasuredError, match=f"nosuch does not exist; {advice}"):
+            find_base(tmp_path, "nosuch", "HEAD", release=False)

@@ -17,9 +17,12 @@ from fast_rust.commands.perf import command
 from fast_rust.perf.acceptance import acceptance
 from fast_rust.perf.errors import NotMeasuredError
 from fast_rust.perf.opening import is_relevant
+from fast_rust.perf.report import facts
 from fast_rust.perf.summaries import read_summary
 from fast_rust.perf.times import read_times
-from template import git
+from fast_rust.perf.verdict import unknown_benches
+from fast_rust.perf.workspace import Workspace
+from template import git, release
 
 EMPTY = "aggregate_instructions::records::fed empty_lines"
 TAKEN = f"""{HOT_LOOP}        let hash = self.hash(record.key);
@@ -92,6 +95,15 @@ def test_what_costs_more_is_refused(lib: History, name: str) -> None:
     assert "look: just flame cargo bench --workspace --bench aggregate\n" in done.stdout
     assert "perf-accepted" in done.stdout
     assert lib.worktrees() == []
+
+
+def test_limits_that_apply_to_no_bench_are_named() -> None:
+    """A typing error in the name would leave the bench with the usual limits."""
+    names = ["aggregate_instructions", KNOWN, "aggregate_instructions::records::nosuch", "aggregate"]
+    metadata = {"metadata": {"perf": {"benches": {name: {"blocks": 1} for name in names}}}}
+    said = [line.split('"')[1] for line in unknown_benches(metadata, [f"totals-bench: {KNOWN}"])]
+    assert said == names[2:]
+    assert list(unknown_benches({}, [])) == []
 
 
 def test_what_escapes_the_judge_is_said(lib: History) -> None:
@@ -225,6 +237,18 @@ def test_a_base_with_another_gungraun_is_counted_by_the_heads(lib: History) -> N
     assert row["base"]["instructions"] == row["head"]["instructions"] == row["own"]["instructions"]
 
 
+def test_the_report_names_a_working_tree_with_changes(tmp_path: Path) -> None:
+    """Else its head would be the commit that it is compared with."""
+    (tmp_path / "lib.rs").touch()
+    git(tmp_path, "init", "--quiet")
+    release(tmp_path, "v0.0.1")
+    commit = git(tmp_path, "rev-parse", "HEAD").strip()
+    workspace = Workspace(tmp_path, Path(), tmp_path / "target", commit)
+    assert facts(workspace, release=False)[0] == f"base {commit[:12]}, head {commit[:12]}"
+    (tmp_path / "lib.rs").write_text("// Changed.\n")
+    assert facts(workspace, release=False)[0] == f"base {commit[:12]}, head {commit[:12]} with uncommitted changes"
+
+
 # --- What cannot be measured is an error, never "no regression" ---
 
 
@@ -275,10 +299,10 @@ def test_a_base_that_does_not_exist_is_an_error(lib: History) -> None:
     """Which says how to get it, as for a head."""
     done = lib.perf("no-such-branch")
     assert done.returncode == 2
-    assert "no commit to compare with: no-such-branch does not exist; run `git fetch origin`" in done.stdout
+    assert "no commit to compare with: no-such-branch does not exist; name a branch or commit" in done.stdout
     done = lib.perf("--head=no-such-commit")
     assert done.returncode == 2
-    assert "the commit to measure, no-such-commit, does not exist here; run `git fetch origin`" in done.stdout
+    assert "the commit to measure, no-such-commit, does not exist here; pass another commit" in done.stdout
 
 
 def test_a_missing_tool_is_an_error(lib: History, tmp_path: Path) -> None:

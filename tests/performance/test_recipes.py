@@ -112,9 +112,12 @@ def test_pgo_says_when_it_is_not_better(after: float, better: bool) -> None:
 
 
 def test_pgo_has_nothing_to_ship_of_a_library(workshop: Workshop) -> None:
-    """And says so."""
-    crate = workshop.crate("nothing-to-train", kind="lib")
-    assert "Nothing to optimise" in workshop.run(crate, "just", "pgo")
+    """Which is an error, as for `just dist`."""
+    done = workshop.try_to(workshop.crate("nothing-to-train", kind="lib"), "just", "pgo")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (
+        2,
+        "error: no package of the workspace has a binary target, so there is nothing to optimise",
+    )
 
 
 def test_pgo_says_how_to_write_a_load(workshop: Workshop) -> None:

@@ -226,6 +226,32 @@ def test_a_staged_check_is_off_where_it_says_why(lib: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "gate", "action"),
+    [
+        ('\nunwrap_used = "warn"', '\nunwrap_used = "allow"', "exceptions_in_tables_have_reasons", "# reason: ..."),
+        (
+            "\nunwrap_used = ",
+            "\n# unwrap_used = ",
+            "every_gate_is_there",
+            'lippy] of Cargo.toml:\n\nunwrap_used = "warn"\n',
+        ),
+        (
+            '\nperf = { level = "warn"',
+            '\nperf = { level = "allow"',
+            "every_gate_is_there",
+            '\n\nperf = { level = "warn", priority = -1 }\n',
+        ),
+    ],
+)
+def test_a_lint_that_is_off_is_one_error(lib: Path, before: str, after: str, gate: str, action: str) -> None:
+    """Which says what to write."""
+    edit(lib / "Cargo.toml", before, after)
+    [finding] = check_files(lib)
+    assert finding.gate == f"standards::{gate}"
+    assert action in finding.next
+
+
+@pytest.mark.parametrize(
     ("path", "text", "message"),
     [
         ("Cargo.toml", "[package\n", "cargo cannot read the workspace in"),

@@ -203,6 +203,13 @@ def test_without_the_sample_a_crate_is_as_if_it_never_had_it(
     assert trees[0] == trees[1]
 
 
+def test_it_says_how_the_lockfile_is_updated(template: Template, tmp_path: Path) -> None:
+    """A lockfile that changes after the commit would stop the next update."""
+    crate = make(template, tmp_path / "crate", sample=False)
+    for command in ("add", "remove"):
+        assert succeed(crate, command, "parse").endswith("updates Cargo.lock, and commit all changes.\n")
+
+
 def test_what_the_user_added_stays(template: Template, tmp_path: Path) -> None:
     """A dependency, a module, a paragraph."""
     crate = make(template, tmp_path / "crate", kind="cli")

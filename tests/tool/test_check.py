@@ -68,6 +68,22 @@ def test_what_is_staged_is_off(crate: Path, check: Callable[..., Result]) -> Non
     assert gates == ["standards::exceptions_in_tables_have_reasons", "ast-grep::err-string-result"]
 
 
+@pytest.mark.parametrize("name", ["toolchain_is_pined", "err-string-results", "todo"])
+def test_a_staged_name_that_does_not_exist_is_an_error(crate: Path, check: Callable[..., Result], name: str) -> None:
+    (crate / "lints" / "own").mkdir(parents=True)
+    for own in ("own-todo", "todo"):
+        rule = f"id: {own}\nlanguage: rust\nseverity: error\nrule:\n  pattern: todo!()\n"
+        (crate / "lints" / "own" / f"{own}.yml").write_text(rule)
+    with (crate / "Cargo.toml").open("a") as manifest:
+        manifest.write('\n[workspace.metadata.staged]\nown-todo = "until June"\n')
+    assert check().exit_code == 0
+    with (crate / "Cargo.toml").open("a") as manifest:
+        manifest.write(f'{name} = "until June"\n')
+    done = check()
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"unknown name '{name}' in [workspace.metadata.staged]; expected a rule of lints/own or of " in done.stderr
+
+
 def test_advice_is_shown_where_it_is_asked_for_and_never_fails(crate: Path, check: Callable[..., Result]) -> None:
     (crate / "rustfmt.toml").write_text("max_width = 120\n")
     with (crate / "src" / "lib.rs").open("a") as library:

@@ -364,10 +364,10 @@ def test_a_looser_key_with_a_reason_is_no_drift(rendering: Path, tmp_path: Path)
             path: {key: value for key, value in keys.items() if value is not None} for path, keys in values.items()
         }
         _write(tmp_path, owned)
-        _set_all(tmp_path, given, "reason: measured")
+        _set_all(tmp_path, given, "reason: measured twice")
         found = list(differences(tmp_path, owned))
         assert {(one.path, one.parts) for one in found} == _names(given)
-        assert {(one.state, one.reason) for one in found} == {(State.LOOSENED, "measured")}
+        assert {(one.state, one.reason) for one in found} == {(State.LOOSENED, "measured twice")}
 
 
 # --- By the command ---
@@ -417,12 +417,12 @@ def test_fix_restores_looser_keys_and_leaves_those_with_a_reason(crate: Path) ->
     assert drift(crate, "--fix").exit_code == 0
     assert drift(crate).exit_code == 0
     given = {path: {key: value for key, value in keys.items() if value is not None} for path, keys in values.items()}
-    _set_all(crate, given, "reason: measured")
+    _set_all(crate, given, "reason: measured twice")
     commit(crate)
     done = drift(crate, "--json")
     assert done.exit_code == 0, done.stdout
     found = json.loads(done.stdout)["crates"][0]["differences"]
-    assert {(one["state"], one["reason"]) for one in found} == {("loosened", "measured")}
+    assert {(one["state"], one["reason"]) for one in found} == {("loosened", "measured twice")}
     assert drift(crate, "--fix").exit_code == 0
     assert git(crate, "status", "--porcelain") == ""
 
@@ -620,28 +620,32 @@ def test_a_key_is_found_with_its_reason_and_restored_however_it_is_written(text:
 def test_a_reason_may_be_on_the_line_of_a_header_or_of_the_value_in_its_table(above: str) -> None:
     lint: Key = ("workspace", "lints", "clippy", "todo")
     for text in (
-        '[workspace.lints.clippy.todo] # reason: a\nlevel = "allow"\n',
-        '[workspace.lints.clippy.todo]\nlevel = "allow" # reason: a\n',
-        '[workspace.lints.clippy]\ntodo = { level = "allow" } # reason: a\n',
-        '[workspace.lints.clippy]\ntodo.level = "allow" # reason: a\n',
+        '[workspace.lints.clippy.todo] # reason: a b\nlevel = "allow"\n',
+        '[workspace.lints.clippy.todo]\nlevel = "allow" # reason: a b\n',
+        '[workspace.lints.clippy]\ntodo = { level = "allow" } # reason: a b\n',
+        '[workspace.lints.clippy]\ntodo.level = "allow" # reason: a b\n',
     ):
-        assert reason_at(tomlkit.parse(above + text), lint) == "a", text
-    timeout = '[profile.ci.slow-timeout]\nperiod = "9h" # reason: a\n'
-    assert reason_at(tomlkit.parse(above + timeout), ("profile", "ci", "slow-timeout")) == "a"
-    for text in ('[dependencies.x]\nversion = "1" # reason: a\n', '[dependencies]\nx = "1" # reason: a\n'):
-        assert reason_at(tomlkit.parse(above + text), ("dependencies", "x")) == "a", text
+        assert reason_at(tomlkit.parse(above + text), lint) == "a b", text
+    timeout = '[profile.ci.slow-timeout]\nperiod = "9h" # reason: a b\n'
+    assert reason_at(tomlkit.parse(above + timeout), ("profile", "ci", "slow-timeout")) == "a b"
+    for text in ('[dependencies.x]\nversion = "1" # reason: a b\n', '[dependencies]\nx = "1" # reason: a b\n'):
+        assert reason_at(tomlkit.parse(above + text), ("dependencies", "x")) == "a b", text
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("x = [ # reason: a\n  1,\n]\n", "a"),
-        ("x = [\n  1,\n] # reason: a\n", "a"),
-        ("x = [1] # reason: a\n", "a"),
-        ("x = [\n  1, # reason: a\n]\n", ""),
-        ('x = ["# reason: a"]\n', ""),
-        ("# reason: a\nx = [1]\n", ""),
+        ("x = [ # reason: a b\n  1,\n]\n", "a b"),
+        ("x = [\n  1,\n] # reason: a b\n", "a b"),
+        ("x = [1] # reason: a b\n", "a b"),
+        ("x = [\n  1, # reason: a b\n]\n", ""),
+        ('x = ["# reason: a b"]\n', ""),
+        ("# reason: a b\nx = [1]\n", ""),
         ("x = [1] # reason:\n", ""),
+        ("x = [1] # reason: big\n", ""),
+        ("x = [1] # reason: #1 # see #2\n", ""),
+        ("x = [1] # reason: see #2\n", "see #2"),
+        ("x = [1] # reason: big # COLL-1: a list\n", ""),
         ("x = [1] # no reason\n", ""),
     ],
 )
@@ -671,7 +675,7 @@ def test_lists_of_tables_with_headers_are_restored_and_may_have_reasons() -> Non
     after = tomllib.loads(restored(text, release, [key]))
     assert after == {"bans": {"x": 1, "deny": [{"name": "a"}, {"name": "c"}, {"name": "b"}]}, "z": {}}
     assert reason_at(tomlkit.parse(text), key) == ""
-    assert reason_at(tomlkit.parse(text.replace("[[bans.deny]]", "[[bans.deny]] # reason: a", 1)), key) == "a"
+    assert reason_at(tomlkit.parse(text.replace("[[bans.deny]]", "[[bans.deny]] # reason: a b", 1)), key) == "a b"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from updates.conftest import Bench, fast_rust
 
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.checks import builds, registry
-from fast_rust.members import PROFILE
+from fast_rust.members import PROFILE, PROFILE_TEXT
 from template import Template, copier, git, read_tree
 from variants import CHECKOUT
 
@@ -66,6 +66,16 @@ def test_a_profile_of_the_workspace_keeps_its_keys(root: Path) -> None:
     manifest.write_text(manifest.read_text() + '\n[profile.release]\nlto = "thin"\npanic = "abort"\n')
     fast_rust("member", "add", "crates/log-reader", "--data", "kind=service", folder=root)
     assert read(root)["profile"]["release"] == {**PROFILE, "lto": "thin", "panic": "abort"}
+    assert "\ncodegen-units = 1 # BUILD-1: optimises the crate as one unit" in manifest.read_text()
+
+
+def test_the_profile_has_the_comments_of_a_new_program(root: Path) -> None:
+    """In front of the other profiles."""
+    fast_rust("member", "add", "crates/log-reader", "--data", "kind=cli", folder=root)
+    assert f"\n\n{PROFILE_TEXT}\n[profile.bench]\n" in (root / "Cargo.toml").read_text()
+    template = (CHECKOUT / "template" / "Cargo.toml.jinja").read_text()
+    lines = re.sub(r"{{ .* }}", "thread or request", template).splitlines()
+    assert [line for line in PROFILE_TEXT.splitlines() if line not in lines] == []
 
 
 def test_a_library_needs_no_profile_and_takes_over_the_msrv(root: Path) -> None:

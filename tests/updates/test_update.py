@@ -13,7 +13,9 @@ from updates.conftest import OURS, Bench
 from updates.test_drift import ANOTHER, UNCLEAR, Act
 
 from fast_rust.answers import ANSWERS_FILE
+from fast_rust.releases import web_address
 from fast_rust.update import lockfile
+from fast_rust.update.plan import with_web_links
 from template import git, read_tree
 
 NEWS = "# Changelog\n\n## 0.0.2\n\n### What changes in your crate\n\nA change.\n\n## 0.0.1\n\nThe first.\n"
@@ -44,14 +46,30 @@ def test_it_shows_what_the_releases_say_and_what_becomes_of_each_file(next_relea
     done = next_release.fast_rust()
     assert done.exit_code == 0
     said = done.stdout
-    assert said.startswith(
-        "Updating the crate from template release v0.0.1 to v0.0.2.\n\n"
-        "## 0.0.2\n\n### What changes in your crate\n\nA change.\n\nFiles:\n"
+    assert said.startswith("Updating the crate from template release v0.0.1 to v0.0.2.\n\nFiles:\n")
+    assert (
+        f"  {ANSWERS_FILE}\n  added     .github/new.yml\n\n## 0.0.2\n\n### What changes in your crate\n\nA change.\n"
+        in said
     )
     assert "The first." not in said
     files = [line.split() for line in said.splitlines() if line.startswith("  ")]
     assert files == [["changed", CHANGED], ["changed", ANSWERS_FILE], ["added", ".github/new.yml"]]
     assert next_release.status() == f" M {CHANGED}\n M {ANSWERS_FILE}\n?? .github/new.yml\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "page"),
+    [
+        ("gh:org/template", "https://github.com/org/template/blob/v1.0.0/"),
+        ("git+https://me:secret@git.example.org/org/template.git", "https://git.example.org/org/template/blob/v1.0.0/"),
+        ("git@gitlab.example.org:org/template.git", "https://gitlab.example.org/org/template/-/blob/v1.0.0/"),
+        ("/srv/template", ""),
+    ],
+)
+def test_relative_links_of_the_changelog_lead_to_the_template(address: str, page: str) -> None:
+    news = "([how](docs/perf.md)), [there](https://example.org), [here](#here)"
+    linked = with_web_links(news, web_address(address, "v1.0.0"))
+    assert linked == news.replace("docs/", f"{page}docs/")
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(next_release: Bench) -> None:
@@ -163,6 +181,10 @@ def test_an_answer_can_be_changed_with_it(next_release: Bench) -> None:
     done = next_release.fast_rust("--data", "repository_url=https://example.org/acme/moved")
     assert done.exit_code == 0, done.output
     assert next_release.answers()["repository_url"] == "https://example.org/acme/moved"
+    git(next_release.crate, "add", "--all")
+    git(next_release.crate, "commit", "--quiet", "--message", "Update")
+    done = next_release.update("--data", "description=Adds up")
+    assert done.stdout.startswith("Updating the crate to changed answers; it stays on template release v0.0.2.\n")
     assert next_release.update("--data", "team").stderr.startswith("error: --data team has no value")
 
 
@@ -321,10 +343,12 @@ def test_which_requirements_have_changed_is_told_by_their_tables() -> None:
     """A comment, another order and a key of the same look elsewhere are no change."""
     before = requirements_of('[dependencies]\na = "1"\nb = { version = "2" }\n[package]\nversion = "1"\n')
     same = requirements_of('[package]\nversion = "2"\n[dependencies]\n# Why.\nb = { version = "2" }\na = "1" # c\n')
-    assert lockfile.moved(before, same) == []
+    assert lockfile.moved(before, same) == ""
     after = requirements_of('[dependencies]\na = "1.1"\n[target."cfg(unix)".dev-dependencies]\nb = { version = "2" }\n')
-    assert lockfile.moved(before, after) == ["a"]
-    assert lockfile.moved(before, requirements_of("[dependencies")) == ["a", "b"]
+    assert lockfile.moved(before, after) == "changed the requirement of a"
+    assert lockfile.moved(before, requirements_of("[dependencies")) == "removed a, b"
+    other = requirements_of('[dependencies]\nb = "2"\nc = "1"\n')
+    assert lockfile.moved(before, other) == "added c and removed a and changed the requirement of b"
 
 
 def requirements_of(manifest: str) -> dict[tuple[str, str], str]:

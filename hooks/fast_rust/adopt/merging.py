@@ -9,6 +9,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Item
 
+from fast_rust.checks.tables import has_reason
 from fast_rust.drift.directions import LONGER, direction_of, is_dependency, keeps, keeps_if_missing
 from fast_rust.drift.keys import items_at, reason_at, restored, spelled, value_at
 from fast_rust.files import with_ends_of_lines
@@ -85,7 +86,7 @@ def added(before: object, after: object, above: Key = ()) -> Iterator[Key]:
 
 def note(item: Item, reason: str) -> None:
     """Add a reason to the comment on the line of a key."""
-    if not re.search(r"#.*\breason: *\S", item.trivia.comment):
+    if not has_reason(item.trivia.comment):
         item.trivia.comment_ws = item.trivia.comment_ws or " "
         item.trivia.comment = f"{item.trivia.comment} # reason: {reason}".strip()
 

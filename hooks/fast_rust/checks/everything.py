@@ -1,13 +1,13 @@
 """Runs all checks and rules over a workspace."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 
 from fast_rust.checks.cargo import Metadata, running_metadata
 from fast_rust.checks.findings import Finding
-from fast_rust.checks.rules import running_rules
-from fast_rust.checks.tables import Table, words
+from fast_rust.checks.rules import is_rule, running_rules
+from fast_rust.checks.tables import Table, WorkspaceError, words
 
 # Each registers its checks.
 MODULES = ("builds", "exceptions", "hot_paths", "leftovers", "settings", "tooling")
@@ -16,7 +16,7 @@ MODULES = ("builds", "exceptions", "hot_paths", "leftovers", "settings", "toolin
 def find_all(root: Path, *, advice: bool) -> list[Finding]:
     """Return what the checks of files and the rules of ast-grep find, in the order of the places.
 
-    Raises FastRustError if the workspace or a rule in lints/own cannot be read.
+    Raises FastRustError if the workspace or a rule in lints/own cannot be read, or a staged check does not exist.
     """
     staged = Table.read(root, "Cargo.toml").at("workspace", "metadata", "staged")
     named = staged.items() if isinstance(staged, dict) else ()
@@ -25,7 +25,18 @@ def find_all(root: Path, *, advice: bool) -> list[Finding]:
     with running_metadata(root.resolve()) as known, running_rules(root, off=off, advice=advice) as rules:
         # While ast-grep runs, which takes longest.
         found = _check_files(root, known, advice=advice)
+        _refuse_unknown(root, [name for name, _ in named])
         return sorted([*found, *rules()])
+
+
+def _refuse_unknown(root: Path, staged: Iterable[str]) -> None:
+    checks = sorted(import_module("fast_rust.checks.registry").CHECKS)
+    for name in staged:
+        if name not in checks and not ("-" in name and is_rule(root, name)):
+            message = f"{root / 'Cargo.toml'}: unknown name {name!r} in [workspace.metadata.staged]"
+            raise WorkspaceError(
+                f"{message}; expected a rule of lints/own or of `fast-rust rules`, or one of: {', '.join(checks)}"
+            )
 
 
 def check_files(root: Path, *, advice: bool = True) -> list[Finding]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from fast_rust.checks.registry import Violation, check
 from fast_rust.checks.tables import Table, has_reason, read_text, words
-from fast_rust.checks.tooling import is_on
+from fast_rust.checks.tooling import GROUPS, is_on
 from fast_rust.checks.workspace import Workspace, files_below
 
 
@@ -51,7 +51,8 @@ def exceptions_in_tables_have_reasons(workspace: Workspace) -> Iterator[Violatio
     for tool in ("clippy", "rust", "rustdoc"):
         lints = manifest.at("workspace", "lints", tool)
         for lint in lints if isinstance(lints, dict) else ():
-            if not is_on(workspace, tool, lint, by_itself=True):
+            is_group = tool == "clippy" and lint in GROUPS
+            if not is_group and not is_on(workspace, tool, lint, by_itself=True):
                 line = manifest.line("workspace", "lints", tool, lint)
                 yield Violation(f"Cargo.toml: {tool}::{lint} is set to `allow` without a reason", manifest.path, line)
     staged = manifest.at("workspace", "metadata", "staged")

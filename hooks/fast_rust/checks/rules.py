@@ -187,12 +187,20 @@ def _failure(root: Path, stderr: str, code: int) -> RulesError:
 
 
 def _duplicate(root: Path, rule: str) -> RulesError:
-    own = sorted(path for suffix in ("yml", "yaml") for path in (root.absolute() / OWN).rglob(f"*.{suffix}"))
-    theirs = [_shown(root, str(path)) for path in _with_id(own, rule)]
+    theirs = [_shown(root, str(path)) for path in _with_id(_own_rule_files(root), rule)]
     places = " and ".join([*theirs, *(f"standards/{path.name}" for path in _with_id(rule_files(), rule))])
     return RulesError(
         f"two ast-grep rules have the same id `{rule}`, in {places or OWN}; rename the rule in {(theirs or [OWN])[-1]}"
     )
+
+
+def is_rule(root: Path, name: str) -> bool:
+    """Return whether the standards or the crate have a rule of this name."""
+    return any(_with_id([*rule_files(), *_own_rule_files(root)], name))
+
+
+def _own_rule_files(root: Path) -> list[Path]:
+    return sorted(path for suffix in ("yml", "yaml") for path in (root.absolute() / OWN).rglob(f"*.{suffix}"))
 
 
 def _with_id(files: Iterable[Path], rule: str) -> Iterator[Path]:

@@ -13,7 +13,8 @@ from fast_rust.errors import FastRustError
 HEADER = re.compile(r"^\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
 PART = r"""(?:"[^"]*"|'[^']*'|[\w-]+)"""
 KEY = re.compile(rf"^\s*({PART}(?:\s*\.\s*{PART})*)\s*=")
-REASON = re.compile(r"#.*?\breason:\s*\S+\s+\S")
+# Two words or more; a further comment is no part of a reason.
+REASON = re.compile(r"#.*?\breason:\s*((?!#\s)\S+\s+(?!#\s)\S.*)")
 # Up to a comment; a `#` in quotes begins none.
 BEFORE_COMMENT = re.compile(r"""(?:[^"'#]|"[^"]*"|'[^']*')*""")
 

@@ -64,38 +64,35 @@ def lints_are_inherited(workspace: Workspace) -> Iterator[Violation]:
             yield Violation(f"{package.name} does not", package.manifest.path)
 
 
-def is_on(workspace: Workspace, tool: str, lint: str, *, by_itself: bool) -> bool:
-    """Return whether a lint warns, or its line says why it does not."""
+def _keys_of(workspace: Workspace, tool: str, lint: str) -> tuple[str, ...]:
     table = workspace.manifest.at("workspace", "lints", tool)
     named = {name.replace("-", "_"): name for name in table} if isinstance(table, dict) else {}
-    keys = ("workspace", "lints", tool, named.get(lint.replace("-", "_"), lint))
+    return ("workspace", "lints", tool, named.get(lint.replace("-", "_"), lint))
+
+
+def is_on(workspace: Workspace, tool: str, lint: str, *, by_itself: bool) -> bool:
+    """Return whether a lint warns, or its line says why it does not."""
+    keys = _keys_of(workspace, tool, lint)
     entry = workspace.manifest.at(*keys)
     level = entry.get("level") if isinstance(entry, dict) else entry
     return (by_itself if level is None else level != "allow") or workspace.manifest.has_reason(*keys, "level")
 
 
-@check(
-    "TOOL-1",
-    then="""
-    paste into [workspace.lints.clippy] or [workspace.lints.rust] of Cargo.toml, with its name:
-
-    LINT = "warn"
-
-    or, to disable the lint:
-
-    LINT = "allow" # reason: ...
-    """,
-    only_own=True,
-)
+@check("TOOL-1", then="enable the lint", only_own=True)
 def every_gate_is_there(workspace: Workspace) -> Iterator[Violation]:
     """Cargo.toml must enable the lints of the standards."""
     lints = {**lints_of_the_standards(), **{f"clippy::{group}": True for group in GROUPS}}
     for gate, by_itself in lints.items():
         tool, _, lint = gate.partition("::")
         table = "rust" if tool == "rustc" else tool
-        if not is_on(workspace, table, lint, by_itself=by_itself):
+        # A lint that is set to `allow` is what `exceptions_in_tables_have_reasons` is about.
+        is_asked = lint in GROUPS or workspace.manifest.at(*_keys_of(workspace, table, lint)) is None
+        if is_asked and not is_on(workspace, table, lint, by_itself=by_itself):
             line = workspace.manifest.line("workspace", "lints", table, lint)
-            yield Violation(f"{gate} is disabled without a reason", workspace.manifest.path, line)
+            value = '{ level = "warn", priority = -1 }' if lint in GROUPS else '"warn"'
+            action = f"write in [workspace.lints.{table}] of Cargo.toml:\n\n{lint} = {value}\n"
+            action += f"\nor, to disable the lint:\n\n{lint} = {value.replace('warn', 'allow')} # reason: ..."
+            yield Violation(f"{gate} is disabled without a reason", workspace.manifest.path, line, action)
 
 
 @check(

@@ -106,7 +106,7 @@ def _next_step(reports: list[Report]) -> str:
     drifted = [difference for report in reports for difference in report.drifted]
     if broken := [difference.path for difference in drifted if difference.found.startswith(NOT_TOML)]:
         return f"Correct {', '.join(broken)}, then run `fast-rust drift` again."
-    reason = "to keep a setting that is less strict than the template's, add `# reason: ...` to its line"
+    reason = "to keep a less strict setting, end its line with `# reason: ...`, of two words or more"
     return f"Run `fast-rust drift --fix` to restore the template's content; {reason}."
 
 

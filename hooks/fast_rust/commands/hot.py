@@ -30,6 +30,7 @@ def add(name: Name, crate: CrateFolder = Path()) -> None:
         f"Write your code in src/{name}.rs, and set its instruction budget there and in"
         f" bench/benches/{name}_instructions.rs."
     )
+    _name_lockfile()
 
 
 @application.command()
@@ -51,6 +52,12 @@ def remove(
     if not force:
         changes.require_restorable()
     _apply(changes)
+    _name_lockfile()
+
+
+def _name_lockfile() -> None:
+    """Print the command that updates Cargo.lock, which would otherwise change after the commit."""
+    typer.echo("Run `cargo test --workspace`, which also updates Cargo.lock, and commit all changes.")
 
 
 def _apply(changes: Changes) -> None:

@@ -12,7 +12,8 @@ def command() -> None:
 
     The profile comes from a run of the program under the load that bench/examples/load.rs generates.
 
-    Exit codes: 0 built and compared, faster or not; 2 a tool or the load is missing, or a command failed.
+    Exit codes: 0 built and compared, faster or not; 2 no package has a program, a tool or the load is
+    missing, or a command failed.
     """
     for line in optimise_all(Path.cwd()):
         typer.echo(line)

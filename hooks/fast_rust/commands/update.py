@@ -87,9 +87,11 @@ def _update(crate: Path, to: str | None, data: dict[str, str], *, dry_run: bool)
 
 
 def _show(planned: UpdatePlan) -> None:
-    typer.echo(f"Updating the crate from template release {planned.answers.release} to {planned.target}.\n")
-    if planned.changelog:
-        typer.echo(f"{planned.changelog}\n")
+    before, after = planned.answers.release, planned.target
+    if before == after:
+        typer.echo(f"Updating the crate to changed answers; it stays on template release {after}.\n")
+    else:
+        typer.echo(f"Updating the crate from template release {before} to {after}.\n")
     typer.echo("Files:" if planned.changes else "No file changes.")
     for path, change in planned.changes.items():
         typer.echo(f"  {change.result:8}  {path}")
@@ -103,6 +105,8 @@ def _show(planned: UpdatePlan) -> None:
         typer.echo(f"The release rejects your answer to the question `{name}`, and uses its default: see {file}.")
     if any(change.result is MergeResult.CONFLICT and not change.reason for change in planned.changes.values()):
         typer.echo("`conflict`: you and the release changed the same lines of this file.")
+    if planned.changelog:
+        typer.echo(f"\n{planned.changelog}")
 
 
 def _report(planned: UpdatePlan, lock: str) -> None:

@@ -8,13 +8,13 @@ import tomlkit
 from tomlkit.container import Container, OutOfOrderTableProxy
 from tomlkit.items import AbstractTable, AoT, Array, Item
 
+from fast_rust.checks.tables import REASON
 from fast_rust.drift import directions
 from fast_rust.drift.directions import direction_of, further, identity, keeps, lacking, level_of, tightened
 from fast_rust.drift.requirements import requirement_of, with_floor
 from fast_rust.errors import FastRustError
 from fast_rust.owned import Key
 
-REASON = re.compile(r"#.*?\breason: *(\S.*)")
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 STAGED_LINE = re.compile(r"(?m)^ *# .*(# reason: staged by adopt, .*)$")
 # Where the value is a table, the line that counts may be that of a value in it.

@@ -38,7 +38,13 @@ def _fork(repository: Path, base: str, head: str) -> str:
     problem = f"{head} and {known} have no commit in common" if known else none
     if _is_shallow(repository):
         raise NotMeasuredError(f"{problem}: this clone is shallow; run `git fetch --unshallow origin`")
-    raise NotMeasuredError(f"{problem}; run `git fetch origin`, or name the branch to compare with: `just perf BRANCH`")
+    advice = or_fetch(repository, "name a branch or commit that exists: `just perf BASE`")
+    raise NotMeasuredError(f"{problem}; {advice}")
+
+
+def or_fetch(repository: Path, advice: str) -> str:
+    """Return advice on a commit that is missing; only a remote could have it."""
+    return f"run `git fetch --all`, or {advice}" if git.text(repository, "remote") else advice
 
 
 def default_branches(repository: Path) -> list[str]:

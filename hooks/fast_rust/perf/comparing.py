@@ -18,7 +18,7 @@ from fast_rust.perf.options import Options
 from fast_rust.perf.programs import version
 from fast_rust.perf.settings import keep_settings, offences_of
 from fast_rust.perf.times import time_pairs
-from fast_rust.perf.verdict import judge
+from fast_rust.perf.verdict import judge, unknown_benches
 from fast_rust.perf.workspace import Workspace
 
 
@@ -56,6 +56,7 @@ def compare(workspace: Workspace, options: Options) -> Comparison:
         comparison.refusals += offences_of(workspace)
     limits = (head if options.release else base).metadata
     judge(comparison, counted, judged, limits, cumulative=options.release)
+    comparison.notes += unknown_benches(head.metadata, comparison.rows)
     return comparison
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fast_rust import git
 from fast_rust.checks.cargo import metadata
-from fast_rust.perf.bases import find_base
+from fast_rust.perf.bases import find_base, or_fetch
 from fast_rust.perf.benches import is_bench
 from fast_rust.perf.errors import NothingToCompare, NotMeasuredError
 from fast_rust.perf.options import Options
@@ -55,8 +55,8 @@ def open_workspace(options: Options) -> Workspace:
 def _commit(repository: Path, name: str) -> str:
     if not git.is_commit(repository, name):
         raise NotMeasuredError(
-            f"the commit to measure, {name}, does not exist here; run `git fetch"
-            " origin`, or pass another commit with --head"
+            f"the commit to measure, {name}, does not exist here;"
+            f" {or_fetch(repository, 'pass another commit with --head')}"
         )
     return git.text(repository, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
 

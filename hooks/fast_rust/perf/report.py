@@ -65,7 +65,7 @@ def _block(text: str) -> list[str]:
 
 def facts(workspace: Workspace, *, release: bool) -> list[str]:
     """Return what was compared, and by what."""
-    is_changed = not workspace.head and git.status(workspace.repository, ":/")
+    is_changed = not workspace.head and git.status(workspace.repository)
     head = workspace.head or git.text(workspace.repository, "rev-parse", "HEAD")
     changed = " with uncommitted changes" if is_changed else ""
     tools = [version("rustc"), version("valgrind") or "no valgrind", processor(), f"{os.cpu_count()} cores"]

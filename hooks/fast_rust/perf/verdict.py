@@ -1,7 +1,7 @@
 """Compares what was counted with the limits."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fast_rust.perf.errors import NotMeasuredError
@@ -22,15 +22,28 @@ def limits_of(metadata: Mapping[str, Any], name: str) -> dict[str, float]:
     """
     table = (metadata.get("metadata") or {}).get("perf") or {}
     limits: dict[str, float] = {**DEFAULTS, **{key: value for key, value in table.items() if key != "benches"}}
-    name = name.rpartition(": ")[2]
     for bench, own in sorted(table.get("benches", {}).items()):
-        if name == bench or name.startswith((f"{bench} ", f"{bench}::")):
+        if _is_of(bench, name):
             limits.update(own)
     for key, value in limits.items():
         if key not in DEFAULTS or isinstance(value, bool) or not isinstance(value, (int, float)):
             failure = f"[workspace.metadata.perf] of Cargo.toml has the invalid limit {key} = {value!r}"
             raise NotMeasuredError(f"{failure}; expected a number for one of: {', '.join(DEFAULTS)}")
     return limits
+
+
+def _is_of(bench: str, name: str) -> bool:
+    """Return whether a measured name is that of a bench, or of a function or case in it."""
+    name = name.rpartition(": ")[2]
+    return name == bench or name.startswith((f"{bench} ", f"{bench}::"))
+
+
+def unknown_benches(metadata: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+    """Yield a line for each bench with limits that was not measured; its name may be misspelled."""
+    known = list(names)
+    for bench in ((metadata.get("metadata") or {}).get("perf") or {}).get("benches", {}):
+        if not any(_is_of(bench, name) for name in known):
+            yield f'the limits of [workspace.metadata.perf.benches."{bench}"] apply to no measured benchmark'
 
 
 def judge(

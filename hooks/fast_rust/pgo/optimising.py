@@ -11,6 +11,7 @@ from pathlib import Path
 from fast_rust.pgo.building import build, build_program, keep, train
 from fast_rust.pgo.comparing import compare, report
 from fast_rust.pgo.merger import find_merger
+from fast_rust.pgo.programs import PgoError
 from fast_rust.pgo.workspace import Program, Workspace, inspect, refuse_flags_in_environment, refuse_without_load
 
 
@@ -22,8 +23,7 @@ def optimise_all(crate: Path) -> Iterator[str]:
     refuse_flags_in_environment()
     workspace = inspect(crate)
     if not workspace.programs:
-        yield "Nothing to optimise: the workspace has no program."
-        return
+        raise PgoError("no package of the workspace has a binary target, so there is nothing to optimise")
     refuse_without_load(workspace)
     merger = find_merger(workspace)
     for program in workspace.programs:

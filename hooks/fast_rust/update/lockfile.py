@@ -33,9 +33,15 @@ def _dependencies(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _dependencies(value)
 
 
-def moved(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str], str]) -> list[str]:
-    """Return the dependencies whose requirement has changed."""
-    return sorted({key[1] for key in before.keys() | after.keys() if before.get(key) != after.get(key)})
+def moved(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str], str]) -> str:
+    """Return what an update did to requirements, such as `added a, b and removed c`; empty if they are the same."""
+    dependencies = {
+        "added": after.keys() - before.keys(),
+        "removed": before.keys() - after.keys(),
+        "changed the requirement of": {key for key in before.keys() & after.keys() if before[key] != after[key]},
+    }
+    lists = {verb: ", ".join(sorted({name for _, name in keys})) for verb, keys in dependencies.items()}
+    return " and ".join(f"{verb} {names}" for verb, names in lists.items() if names)
 
 
 def committed_lock(crate: Path) -> str | None:
@@ -56,9 +62,9 @@ def committed_lock(crate: Path) -> str | None:
     return None
 
 
-def refresh(crate: Path, lock: str, dependencies: list[str]) -> str:
+def refresh(crate: Path, lock: str, moved: str) -> str:
     """Let cargo update a lockfile, and return what happened to it; empty where it had nothing to change."""
-    changed = f"the update changed the required version of {', '.join(dependencies)}"
+    changed = f"the update {moved}"
     command = ["cargo", "update", "--workspace"]
     before = (crate / lock).read_bytes()
     try:

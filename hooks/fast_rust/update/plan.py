@@ -17,12 +17,14 @@ from fast_rust.errors import FastRustError
 from fast_rust.files import with_ends_of_lines
 from fast_rust.git import Config
 from fast_rust.owned import Part, part_of
-from fast_rust.releases import Order, Repository, TemplateError, open_repository
+from fast_rust.releases import Order, Repository, TemplateError, open_repository, web_address
 from fast_rust.rendering import render, render_again
 from fast_rust.update.by_key import merge_by_key
 from fast_rust.update.guard import require_checked_out, require_clean
 from fast_rust.update.leaving import drop_dependencies
 from fast_rust.update.merge import Change, MergeResult, changes
+
+RELATIVE_LINK = re.compile(r"\]\((?![a-z]+:|[#/])")
 
 
 class UpdateError(FastRustError):
@@ -119,7 +121,7 @@ def _plan(crate: Path, answers: Answers, repository: Repository, target: str, da
     written = with_ends_of_lines(with_source(after.answers, answers.source), recorded.read_bytes())
     found[recorded.name] = Change(MergeResult.CHANGED, written)
     refused = refused_answers({**answers.choices, **data}, taken.choices)
-    changelog = _changelog(repository, answers.release, target)
+    changelog = with_web_links(_changelog(repository, answers.release, target), web_address(answers.source, target))
     return UpdatePlan(crate, answers, target, changelog, dict(sorted(found.items())), refused, starters)
 
 
@@ -177,6 +179,11 @@ def _changelog(repository: Repository, old: str, new: str) -> str:
     sections = re.split(r"(?m)^(?=## )", text)[1:]
     since = [section for section in sections if _is_between(section.split()[1], old, new)]
     return "".join(since).strip()
+
+
+def with_web_links(text: str, address: str) -> str:
+    """Return Markdown whose relative links begin with an address, since a crate has none of the template's pages."""
+    return RELATIVE_LINK.sub(f"]({address}/", text) if address else text
 
 
 def _is_between(name: str, old: str, new: str) -> bool:
