@@ -5,13 +5,17 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from fast_rust.checks.everything import MODULES
+from fast_rust.checks.registry import CHECKS
 from fast_rust.commands import standards as standards_command
 from fast_rust.main import application
+from fast_rust.standards.documents import TAKE_A_REASON
 from fast_rust.standards.pages import directives, read_standards
 from variants import CHECKOUT
 
@@ -32,6 +36,17 @@ def test_it_explains_a_directive_by_its_id_or_a_gate(name: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "### OWN-1 · MUST" in done.stdout
     assert "Bad, found by `clippy::large_types_passed_by_value`:\n\n```rust\n" in done.stdout
+
+
+def test_only_a_check_of_keys_takes_a_reason_on_a_line() -> None:
+    """A hot path that is not measured is no key; each name is one of a check, so none is misspelled."""
+    for name in MODULES:
+        import_module(f"fast_rust.checks.{name}")
+    assert CHECKS.keys() >= TAKE_A_REASON
+    printed = fast_rust("explain", "BENCH-5", "BUILD-2").stdout
+    assert "`[workspace.metadata.staged]`" in printed
+    assert "# reason:" not in printed
+    assert "# reason: ..." in fast_rust("explain", "BUILD-1").stdout
 
 
 def test_an_explanation_tells_how_to_make_an_exception() -> None:

@@ -15,12 +15,21 @@ EXCEPTIONS = {
     "clippy": "expect",
     "rustc": "expect",
     "ast-grep": "ignore",
-    "standards": "reason",
+    "standards": "staged",
     "cargo-deny": "reason",
     "cargo-shear": "reason",
     "instructions": "budget",
     "allocations": "budget",
     "just perf": "accepted",
+}
+# The checks that read `# reason: ...` on the line of a key; the others are about more than a key.
+TAKE_A_REASON = {
+    "benches_measure_what_ships",
+    "every_gate_is_there",
+    "exceptions_in_tables_have_reasons",
+    "relaxed_settings_have_reasons",
+    "release_profile_is_tuned",
+    "symbols_are_there_to_profile",
 }
 # The meaning of each word.
 WAYS = {
@@ -28,6 +37,8 @@ WAYS = {
     " lint\n  does not fire on every platform.",
     "ignore": "add a comment `// ast-grep-ignore: rule -- reason` on the line above.",
     "reason": "add a comment `# reason: ...` on the line of the key that you relax, in the file that the check names.",
+    "staged": 'correct the file that the check names. Only the entire check can be disabled: by `CHECK = "REASON"` in\n'
+    "  `[workspace.metadata.staged]` of `Cargo.toml`.",
     "budget": "increase the number in the `# Hot path` section and in the benchmark, and give the reason in the pull"
     " request.",
     "accepted": "write `perf: accepted because ...` in the text of the pull request; a maintainer adds the label\n"
@@ -72,7 +83,7 @@ An exception needs a reason, and is removed when it is no longer needed. The col
 
 Two more exceptions apply to several checks:
 
-- staged: a check that the code failed when `fast-rust adopt` ran is disabled until
+- adopted: a check that the code failed when `fast-rust adopt` ran is disabled until
   `fast-rust adopt --unstage .` finds that the code passes it. It is disabled by `# reason: staged by adopt, ...`,
   or by a line in `[workspace.metadata.staged]` of `Cargo.toml`.
 - third-party code: put it into a separate crate in `vendor/`, with `exclude = ["vendor"]` under `[workspace]`. No check
@@ -156,7 +167,8 @@ def _exceptions(directive: Directive) -> list[str]:
 
 
 def _way_for(gate: str) -> str:
-    return EXCEPTIONS.get(gate.partition("::")[0], "")
+    kind, _, name = gate.partition("::")
+    return "reason" if name in TAKE_A_REASON else EXCEPTIONS.get(kind, "")
 
 
 def _way(name: str, gate: str) -> str:
