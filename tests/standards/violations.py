@@ -736,7 +736,7 @@ TOOLS = [
         "a recipe that continues after a failure",
         EVERY_GATE_OF_CI,
         "justfile",
-        Replace('    cargo fmt --all "$@"\n', '    cargo fmt --all "$@" || true\n'),
+        Replace("    cargo fmt --all {{ arguments }}\n", "    cargo fmt --all {{ arguments }} || true\n"),
         "standards::ci_runs_every_gate",
         "the recipe `fmt` of the justfile does not run `cargo fmt --all`",
     ),
