@@ -40,6 +40,12 @@ class Commands(TyperGroup):
     """All commands, each imported when it is asked for: a hook that runs at each commit waits for no other."""
 
     # The types that Typer has for these are private to it.
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        # Typer suggests one of these names for an unknown one.
+        names: dict[str, Any] = dict.fromkeys(COMMANDS)
+        self.commands = names
+        return super().resolve_command(ctx, args)
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
         return list(COMMANDS)
 

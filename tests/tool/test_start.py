@@ -52,6 +52,7 @@ def test_each_option_of_check_is_taken_without_typer(monkeypatch: pytest.MonkeyP
         (["check", "--output-format", "xml"], 2, "'xml' is not one of"),
         (["check", "no-such-folder"], 2, "'no-such-folder' does not exist"),
         (["no-such"], 2, "No such command 'no-such'"),
+        (["chekc"], 2, "Did you mean 'check'?"),
     ],
 )
 def test_help_and_wrong_arguments_are_answered_alike(arguments: list[str], code: int, message: str) -> None:
