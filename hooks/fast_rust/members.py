@@ -5,12 +5,14 @@ import re
 import shutil
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import tomlkit
+from tomlkit.items import InlineTable
 
 from fast_rust.answers import ANSWERS_FILE, Answers, read_answers, require_answers, with_source
 from fast_rust.drift.report import crates_below
@@ -74,7 +76,7 @@ def add(root: Path, folder: Path, data: Mapping[str, str], *, is_asked: bool) ->
             after = with_member(after, member)
         listed_only = after
         if taken["kind"] != "lib":
-            after = _with_profile(after)
+            after = with_profile(after)
         shutil.copytree(made, folder, dirs_exist_ok=True)
     replace_file(manifest, after.encode())
     return Added(str(taken["crate_name"]), listed, after != listed_only)
@@ -104,18 +106,25 @@ def _render(answers: Answers, data: Mapping[str, str], made: Path, *, is_asked: 
     (made / ANSWERS_FILE).write_bytes(with_source(files[ANSWERS_FILE], answers.source))
 
 
-def _with_profile(manifest: str) -> str:
+def with_profile(manifest: str) -> str:
     """Return the manifest of a workspace with a release profile for programs; keys that it has stay."""
     found = tomllib.loads(manifest).get("profile", {}).get("release")
     if found is None:
         above, *below = FIRST_PROFILE.split(manifest, 1)
-        return "\n".join([f"{above.rstrip()}\n", PROFILE_TEXT, *below])
-    if PROFILE.keys() <= found.keys():
+        text = "\n".join([f"{above.rstrip()}\n", PROFILE_TEXT, *below])
+        # A manifest with `profile = { ... }`, or with such a line in a text, needs the parser.
+        with suppress(tomllib.TOMLDecodeError):
+            if tomllib.loads(text).get("profile", {}).get("release") == PROFILE:
+                return text
+    elif PROFILE.keys() <= found.keys():
         return manifest
     document: Any = tomlkit.parse(manifest)
     wanted: Any = tomlkit.parse(PROFILE_TEXT)
+    profile = document.setdefault("profile", tomlkit.table(is_super_table=True))
+    if "release" not in profile:
+        profile["release"] = tomlkit.inline_table() if isinstance(profile, InlineTable) else tomlkit.table()
     for key, value in wanted["profile"]["release"].items():
-        document["profile"]["release"].setdefault(key, value)
+        profile["release"].setdefault(key, value.unwrap() if isinstance(profile, InlineTable) else value)
     return tomlkit.dumps(document)
 
 

@@ -136,12 +136,12 @@ def _url_of(address: str) -> str:
 
 
 def web_address(address: str, release: str) -> str:
-    """Return where a browser finds the files of a release; empty for an address that is only a path."""
-    url = re.sub(r"^(?:ssh://)?git@([^:/]+)[:/]", r"https://\1/", _url_of(address))
-    if not (found := re.fullmatch(r"(https?://)(?:[^/@]*@)?([^/]+)(/.+?)(?:\.git)?/?", url)):
+    """Return where a browser finds the files of a release on GitHub or GitLab; empty for other addresses."""
+    url = re.sub(r"^(?:ssh://)?git@([^:/]+)(?::\d+(?=/)|)[:/]", r"https://\1/", _url_of(address))
+    if not (found := re.fullmatch(r"(https?://)(?:[^/]*@)?([^/]*(github|gitlab)[^/]*)(/.+?)(?:\.git)?/?", url)):
         return ""
-    scheme, server, path = found.groups()
-    return f"{scheme}{server}{path}{'/-' * ('gitlab' in server)}/blob/{release}"
+    scheme, server, service, path = found.groups()
+    return f"{scheme}{server}{path}{'/-' * (service == 'gitlab')}/blob/{release}"
 
 
 def _fetch(mirror: Path, url: str, needed: str | None, *, refresh: bool) -> None:

@@ -105,7 +105,7 @@ def test_each_entry_of_the_table_is_that_of_a_key_that_a_release_owns() -> None:
 @pytest.mark.parametrize(("kind", "place"), list(itertools.product(domain("kind"), domain("place"))))
 def test_the_files_of_the_template_have_each_key_that_is_rendered(kind: str, place: str, template: Template) -> None:
     """So the tests above need no rendering of each release."""
-    crate, count = template.rendering({"kind": kind, "place": place}), 0
+    crate, count = template.rendering({"kind": kind, "place": place, "sample": True}), 0
     for path, pattern in shared_keys():
         if (crate / path).exists():
             for key, _ in find(tomllib.loads((crate / path).read_text("utf-8")), tuple(pattern.split("."))):
@@ -747,6 +747,16 @@ def test_adoption_keeps_what_is_stricter_and_says_of_what_is_looser_that_it_was_
     found = tomllib.loads("\n".join(lines))
     assert found["profile"]["b"]["codegen-units"] == 1
     assert [one["name"] for one in found["bans"]["deny"]] == ["b", "a"]
+
+
+def test_adoption_gives_the_reason_of_a_looser_value_after_its_inline_table() -> None:
+    """A comment in the table would end it."""
+    ours = 'sources = { unknown-git = "allow", unknown-registry = "deny" }\n'
+    release = '[sources]\nunknown-git = "deny"\nunknown-registry = "deny"\n'
+    wanted: dict[Key, Any] = {("sources", name): "deny" for name in ("unknown-git", "unknown-registry")}
+    text = merged(ours, release, wanted, with_dependencies=True)
+    assert text == f"{ours.rstrip()} # reason: {AS_BEFORE}\n"
+    assert reason_at(tomlkit.parse(text), ("sources", "unknown-git")) == AS_BEFORE
 
 
 def test_adoption_adds_a_table_with_dots_in_its_name_with_its_comments() -> None:

@@ -11,7 +11,7 @@ from updates.conftest import Bench, fast_rust
 
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.checks import builds, registry
-from fast_rust.members import PROFILE, PROFILE_TEXT
+from fast_rust.members import PROFILE, PROFILE_TEXT, with_profile
 from template import Template, copier, git, read_tree
 from variants import CHECKOUT
 
@@ -76,6 +76,14 @@ def test_the_profile_has_the_comments_of_a_new_program(root: Path) -> None:
     template = (CHECKOUT / "template" / "Cargo.toml.jinja").read_text()
     lines = re.sub(r"{{ .* }}", "thread or request", template).splitlines()
     assert [line for line in PROFILE_TEXT.splitlines() if line not in lines] == []
+
+
+@pytest.mark.parametrize("extra", ["profile = { dev = { opt-level = 1 } }\n", 'x = """\n[profile.x]\n"""\n'])
+def test_a_profile_is_added_to_any_form_of_a_manifest(extra: str) -> None:
+    text = f"{extra}[workspace]\nmembers = []\n"
+    added = tomllib.loads(with_profile(text))
+    assert added.pop("profile") == {**tomllib.loads(text).get("profile", {}), "release": PROFILE}
+    assert added == {key: value for key, value in tomllib.loads(text).items() if key != "profile"}
 
 
 def test_a_library_needs_no_profile_and_takes_over_the_msrv(root: Path) -> None:

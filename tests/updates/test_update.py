@@ -61,8 +61,13 @@ def test_it_shows_what_the_releases_say_and_what_becomes_of_each_file(next_relea
     ("address", "page"),
     [
         ("gh:org/template", "https://github.com/org/template/blob/v1.0.0/"),
-        ("git+https://me:secret@git.example.org/org/template.git", "https://git.example.org/org/template/blob/v1.0.0/"),
+        (
+            "git+https://me:s@cret@github.example.org/org/template.git",
+            "https://github.example.org/org/template/blob/v1.0.0/",
+        ),
         ("git@gitlab.example.org:org/template.git", "https://gitlab.example.org/org/template/-/blob/v1.0.0/"),
+        ("ssh://git@gitlab.example.org:22/org/template.git", "https://gitlab.example.org/org/template/-/blob/v1.0.0/"),
+        ("https://git.example.org/org/template.git", ""),
         ("/srv/template", ""),
     ],
 )
@@ -179,7 +184,9 @@ def test_there_is_no_way_back_to_an_older_release(next_release: Bench) -> None:
 
 def test_an_answer_can_be_changed_with_it(next_release: Bench) -> None:
     done = next_release.fast_rust("--data", "repository_url=https://example.org/acme/moved")
-    assert done.exit_code == 0, done.output
+    # The README has the address, too, and is the user's.
+    assert done.exit_code == 1, done.output
+    assert "README.md is your file" in done.output
     assert next_release.answers()["repository_url"] == "https://example.org/acme/moved"
     git(next_release.crate, "add", "--all")
     git(next_release.crate, "commit", "--quiet", "--message", "Update")

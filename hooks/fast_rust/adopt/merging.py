@@ -11,7 +11,7 @@ from tomlkit.items import Item
 
 from fast_rust.checks.tables import has_reason
 from fast_rust.drift.directions import LONGER, direction_of, is_dependency, keeps, keeps_if_missing
-from fast_rust.drift.keys import items_at, reason_at, restored, spelled, value_at
+from fast_rust.drift.keys import items_at, reason_at, restored, spelled, value_at, with_line
 from fast_rust.files import with_ends_of_lines
 from fast_rust.owned import Key
 
@@ -49,7 +49,7 @@ def merged(text: str, release_text: str, keys: Mapping[Key, Any], *, with_depend
         there = spelled(after, key)
         value = value_at(after, there)
         if value is not None and not keeps(key, wanted, value) and not reason_at(document, there):
-            for item in list(items_at(document, there))[:1]:
+            for item in list(items_at(document, with_line(document, there)))[:1]:
                 note(item, AS_BEFORE)
     return tomlkit.dumps(document)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.container import Container, OutOfOrderTableProxy
-from tomlkit.items import AbstractTable, AoT, Array, Item
+from tomlkit.items import AbstractTable, AoT, Array, InlineTable, Item
 
 from fast_rust.checks.tables import REASON
 from fast_rust.drift import directions
@@ -61,10 +61,17 @@ def items_at(container: Container, key: Key) -> Iterator[Item]:
             yield from items_at(item.value, key[1:])
 
 
+def with_line(document: tomlkit.TOMLDocument, key: Key) -> Key:
+    """Return a key, or the inline table around it, which has one line for all its keys."""
+    above = (key[:length] for length in range(1, len(key)))
+    return next((each for each in above if isinstance(value_at(document, each), InlineTable)), key)
+
+
 def reason_at(document: tomlkit.TOMLDocument, key: Key) -> str:
     """Return the reason that a comment gives on the line of a key, or of its table's header; empty without one."""
     inner = [item for name in LINES_OF_A_TABLE for item in items_at(document, (*key, name))]
-    found = (REASON.search(comment) for item in (*items_at(document, key), *inner) for comment in _comments(item))
+    items = (*items_at(document, with_line(document, key)), *inner)
+    found = (REASON.search(comment) for item in items for comment in _comments(item))
     return next((match[1].strip() for match in found if match), "")
 
 
