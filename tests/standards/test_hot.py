@@ -194,7 +194,7 @@ def test_without_the_sample_a_crate_is_as_if_it_never_had_it(
     template: Template, tmp_path: Path, kind: str, place: str
 ) -> None:
     """Byte for byte, but for the order of the answers; that such a crate is green, the tests of variants know."""
-    crate = make(template, tmp_path / "with", kind=kind, place=place, description="Adds")
+    crate = make(template, tmp_path / "with", kind=kind, place=place, description="Adds", sample=True)
     succeed(crate, "remove", "aggregate")
     never = make(template, tmp_path / "never", kind=kind, place=place, description="Adds", sample=False)
     recorded = [yaml.safe_load((made / ANSWERS_FILE).read_text()) for made in (crate, never)]
