@@ -114,6 +114,7 @@ def test_the_installed_command_has_the_pages(tmp_path: Path) -> None:
     guide = tmp_path / "installed" / "fast_rust" / "standards" / "guide"
     for pattern in ("*.md", "*.yml", "utils/*.yml"):
         assert {p.name for p in guide.glob(pattern)} == {p.name for p in (CHECKOUT / "standards").glob(pattern)}
+    assert {p.name for p in guide.glob("*.toml*")} == {"Cargo.toml.jinja", "clippy.toml", "deny.toml"}
     code = f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); sys.argv[1:] = ['explain', 'OWN-1']; "
     code += "from fast_rust.main import application; application()"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)

@@ -75,7 +75,7 @@ def test_a_staged_name_that_does_not_exist_is_an_error(crate: Path, check: Calla
         rule = f"id: {own}\nlanguage: rust\nseverity: error\nrule:\n  pattern: todo!()\n"
         (crate / "lints" / "own" / f"{own}.yml").write_text(rule)
     with (crate / "Cargo.toml").open("a") as manifest:
-        manifest.write('\n[workspace.metadata.staged]\nown-todo = "until June"\n')
+        manifest.write('\n[workspace.metadata.staged]\nown-todo = "until June"\nunused-suppression = "until June"\n')
     assert check().exit_code == 0
     with (crate / "Cargo.toml").open("a") as manifest:
         manifest.write(f'{name} = "until June"\n')

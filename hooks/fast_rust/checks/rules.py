@@ -10,6 +10,8 @@ from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import yaml
+
 from fast_rust.checks.findings import Finding, Severity
 from fast_rust.errors import FastRustError, reason_of
 from fast_rust.programs import find_program
@@ -196,7 +198,9 @@ def _duplicate(root: Path, rule: str) -> RulesError:
 
 def is_rule(root: Path, name: str) -> bool:
     """Return whether the standards or the crate have a rule of this name."""
-    return any(_with_id([*rule_files(), *_own_rule_files(root)], name))
+    texts = (path.read_text("utf-8", "replace") for path in [*rule_files(), *_own_rule_files(root)])
+    rules = (rule for text in texts for rule in yaml.safe_load_all(text))
+    return any(isinstance(rule, dict) and rule.get("id") == name for rule in rules)
 
 
 def _own_rule_files(root: Path) -> list[Path]:

@@ -8,9 +8,8 @@ from typing import Any, TypeAlias
 
 from fast_rust.checks.findings import Severity
 from fast_rust.checks.registry import Violation, check
-from fast_rust.checks.tables import read_text
 from fast_rust.checks.workspace import Workspace
-from fast_rust.drift.directions import keeps
+from fast_rust.drift.directions import keeps, pattern_of
 from fast_rust.standards.lints import template_file
 
 Settings: TypeAlias = Mapping[tuple[str, ...], Any]
@@ -25,7 +24,7 @@ LIMITS = re.compile(r"(?ms)^\[workspace\.metadata\.perf\]\n.*?(?=^\[)")
     severity=Severity.WARNING,
 )
 def relaxed_settings_have_reasons(workspace: Workspace) -> Iterator[Violation]:
-    """A threshold, or a limit of `just perf`, that is looser than the template's must give a reason."""
+    """A setting, or a limit of `just perf`, that is looser than the template's must give a reason."""
     for path, wanted in _wanted().items():
         table = workspace.table(path)
         for key, value in wanted.items():
@@ -38,15 +37,15 @@ def relaxed_settings_have_reasons(workspace: Workspace) -> Iterator[Violation]:
 @cache
 def _wanted() -> Mapping[str, Settings]:
     """Return the single values of the template by file and key; a list or a table has no one line for a reason."""
-    texts = {name: read_text(template_file(name)) for name in ("clippy.toml", "deny.toml")}
-    limits = LIMITS.search(read_text(template_file("Cargo.toml.jinja")))
-    texts["Cargo.toml"] = limits[0] if limits else ""
+    texts = {name: template_file(name).read_text("utf-8") for name in ("clippy.toml", "deny.toml")}
+    [texts["Cargo.toml"]] = LIMITS.findall(template_file("Cargo.toml.jinja").read_text("utf-8"))
     return {name: dict(_single_values(tomllib.loads(text))) for name, text in texts.items()}
 
 
 def _single_values(table: Mapping[str, Any], *above: str) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, value in table.items():
-        if isinstance(value, Mapping):
+        # A table with a direction is compared as one value.
+        if isinstance(value, Mapping) and not pattern_of((*above, name)):
             yield from _single_values(value, *above, name)
-        elif not isinstance(value, list):
+        elif not isinstance(value, list | Mapping):
             yield (*above, name), value
