@@ -182,6 +182,21 @@ def test_a_hot_path_of_another_member_is_measured_by_its_own_bench(lib: Path, te
     assert "crates/second/bench/tests/aggregate_allocations.rs does not exist" in found.message
 
 
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("deny.toml", "private = { ignore = true }", "private = { ignore = false }"),
+        ("deny.toml", 'multiple-versions = "allow"', 'multiple-versions = "deny"'),
+        ("clippy.toml", "large-error-threshold = 128", "large-error-threshold = 64"),
+        ("clippy.toml", "large-error-threshold = 128", "large-error-threshold = 256 # reason: two buffers inline"),
+        ("Cargo.toml", "\ninstructions = 2.0", "\ninstructions = 1.0"),
+    ],
+)
+def test_a_setting_that_is_stricter_or_has_a_reason_is_fine(lib: Path, path: str, old: str, new: str) -> None:
+    edit(lib / path, old, new)
+    assert gates(lib) == []
+
+
 def test_what_is_hot_is_found_in_a_function_of_an_impl(lib: Path) -> None:
     path = lib / "src" / "error.rs"
     documentation = "    /// Runs often.\n    ///\n    /// # Hot path\n    /// Why: for each record.\n"
