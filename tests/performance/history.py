@@ -65,13 +65,11 @@ class History:
 
     def _install(self, cache: Path, program: str) -> None:
         """Install a tool for the pin of the commit that is checked out; before release 0.9 there was none."""
-        asked = ("just", "--evaluate")
-        tool, programs = (
-            self.workshop.try_to(self.crate, *asked, name, XDG_CACHE_HOME=str(cache)) for name in ("tool", "bin")
-        )
-        if programs.returncode == 0:
+        tool = self.workshop.try_to(self.crate, "just", "--evaluate", "tool", XDG_CACHE_HOME=str(cache))
+        if tool.returncode == 0:
             # What the recipe looks for before it runs the tool.
-            for place in (Path(tool.stdout) / "bin" / "fast-rust", Path(programs.stdout) / "python"):
+            for path in ("bin/fast-rust", "fast-rust/bin/python"):
+                place = Path(tool.stdout) / path
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_text(program, encoding="utf-8")
                 place.chmod(0o755)

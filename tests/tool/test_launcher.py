@@ -269,7 +269,8 @@ def test_an_installation_that_is_damaged_is_repaired(template: Template, crate: 
     """By a cache cleaner, or by the removal of the Python that it was made with."""
     crate.pin(str(template.repository), "v0.0.1")
     assert crate.just("fast-rust", "--version").returncode == 0
-    tool, programs = (Path(crate.just("--evaluate", name).stdout) for name in ("tool", "bin"))
+    tool = Path(crate.just("--evaluate", "tool").stdout)
+    programs = tool / "fast-rust" / "bin"
     match damaged:
         case "program":
             (programs / "fast-rust").unlink()
@@ -303,7 +304,7 @@ def test_without_a_pin_the_other_recipes_work(crate: Crate, answers: str | None)
     assert done.returncode == 2
     assert "error: cannot install fast-rust from " in done.stderr
     assert "_src_path and _commit of .copier-answers.yml" in done.stderr
-    assert crate.just("--evaluate", "bin").returncode == 0
+    assert crate.just("--evaluate", "tool").returncode == 0
     assert crate.just("--dry-run", "dist").returncode == 0
 
 
@@ -400,6 +401,6 @@ def test_a_release_without_a_tool_is_updated_to_by_the_pinned_one(committed: Cra
     done = committed.just("fast-rust", "update", "--dry-run")
     assert (done.returncode, "By the tool" in done.stdout) == (0, False), done.stderr
     assert "Template release v0.0.4 has no fast-rust to install; fast-rust v0.0.1 makes the update.\n" in done.stderr
-    own = str(Path(committed.just("--evaluate", "bin").stdout) / "fast-rust")
+    own = str(Path(committed.just("--evaluate", "tool").stdout) / "fast-rust" / "bin" / "fast-rust")
     done = committed.just("fast-rust", "update", "--dry-run", "--to", "v0.0.3", FAST_RUST=own)
     assert (done.returncode, "By the tool" in done.stdout) == (0, False), done.stderr
