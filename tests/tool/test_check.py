@@ -84,6 +84,19 @@ def test_a_staged_name_that_does_not_exist_is_an_error(crate: Path, check: Calla
     assert f"unknown name '{name}' in [workspace.metadata.staged]; expected a rule of lints/own or of " in done.stderr
 
 
+def test_a_rule_that_is_not_yaml_is_reported_as_such_also_where_names_are_staged(
+    crate: Path, check: Callable[..., Result]
+) -> None:
+    (crate / "lints" / "own").mkdir(parents=True)
+    (crate / "lints" / "own" / "broken.yml").write_text("id: [own-todo\n")
+    with (crate / "Cargo.toml").open("a") as manifest:
+        manifest.write('\n[workspace.metadata.staged]\nown-todo = "until June"\n')
+    done = check()
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "lints/own/broken.yml" in done.stderr
+    assert "unknown name" not in done.stderr
+
+
 def test_advice_is_shown_where_it_is_asked_for_and_never_fails(crate: Path, check: Callable[..., Result]) -> None:
     (crate / "rustfmt.toml").write_text("max_width = 120\n")
     with (crate / "src" / "lib.rs").open("a") as library:

@@ -25,8 +25,10 @@ def find_all(root: Path, *, advice: bool) -> list[Finding]:
     with running_metadata(root.resolve()) as known, running_rules(root, off=off, advice=advice) as rules:
         # While ast-grep runs, which takes longest.
         found = _check_files(root, known, advice=advice)
+        found += rules()
+        # Last, since ast-grep says what is wrong in a rule that cannot be read.
         _refuse_unknown(root, [name for name, _ in named])
-        return sorted([*found, *rules()])
+        return sorted(found)
 
 
 def _refuse_unknown(root: Path, staged: Iterable[str]) -> None:

@@ -198,9 +198,7 @@ def _duplicate(root: Path, rule: str) -> RulesError:
 
 def is_rule(root: Path, name: str) -> bool:
     """Return whether the standards or the crate have a rule of this name."""
-    texts = (path.read_text("utf-8", "replace") for path in [*rule_files(), *_own_rule_files(root)])
-    rules = (rule for text in texts for rule in yaml.safe_load_all(text))
-    return any(isinstance(rule, dict) and rule.get("id") == name for rule in rules)
+    return any(_with_id([*rule_files(), *_own_rule_files(root)], name))
 
 
 def _own_rule_files(root: Path) -> list[Path]:
@@ -209,13 +207,14 @@ def _own_rule_files(root: Path) -> list[Path]:
 
 def _with_id(files: Iterable[Path], rule: str) -> Iterator[Path]:
     """Yield a file once for each of its rules that has an id."""
-    key = re.compile(rf"""(?m)^\{{?\s*["']?id["']?\s*:\s*(["']?){re.escape(rule)}\1\s*(?:[,#].*)?$""")
     for path in files:
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            rules = [*yaml.safe_load_all(path.read_text(encoding="utf-8", errors="replace"))]
         except OSError as error:
             raise RulesError(f"cannot read a rule file: {reason_of(error)}") from error
-        yield from (path for _ in key.finditer(text))
+        except yaml.YAMLError:
+            continue  # ast-grep reports what is wrong in it.
+        yield from (path for each in rules if isinstance(each, dict) and each.get("id") == rule)
 
 
 def _shown(root: Path, path: str) -> str:

@@ -13,7 +13,7 @@ from fast_rust.errors import FastRustError
 HEADER = re.compile(r"^\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
 PART = r"""(?:"[^"]*"|'[^']*'|[\w-]+)"""
 KEY = re.compile(rf"^\s*({PART}(?:\s*\.\s*{PART})*)\s*=")
-# Two words or more; a further comment is no part of a reason.
+# Two words or more, up to a further comment.
 REASON = re.compile(r"#.*?\breason:\s*((?!#\s)\S+\s+(?!#\s)\S.*?)(?=\s+#\s|\s*$)")
 # Up to a comment; a `#` in quotes begins none.
 BEFORE_COMMENT = re.compile(r"""(?:[^"'#]|"[^"]*"|'[^']*')*""")

@@ -20,7 +20,7 @@ def limits_of(metadata: Mapping[str, Any], name: str) -> dict[str, float]:
 
     Raises NotMeasuredError where one is not a number.
     """
-    table = (metadata.get("metadata") or {}).get("perf") or {}
+    table = _table(metadata)
     limits: dict[str, float] = {**DEFAULTS, **{key: value for key, value in table.items() if key != "benches"}}
     for bench, own in sorted(table.get("benches", {}).items()):
         if _is_of(bench, name):
@@ -32,6 +32,10 @@ def limits_of(metadata: Mapping[str, Any], name: str) -> dict[str, float]:
     return limits
 
 
+def _table(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (metadata.get("metadata") or {}).get("perf") or {}
+
+
 def _is_of(bench: str, name: str) -> bool:
     """Return whether a measured name is that of a bench, or of a function or case in it."""
     name = name.rpartition(": ")[2]
@@ -41,7 +45,7 @@ def _is_of(bench: str, name: str) -> bool:
 def unknown_benches(metadata: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
     """Yield a line for each bench with limits that was not measured; its name may be misspelled."""
     known = list(names)
-    for bench in ((metadata.get("metadata") or {}).get("perf") or {}).get("benches", {}):
+    for bench in _table(metadata).get("benches", {}):
         if not any(_is_of(bench, name) for name in known):
             yield f'the limits of [workspace.metadata.perf.benches."{bench}"] apply to no measured benchmark'
 

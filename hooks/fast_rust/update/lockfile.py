@@ -62,9 +62,9 @@ def committed_lock(crate: Path) -> str | None:
     return None
 
 
-def refresh(crate: Path, lock: str, moved: str) -> str:
+def refresh(crate: Path, lock: str, change: str) -> str:
     """Let cargo update a lockfile, and return what happened to it; empty where it had nothing to change."""
-    changed = f"the update {moved}"
+    changed = f"the update {change}"
     command = ["cargo", "update", "--workspace"]
     before = (crate / lock).read_bytes()
     try:
