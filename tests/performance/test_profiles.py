@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop
+from crates.workshop import DEFAULT_UNITS, Workshop
 
 import profiles
 from variants import CHECKOUT
@@ -16,7 +16,12 @@ def test_the_page_has_a_row_for_each_build(workshop: Workshop, tmp_path: Path) -
     """By the script as `make profiles` runs it, with two builds of little work, unoptimised, beside those of tests."""
     written = tmp_path / "profiles.md"
     command = [sys.executable, str(CHECKOUT / "measure" / "profiles.py"), "--quick", "--output", str(written)]
-    less = {"FAST_RUST_TARGET": workshop.environment["CARGO_TARGET_DIR"], "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0"}
+    less = {
+        "FAST_RUST_TARGET": workshop.environment["CARGO_TARGET_DIR"],
+        # Those that other tests build dependencies with, so that these are built already.
+        "CARGO_PROFILE_DEV_CODEGEN_UNITS": DEFAULT_UNITS,
+        "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0",
+    }
     subprocess.run(command, check=True, env={**os.environ, **less})
     lines = [line for line in written.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
