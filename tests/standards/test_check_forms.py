@@ -74,9 +74,9 @@ def in_a_table(text: str) -> str:
 MEASURED = "every_measurement_belongs_to_a_hot_path"
 IS_MEASURED = "every_hot_path_is_measured"
 MAP = "every_map_on_a_hot_path_names_its_hasher"
-SUBMODULE = "every_submodule_of_a_hot_path_says_so"
-SAYS = "every_hot_path_says_why_and_what_it_may_cost"
-NATIVE = "no_build_is_for_the_build_host"
+SUBMODULE = "every_submodule_of_a_hot_path_is_marked"
+SAYS = "every_hot_path_has_a_reason_and_a_budget"
+NATIVE = "no_build_uses_the_native_cpu"
 CI = "ci_runs_every_gate"
 HOT, MANIFEST, SHIP, OUR_CI = "src/aggregate.rs", "Cargo.toml", ".github/workflows/ship.yml", ".github/workflows/ci.yml"
 IN_A_MODULE = "\nmod inner {\n    //! # Hot path\n    //! Why: x\n}\n"
@@ -135,7 +135,7 @@ FOUND: list[tuple[str, str, str, Edit, str]] = [
         "lib",
         "src/whole.rs",
         write("// ast-grep-ignore: err-string-result -- some reason\n\nfn f() {}\n"),
-        "no_file_is_left_out_of_the_rules",
+        "no_file_suppresses_a_rule",
     ),
 ]
 PASSES: list[tuple[str, str, str, Edit, str]] = [
@@ -144,7 +144,7 @@ PASSES: list[tuple[str, str, str, Edit, str]] = [
         "lib",
         MANIFEST,
         replace('\nunwrap_used = "warn"', '\nunwrap-used = "warn"'),
-        "every_gate_is_there",
+        "every_lint_is_enabled",
     ),
     ("a helper of benches", "lib", "bench/benches/common/mod.rs", write("pub fn f() {}\n"), MEASURED),
     ("data of benches", "lib", "bench/benches/corpus.txt", write("x\n"), MEASURED),

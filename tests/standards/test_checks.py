@@ -9,8 +9,9 @@ from crates.workshop import NAMES
 from standards.test_violations import changed
 from standards.violations import ALLOWED, VIOLATIONS, AllowedChange, Delete, PlantedViolation
 
-from fast_rust.checks.everything import MODULES, check_files
+from fast_rust.checks.everything import MODULES, check_files, find_all
 from fast_rust.checks.findings import Finding, Severity
+from fast_rust.checks.names import FORMER
 from fast_rust.checks.registry import CHECKS
 from fast_rust.checks.tables import WorkspaceError
 from fast_rust.standards.folder import standards_folder
@@ -43,9 +44,9 @@ debug = true
 """
 
 OTHER_SEVERITIES = {
-    "standards::every_submodule_of_a_hot_path_says_so": Severity.WARNING,
+    "standards::every_submodule_of_a_hot_path_is_marked": Severity.WARNING,
     "standards::formatting_has_no_overrides": Severity.ADVICE,
-    "standards::nothing_is_left_of_older_releases": Severity.WARNING,
+    "standards::no_file_is_of_an_older_release": Severity.WARNING,
     "standards::relaxed_settings_have_reasons": Severity.WARNING,
 }
 
@@ -221,7 +222,7 @@ def test_a_source_that_is_not_utf_8_is_read(lib: Path) -> None:
 def test_a_build_for_this_machine_is_found_in_each_form(lib: Path, form: str) -> None:
     (lib / "local.just").write_text(f"fast:\n    cargo build # target-cpu=native is a comment\n    flags {form}\n")
     [found] = check_files(lib)
-    assert (found.gate, found.path, found.line) == ("standards::no_build_is_for_the_build_host", "local.just", 3)
+    assert (found.gate, found.path, found.line) == ("standards::no_build_uses_the_native_cpu", "local.just", 3)
 
 
 # --- Staging, and what cannot be read ---
@@ -240,6 +241,24 @@ def test_a_staged_check_is_off_where_it_says_why(lib: Path) -> None:
     assert gates(lib) == ["lints_are_inherited"]
 
 
+def test_a_check_is_staged_by_its_former_name_too(lib: Path) -> None:
+    """Manifests of older crates have it; another name is still unknown."""
+    edit(lib / "Cargo.toml", "\nunwrap_used = ", "\n# unwrap_used = ")
+    assert gates(lib) == ["every_lint_is_enabled"]
+    text = (lib / "Cargo.toml").read_text(encoding="utf-8")
+    for name in ("every_gate_is_there", "every_lint_is_enabled"):
+        (lib / "Cargo.toml").write_text(f'{text}\n[workspace.metadata.staged]\n{name} = "until June"\n')
+        assert find_all(lib, advice=False) == []
+    (lib / "Cargo.toml").write_text(f'{text}\n[workspace.metadata.staged]\nevery_gate = "until June"\n')
+    with pytest.raises(WorkspaceError, match="unknown name 'every_gate'"):
+        find_all(lib, advice=False)
+
+
+def test_a_former_name_is_that_of_a_check() -> None:
+    assert FORMER.keys().isdisjoint(CHECKS)
+    assert CHECKS.keys() >= set(FORMER.values())
+
+
 @pytest.mark.parametrize(
     ("before", "after", "gate", "action"),
     [
@@ -247,13 +266,13 @@ def test_a_staged_check_is_off_where_it_says_why(lib: Path) -> None:
         (
             "\nunwrap_used = ",
             "\n# unwrap_used = ",
-            "every_gate_is_there",
+            "every_lint_is_enabled",
             'lippy] of Cargo.toml:\n\nunwrap_used = "warn"\n',
         ),
         (
             '\nperf = { level = "warn"',
             '\nperf = { level = "allow"',
-            "every_gate_is_there",
+            "every_lint_is_enabled",
             '\n\nperf = { level = "warn", priority = -1 }\n',
         ),
     ],

@@ -38,6 +38,13 @@ def test_it_explains_a_directive_by_its_id_or_a_gate(name: str) -> None:
     assert "Bad, found by `clippy::large_types_passed_by_value`:\n\n```rust\n" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["every_gate_is_there", "standards::every_gate_is_there", "every_lint_is_enabled"])
+def test_it_explains_a_check_by_its_former_name(name: str) -> None:
+    done = fast_rust("explain", name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "`standards::every_lint_is_enabled`" in done.stdout
+
+
 def test_only_a_check_of_keys_takes_a_reason_on_a_line() -> None:
     """A hot path that is not measured is no key; each name is one of a check, so none is misspelled."""
     for name in MODULES:

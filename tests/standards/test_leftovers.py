@@ -14,7 +14,7 @@ from fast_rust.checks.leftovers import BEGINNINGS, TESTS
 from fast_rust.main import application
 from template import WORKSPACE_OF_ANOTHER, Template, git
 
-GATE = "standards::nothing_is_left_of_older_releases"
+GATE = "standards::no_file_is_of_an_older_release"
 STUB = (Path(__file__).parents[2] / "template" / TESTS).read_text(encoding="utf-8")
 OTHER_TEST = "bench/tests/ours.rs"
 PROFILES = """

@@ -364,7 +364,7 @@ HOT_PATHS = [
         ("OP-3", "OP-4"),
         "src/aggregate.rs",
         Replace(BUDGET, ""),
-        "standards::every_hot_path_says_why_and_what_it_may_cost",
+        "standards::every_hot_path_has_a_reason_and_a_budget",
         "complete the documentation",
     ),
     PlantedViolation(
@@ -372,7 +372,7 @@ HOT_PATHS = [
         ("OP-3", "OP-4"),
         "src/aggregate.rs",
         Replace(BUDGET, "//! Budget: as little as can be.\n"),
-        "standards::every_hot_path_says_why_and_what_it_may_cost",
+        "standards::every_hot_path_has_a_reason_and_a_budget",
         "no `Budget:` with a number",
     ),
     PlantedViolation(
@@ -388,7 +388,7 @@ HOT_PATHS = [
         ("OP-3", "OP-4"),
         "src/aggregate.rs",
         Replace("//! Why: runs once for each record, of which inputs have millions.\n", ""),
-        "standards::every_hot_path_says_why_and_what_it_may_cost",
+        "standards::every_hot_path_has_a_reason_and_a_budget",
         "no `Why:`",
     ),
     PlantedViolation(
@@ -396,7 +396,7 @@ HOT_PATHS = [
         ("OP-3", "OP-4"),
         "src/aggregate/record.rs",
         Replace("//! Part of: aggregate\n", "//! Part of: parsing\n"),
-        "standards::every_hot_path_says_why_and_what_it_may_cost",
+        "standards::every_hot_path_has_a_reason_and_a_budget",
         "`Part of:` names no hot path of this crate",
     ),
     PlantedViolation(
@@ -404,7 +404,7 @@ HOT_PATHS = [
         ("OP-4",),
         "src/aggregate/record.rs",
         Replace("//! # Hot path\n//! Part of: aggregate\n", ""),
-        "standards::every_submodule_of_a_hot_path_says_so",
+        "standards::every_submodule_of_a_hot_path_is_marked",
         "//! Part of: NAME",
     ),
     PlantedViolation(
@@ -501,7 +501,7 @@ BUILDS = [
             'debug = "line-tables-only" # callgrind and perf name functions by it\nstrip = false',
             'debug = "line-tables-only"',
         ),
-        "standards::symbols_are_there_to_profile",
+        "standards::profiling_keeps_symbols",
         "profile.bench.strip is true",
         "cli",
     ),
@@ -510,7 +510,7 @@ BUILDS = [
         ("BENCH-4",),
         "Cargo.toml",
         Replace('debug = "line-tables-only" # callgrind and perf name functions by it\n', ""),
-        "standards::symbols_are_there_to_profile",
+        "standards::profiling_keeps_symbols",
         "under [profile.bench] and [profile.profiling]",
     ),
     PlantedViolation(
@@ -518,7 +518,7 @@ BUILDS = [
         ("BUILD-4",),
         ".cargo/config.toml",
         Add('[build]\nrustflags = ["-C", "target-cpu=native"]\n'),
-        "standards::no_build_is_for_the_build_host",
+        "standards::no_build_uses_the_native_cpu",
         "set a CPU level that all target machines support",
     ),
     PlantedViolation(
@@ -526,7 +526,7 @@ BUILDS = [
         ("BUILD-4",),
         ".github/workflows/ship.yml",
         Add("on: push\njobs:\n  ship:\n    steps:\n      - run: cargo rustc --release -- -Ctarget-cpu=native\n"),
-        "standards::no_build_is_for_the_build_host",
+        "standards::no_build_uses_the_native_cpu",
         ".github/workflows/ship.yml:5",
         "service",
     ),
@@ -599,7 +599,7 @@ TOOLS = [
         ("TOOL-1",),
         "sgconfig.yml",
         Add("# Where ast-grep and editors find the rules. Rules of your own go to lints/own/.\nruleDirs: [lints]\n"),
-        "standards::nothing_is_left_of_older_releases",
+        "standards::no_file_is_of_an_older_release",
         "run `git rm sgconfig.yml`",
     ),
     PlantedViolation(
@@ -623,7 +623,7 @@ TOOLS = [
         ("TOOL-1",),
         "Cargo.toml",
         Replace("\nunwrap_used = ", "\n# unwrap_used = "),
-        "standards::every_gate_is_there",
+        "standards::every_lint_is_enabled",
         "clippy::unwrap_used is disabled",
     ),
     PlantedViolation(
@@ -631,7 +631,7 @@ TOOLS = [
         ("TOOL-1",),
         "Cargo.toml",
         Replace('\nperf = { level = "warn"', '\nperf = { level = "allow"'),
-        "standards::every_gate_is_there",
+        "standards::every_lint_is_enabled",
         "clippy::perf is disabled",
     ),
     PlantedViolation(
@@ -655,7 +655,7 @@ TOOLS = [
         ("DOOR-1",),
         "src/unseen.rs",
         Add("// ast-grep-ignore\n\n/// Says no.\npub fn f() -> Result<(), String> {\n    Ok(())\n}\n"),
-        "standards::no_file_is_left_out_of_the_rules",
+        "standards::no_file_suppresses_a_rule",
         "src/unseen.rs",
     ),
     PlantedViolation(

@@ -11,7 +11,9 @@ import pytest
 from updates.test_adopt import PACKAGE, PLAIN, Files, commit, make, run
 
 from fast_rust.adopt import gates, staging
+from fast_rust.adopt.enabling import ratchet, unstaged
 from fast_rust.adopt.gates import NEXTEST, Gates
+from fast_rust.adopt.marks import marks
 from fast_rust.adopt.planning import BRANCH
 from fast_rust.adopt.staging import GateError
 from fast_rust.checks.findings import Finding
@@ -305,6 +307,21 @@ def test_a_count_that_fell_is_the_limit_from_now_on(crate: Path, tools: Tools) -
     code, said = unstage(crate)
     assert code == 0, said
     assert '# ERR-7: unfinished # reason: staged by adopt, 1 place; was "warn"\n' in (crate / "Cargo.toml").read_text()
+
+
+def test_a_staged_check_keeps_its_limit_under_its_former_name(tmp_path: Path) -> None:
+    """An older release wrote it; the check that fails now has another name."""
+    header = "[workspace.metadata.staged]\n"
+    for name, count in (("every_gate_is_there", 3), ("every_lint_is_enabled", 2)):
+        (tmp_path / name).mkdir()
+        staged = f'{name} = "staged by adopt, {count} places"\n'
+        (tmp_path / name / "Cargo.toml").write_text(header + staged)
+    former, present = (marks(tmp_path / name) for name in ("every_gate_is_there", "every_lint_is_enabled"))
+    assert [mark.gate for mark in former] == ["standards::every_lint_is_enabled"]
+    left = ratchet(former, present, ())
+    assert unstaged((tmp_path / "every_gate_is_there" / "Cargo.toml").read_text(), left=left) == (
+        f'{header}every_gate_is_there = "staged by adopt, 2 places"\n'
+    )
 
 
 def test_what_could_not_be_judged_stays_staged_and_is_named(crate: Path, tools: Tools) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fast_rust.checks.names import current_name
+
 STAGED = "staged by adopt"
 MARK = re.compile(r" *# reason: staged by adopt, [^;]*(?:; was (\"\w+\"))?$")
 FILES = ("Cargo.toml", "clippy.toml", "deny.toml", "rustfmt.toml", ".rustfmt.toml")
@@ -51,8 +53,9 @@ def lines_of(name: str, text: str) -> Iterator[tuple[str, Mark | None, int]]:
         if not count or is_comment:
             yield line, None, 0
             continue
-        head = head.removesuffix("# reason: ")
-        yield line, Mark(name, header, head.strip(), _gate(name, header, head.strip().partition(" ")[0])), int(count[0])
+        key, space, rest = head.removesuffix("# reason: ").strip().partition(" ")
+        key = current_name(key)
+        yield line, Mark(name, header, f"{key}{space}{rest}", _gate(name, header, key)), int(count[0])
 
 
 def _gate(file: str, header: str, key: str) -> str:

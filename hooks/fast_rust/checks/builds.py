@@ -115,7 +115,7 @@ def benches_measure_what_ships(workspace: Workspace) -> Iterator[Violation]:
     strip = false
     """,
 )
-def symbols_are_there_to_profile(workspace: Workspace) -> Iterator[Violation]:
+def profiling_keeps_symbols(workspace: Workspace) -> Iterator[Violation]:
     """The profiles for benchmarks and profilers must keep symbols, so that a profiler can show function names."""
     for profile in ("bench", "profiling"):
         yield from _misset(workspace, profile, ("debug", "strip"))
@@ -125,7 +125,7 @@ def symbols_are_there_to_profile(workspace: Workspace) -> Iterator[Violation]:
     "BUILD-4",
     then="set a CPU level that all target machines support, such as `-Ctarget-cpu=x86-64-v3`, in .cargo/config.toml",
 )
-def no_build_is_for_the_build_host(workspace: Workspace) -> Iterator[Violation]:
+def no_build_uses_the_native_cpu(workspace: Workspace) -> Iterator[Violation]:
     """A build must not use `target-cpu=native`, which depends on the machine that builds."""
     files = [file for file in files_below(workspace.root) if file.name in BUILD_FILES or file.suffix == ".sh"]
     for path, number, line in workspace.lines([*files, *workspace.workflows, *files_below(workspace.root / ".cargo")]):

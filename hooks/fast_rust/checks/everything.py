@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fast_rust.checks.cargo import Metadata, running_metadata
 from fast_rust.checks.findings import Finding
+from fast_rust.checks.names import current_name
 from fast_rust.checks.rules import UNUSED, is_rule, running_rules
 from fast_rust.checks.tables import Table, WorkspaceError, words
 
@@ -34,7 +35,7 @@ def find_all(root: Path, *, advice: bool) -> list[Finding]:
 def _refuse_unknown(root: Path, staged: Iterable[str]) -> None:
     checks = sorted(import_module("fast_rust.checks.registry").CHECKS)
     for name in staged:
-        if name not in {*checks, UNUSED} and not ("-" in name and is_rule(root, name)):
+        if current_name(name) not in {*checks, UNUSED} and not ("-" in name and is_rule(root, name)):
             message = f"{root / 'Cargo.toml'}: unknown name {name!r} in [workspace.metadata.staged]"
             raise WorkspaceError(
                 f"{message}; expected a rule of lints/own or of `fast-rust rules`, or one of: {', '.join(checks)}"

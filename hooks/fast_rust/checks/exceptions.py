@@ -12,7 +12,7 @@ from fast_rust.checks.workspace import Workspace, files_below
     "DOOR-1",
     then="delete the first line, and write `// ast-grep-ignore: rule -- reason` above the lines that need it",
 )
-def no_file_is_left_out_of_the_rules(workspace: Workspace) -> Iterator[Violation]:
+def no_file_suppresses_a_rule(workspace: Workspace) -> Iterator[Violation]:
     """`ast-grep-ignore` must suppress a rule for one line, not for an entire file."""
     for file in files_below(workspace.folder):
         first, second = [*(read_text(file).splitlines() if file.suffix == ".rs" else []), "", ""][:2]

@@ -108,7 +108,7 @@ def every_measurement_belongs_to_a_hot_path(workspace: Workspace) -> Iterator[Vi
     //! Part of: NAME
     """,
 )
-def every_hot_path_says_why_and_what_it_may_cost(workspace: Workspace) -> Iterator[Violation]:
+def every_hot_path_has_a_reason_and_a_budget(workspace: Workspace) -> Iterator[Violation]:
     """A section `# Hot path` must say why the code has to be fast, and give a budget."""
     names = {section.name for section, _, _ in _hot_paths(workspace)}
     for section, _, _ in workspace.sections:
@@ -135,7 +135,7 @@ def every_hot_path_says_why_and_what_it_may_cost(workspace: Workspace) -> Iterat
     # New in 0.9.0: an error from the release after it on, as docs/releasing.md requires of new gates.
     severity=Severity.WARNING,
 )
-def every_submodule_of_a_hot_path_says_so(workspace: Workspace) -> Iterator[Violation]:
+def every_submodule_of_a_hot_path_is_marked(workspace: Workspace) -> Iterator[Violation]:
     """A submodule of a hot path must declare `Part of:` the hot path, or `Cold:` with a reason."""
     declared = {section.path for section, _, _ in workspace.sections}
     for section, _, _ in workspace.sections:

@@ -31,7 +31,7 @@ KEPT_ELSEWHERE = {
 
 
 @check("TOOL-1", then="delete the file", severity=Severity.WARNING)
-def nothing_is_left_of_older_releases(workspace: Workspace) -> Iterator[Violation]:
+def no_file_is_of_an_older_release(workspace: Workspace) -> Iterator[Violation]:
     """The crate has a file of an older template release that its current release does not use."""
     by_folder = {each.folder: each for each in workspace.packages}
     for folder in sorted({workspace.folder, *by_folder}):

@@ -79,7 +79,7 @@ def is_on(workspace: Workspace, tool: str, lint: str, *, by_itself: bool) -> boo
 
 
 @check("TOOL-1", then="enable the lint", only_own=True)
-def every_gate_is_there(workspace: Workspace) -> Iterator[Violation]:
+def every_lint_is_enabled(workspace: Workspace) -> Iterator[Violation]:
     """Cargo.toml must enable the lints of the standards."""
     lints = {**lints_of_the_standards(), **{f"clippy::{group}": True for group in GROUPS}}
     for gate, by_itself in lints.items():

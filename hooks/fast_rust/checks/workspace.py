@@ -10,6 +10,7 @@ from typing import Any
 
 from fast_rust.answers import answers_file
 from fast_rust.checks.cargo import Metadata
+from fast_rust.checks.names import current_name
 from fast_rust.checks.sections import Section, sections
 from fast_rust.checks.tables import Table, read_text, without_comment, words
 
@@ -107,8 +108,10 @@ class Workspace:
                 yield self.shown(file), number, without_comment(line)
 
     def is_staged(self, check: str) -> bool:
-        """Return whether `fast-rust adopt` switched a check off, with its reason."""
-        return words(self.manifest.at("workspace", "metadata", "staged", check)) > 1
+        """Return whether the manifest disables a check, with a reason."""
+        staged = self.manifest.at("workspace", "metadata", "staged")
+        named = staged.items() if isinstance(staged, dict) else ()
+        return any(current_name(name) == check and words(reason) > 1 for name, reason in named)
 
 
 def read_workspaces(path: Path, known: Metadata) -> Iterator[Workspace]:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
+from fast_rust.checks.names import current_name
 from fast_rust.standards import documents
 from fast_rust.standards.folder import standards_folder
 from fast_rust.standards.pages import Directive, Page, Quality, directives, read_standards
@@ -63,6 +64,7 @@ def explain(
 
 def _named(name: str, known: Sequence[Directive]) -> list[Directive]:
     by_id = [directive for directive in known if directive.id == name.upper()]
+    name = current_name(name.removeprefix("standards::"))
     return by_id or [
         directive for directive in known if any(name in {gate, gate.partition("::")[2]} for gate in directive.gates)
     ]

@@ -25,11 +25,11 @@ EXCEPTIONS = {
 # The checks that read `# reason: ...` on the line of a key; the others are about more than a key.
 TAKE_A_REASON = {
     "benches_measure_what_ships",
-    "every_gate_is_there",
+    "every_lint_is_enabled",
     "exceptions_in_tables_have_reasons",
     "relaxed_settings_have_reasons",
     "release_profile_is_tuned",
-    "symbols_are_there_to_profile",
+    "profiling_keeps_symbols",
 }
 # The meaning of each word.
 WAYS = {
