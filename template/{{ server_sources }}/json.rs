@@ -222,7 +222,9 @@ impl Members {
         let underscores = self.underscores(field.name());
         self.text.push_str(",\"");
         self.text.push_str(field.name());
-        self.text.extend(std::iter::repeat_n('_', underscores));
+        for _ in 0..underscores {
+            self.text.push('_');
+        }
         self.text.push_str("\":");
     }
 
@@ -277,18 +279,23 @@ impl Visit for Members {
 }
 
 /// Appends a number; the formatting of the standard library costs several times as much.
-fn push_number(text: &mut String, mut value: u64) -> fmt::Result {
+fn push_number(text: &mut String, value: u64) -> fmt::Result {
     let mut digits = [0; 20];
-    let mut at = digits.len();
+    let start = write_number(&mut digits, value);
+    push_ascii(text, &digits[start..])
+}
+
+/// Writes a number at the end of `digits`, which must have room for it, and returns where it starts.
+pub(super) fn write_number(digits: &mut [u8], mut value: u64) -> usize {
+    let mut start = digits.len();
     loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
+        start -= 1;
+        digits[start] = b'0' + (value % 10) as u8;
         value /= 10;
         if value == 0 {
-            break;
+            return start;
         }
     }
-    push_ascii(text, &digits[at..])
 }
 
 /// Escapes text for a string of JSON.
@@ -296,8 +303,14 @@ struct Escaping<'text>(&'text mut String);
 
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, mut text: &str) -> fmt::Result {
-        let is_special = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
-        while let Some(at) = text.as_bytes().iter().position(is_special) {
+        let is_special = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
+        // Most text has none. Without a branch for each byte the CPU compares many at once.
+        let has_special = text.bytes().fold(false, |any, byte| any | is_special(byte));
+        if !has_special {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        while let Some(at) = text.bytes().position(is_special) {
             self.0.push_str(&text[..at]);
             write!(self.0, "\\u{:04x}", text.as_bytes()[at])?;
             text = &text[at + 1..];

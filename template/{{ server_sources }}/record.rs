@@ -1,12 +1,13 @@
 //! Records each request in the log and in the metrics.
 
+use super::json::write_number;
 use super::metrics::Metrics;
-use super::server::{BodyUnread, HostRequired};
+use super::server::{BodyUnread, HostMissing};
 use super::{Cause, Rejection, add_request_id, error_response};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt as _;
@@ -14,6 +15,7 @@ use futures_util::future::{self, Either};
 use hyper::body::{Frame, SizeHint};
 use std::convert::Infallible;
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::iter;
 use std::mem;
@@ -76,16 +78,13 @@ fn check_head(request: &Request) -> Result<(), Rejection> {
     }
 }
 
-/// Whether there is one `Host`, of characters that a host can have; it may be missing if not required.
+/// Whether there is at most one `Host`, of characters that a host can have, and it is not missing.
 fn has_sane_host(request: &Request) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-[]_~%!$&'()*+,;=".contains(byte);
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let is_sane = match hosts.next() {
         Some(host) => host.as_bytes().iter().all(allowed),
-        None => {
-            let is_required = request.extensions().get::<HostRequired>().is_some();
-            !is_required || request.version() == Version::HTTP_10
-        }
+        None => request.extensions().get::<HostMissing>().is_none(),
     };
     is_sane && hosts.next().is_none()
 }
@@ -277,7 +276,7 @@ impl Drop for Record {
         let (method, route, status, bytes) = (self.method, self.route(), self.status, self.bytes());
         let duration_us = time.as_micros() as u64;
         let (span, response_bytes) = (&self.span, self.response_bytes);
-        let peer = self.peer.map(field::display);
+        let peer = self.peer.map(|peer| field::display(Peer(peer)));
         let cause = self.cause.as_ref().map(|cause| &*cause.0);
         // A 503 without a cause is a refusal under load or at the end: the limits work.
         if status >= 500 && (status != 503 || cause.is_some()) {
@@ -293,6 +292,26 @@ impl Drop for Record {
                 parent: span, method, route, status, duration_us, bytes, response_bytes, peer, "request"
             );
         }
+    }
+}
+
+/// Formats an IPv4 address without the standard library, which takes several times as long.
+struct Peer(SocketAddr);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SocketAddr::V4(address) = self.0 else {
+            return self.0.fmt(formatter);
+        };
+        let mut text = *b"255.255.255.255:65535";
+        let mut start = write_number(&mut text, address.port().into());
+        let octets = address.ip().octets().into_iter().rev();
+        for (octet, separator) in octets.zip(*b":...") {
+            start -= 1;
+            text[start] = separator;
+            start = write_number(&mut text[..start], octet.into());
+        }
+        formatter.write_str(str::from_utf8(&text[start..]).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -9,7 +9,7 @@ use super::shutdown::{Lifecycle, Signals};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Version, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -158,9 +158,9 @@ pub enum StartError {
 #[derive(Clone, Copy, Debug)]
 pub struct BodyUnread;
 
-/// A request with this extension must have a `Host`, unless it is of HTTP/1.0.
+/// A request with this extension has no `Host`, though it must have one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct HostRequired;
+pub(super) struct HostMissing;
 
 /// Listens on `address`.
 ///
@@ -387,8 +387,11 @@ impl Shared {
         let service = service_fn(|mut request: Request<Incoming>| {
             // For handlers as `Extension<SocketAddr>`, and for the log.
             request.extensions_mut().insert(peer);
-            if self.requires_host {
-                request.extensions_mut().insert(HostRequired);
+            if self.requires_host
+                && request.version() != Version::HTTP_10
+                && !request.headers().contains_key(header::HOST)
+            {
+                request.extensions_mut().insert(HostMissing);
             }
             open.begin_request();
             sent.responding.store(false, Ordering::Relaxed);

@@ -525,6 +525,14 @@ def test_whom_a_connection_failed_with_is_logged(quiet: Start) -> None:
     service.event(message="connection failed", peer=f"{host}:{port}")
 
 
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.255.10.99"])
+def test_who_sent_a_request_is_logged(quiet: Start, source: str) -> None:
+    service = quiet("--log-filter", "debug")
+    with socket.create_connection(service.address, source_address=(source, 0)) as client:
+        client.sendall(_head(0))
+        service.event(message="request", peer="{}:{}".format(*client.getsockname()))
+
+
 # The end
 
 

@@ -172,7 +172,7 @@ DEFENCES = [
     (RECORD, "response = upgrade_refused();\n", "let _ = upgrade_refused;\n"),
     (SERVER, "public.connections = reduced_to;\n", "\n"),
     (SERVER, "CONNECTIONS.record_accept_failure();\n", "\n"),
-    (SERVER, "request.extensions_mut().insert(HostRequired);\n", "let _ = HostRequired;\n"),
+    (SERVER, "request.extensions_mut().insert(HostMissing);\n", "let _ = HostMissing;\n"),
     (RECORD, "if codings.iter().all(is_known) {", "if codings.iter().all(is_known) || true {"),
     (LIMITS, '!coding.as_bytes().eq_ignore_ascii_case(b"identity")', "coding.is_empty()"),
     (RECORD, "is_sane && hosts.next().is_none()", "is_sane || hosts.next().is_none()"),
