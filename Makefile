@@ -141,6 +141,7 @@ soak: .venv/.installed ## Load a service with overload, slow clients, resets and
 compare-generator: .venv/.installed ## Measure copies and updates against other generators, into docs/compare-generator.md
 	.venv/bin/python measure/generator.py
 
+# tests/ is on the path for tests/support/, which tests and measurements share.
 N ?= 100
 .PHONY: fleet-bench
 fleet-bench: .venv/.installed ## Measure fleets of up to N crates, into docs/fleet-figures.md

@@ -17,9 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from updates.releases import make_releases, newest_release, past_releases
-
-from fleets import Fleet, make_fleet, picture
+from support.fleets import Fleet, make_fleet, picture
+from support.releases import make_releases, newest_release, past_releases
 from workbench import Usage, measure, table, write_page
 
 COMMAND = Path(sys.executable).with_name("fast-rust")

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop, make_workshop
 from filelock import FileLock
-from updates.releases import Releases, shared_releases
 
-from exhaustive import cases, deselect_other_cases
-from once import once
-from template import Template, make_template
-from variants import all_combinations, pairwise_cover
+pytest.register_assert_rewrite("support")
+
+from support.exhaustive import cases, deselect_other_cases
+from support.once import once
+from support.releases import Releases, shared_releases
+from support.template import Template, make_template
+from support.variants import all_combinations, pairwise_cover
+from support.workshop import Workshop, make_workshop
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

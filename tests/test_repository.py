@@ -12,8 +12,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from template import git
-from variants import CHECKOUT
+from support.git import git
+from support.variants import CHECKOUT
 
 PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 OUR_WORKFLOWS = sorted((CHECKOUT / ".github" / "workflows").glob("*.yml"))

@@ -15,7 +15,8 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-PATIENCE = 10.0
+from support.services import PATIENCE
+
 Value: TypeAlias = str | int
 Found = TypeVar("Found")
 Mode: TypeAlias = Literal["accepting", "refusing", "slow"]

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop
+
+from support.workshop import Workshop
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,16 @@
 """A crate of others that is adopted: gates that it does not meet are staged, all others hold."""
 
-import sys
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop
-from updates.test_adopt import CLI, CODE, OTHERS, PLAIN, Files, commit, make, run
 
 from fast_rust.adopt import staging
 from fast_rust.adopt.marks import staged as staged_in
-from template import Template, git
+from support.adoption import CLI, CODE, OTHERS, PLAIN, Files, make
+from support.command import COMMAND, drift, invoke
+from support.git import commit, git
+from support.template import Template
+from support.workshop import Workshop
 
 SLOPPY: Files = {
     **CLI,
@@ -30,7 +31,7 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
     for name, value in workshop.environment.items():
         monkeypatch.setenv(name, value)
     crate = make(tmp_path / "word-counts", {**SLOPPY, "rust-toolchain.toml": OTHERS["rust-toolchain.toml"]})
-    done = run("adopt", crate, "--template", template.repository)
+    done = invoke("adopt", crate, "--template", template.repository)
     assert done.exit_code == 1, done.output
     staged = {
         "ast-grep::err-string-result": 1,
@@ -55,7 +56,7 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
     commit(crate)
     for recipe in ("lint", "test", "doc", "audit"):
         workshop.run(crate, "just", recipe)
-    done = run("drift", crate)
+    done = drift(crate)
     assert done.exit_code == 0, done.output
     assert "err-string-result is off" in done.stdout
 
@@ -63,7 +64,7 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
     main = crate / "src/main.rs"
     main.write_text(main.read_text().replace("unwrap()", "unwrap_or_default()"))
     commit(crate)
-    done = run("adopt", "--unstage", crate)
+    done = invoke("adopt", "--unstage", crate)
     assert done.exit_code == 0, done.output
     assert "enabled  clippy::unwrap_used: 1 when `adopt` disabled it, 0 now" in done.stdout
     # Its own CI file is gone; the dependency is still not used, and what is built is the crate's.
@@ -85,7 +86,7 @@ def test_recipes_run_this_program_and_no_warning_of_that_is_reported(
     crate = make(
         tmp_path / "crate", {**PLAIN, "deny.toml": "", "justfile": "".join(f"{a}:\n{b}" for a, b in recipes.items())}
     )
-    for given, expected in (("", str(Path(sys.executable).with_name("fast-rust"))), ("/of/the/user", "/of/the/user")):
+    for given, expected in (("", COMMAND), ("/of/the/user", "/of/the/user")):
         monkeypatch.setenv("FAST_RUST", given)
         left = staging.stage(crate, "justfile", tmp_path / "target", {}).left
         [report] = left

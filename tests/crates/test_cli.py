@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from template import git
-from variants import CHECKOUT
+from support.git import git
+from support.variants import CHECKOUT
 
 FULL = b"error: cannot write to standard output: No space left on device (os error 28)\n"
 

@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from crates.workshop import QUICK_BENCHES, Workshop, commit
 
-from template import copier, git
+from support.git import git, start_history
+from support.template import copier
+from support.workshop import QUICK_BENCHES, Workshop
 
 RUSTUP = "curl -sSf https://sh.rustup.rs | sh"
 SETUP = "just setup"
@@ -45,7 +46,7 @@ def small(workshop: Workshop) -> Path:
     """A library with a hot path, committed twice, so that there is something to compare."""
     crate = workshop.crate("first-day", kind="lib")
     workshop.run(crate, "cargo", "generate-lockfile")
-    commit(crate)
+    start_history(crate)
     return crate
 
 

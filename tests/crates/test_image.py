@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from crates.test_service import PATIENCE, Service
-from crates.test_variants import only
-from crates.workshop import QUICK_RELEASE, Workshop, commit
 
-from containerfile import Builder, Stage, instructions, words
-from exhaustive import cases
-from template import read_tree
-from variants import CHECKOUT, Answers, Variant, all_combinations, cover
+from support.containerfile import Builder, Stage, instructions, words
+from support.exhaustive import cases
+from support.files import read_tree
+from support.git import start_history
+from support.services import PATIENCE, Service
+from support.variants import CHECKOUT, Answers, Variant, all_combinations, cover
+from support.workshop import QUICK_RELEASE, Workshop
 
 CHOICES = ("kind", "place", "sample", "allocator", "cpu_level", "container", "otel")
 # Cargo plans the build, for which it reads all manifests and the lock file, but compiles nothing.
@@ -42,7 +42,7 @@ fi
 @cache
 def with_an_image() -> tuple[Variant, ...]:
     """Each combination of the answers that change an image or what it is built from, once."""
-    found = {only(variant, CHOICES) for variant in all_combinations() if variant.answers.get("container")}
+    found = {variant.only(CHOICES) for variant in all_combinations() if variant.answers.get("container")}
     return tuple(sorted(found, key=str))
 
 
@@ -119,7 +119,7 @@ def test_every_copy_and_run_works(images: Images, variant_with_image: Variant) -
 @pytest.mark.parametrize("kind", ["cli", "service"])
 def test_a_new_hot_path_and_a_new_package_need_no_change(images: Images, kind: str) -> None:
     crate = images.crate(f"grown-{kind}", kind=kind, sample=False)
-    commit(crate)
+    start_history(crate)
     images.workshop.run(crate, "just", "fast-rust", "hot", "add", "parse")
     (crate / "further" / "src").mkdir(parents=True)
     (crate / "further" / "src" / "lib.rs").write_text("//! A further package.\n", encoding="utf-8")

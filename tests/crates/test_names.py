@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop
 
 from fast_rust.hot.rust import imports
-from template import Template, copy_in_process
-from variants import CHECKOUT, domain
+from support.template import Template, copy_in_process
+from support.variants import CHECKOUT, domain
+from support.workshop import Workshop
 
 # A path that begins with one of these can mean no crate of the user's.
 FIXED = {"", "crate", "self", "super", "std"}

@@ -13,12 +13,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from crates.collector import Collector, Mode, collector, dead_collector, values
-from crates.test_service import PATIENCE, Service, _eventually, _run
-from crates.test_service_limits import _replace
-from crates.workshop import Workshop
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from crates.collector import Collector, Mode, collector, dead_collector, values
+from support.files import replace_only
+from support.services import PATIENCE, Service, Start, add_routes, eventually, run_to_end
+from support.workshop import Workshop
 
 ROUTES = """
 /// Routes that do what handlers do with spans.
@@ -97,8 +98,6 @@ LATER = {"OTEL_BSP_SCHEDULE_DELAY": "600000", "OTEL_METRIC_EXPORT_INTERVAL": "60
 DRAIN = ("--drain-grace", "0s", "--drain-cap", "1s")
 DRAINED = 2.5
 
-Start = Callable[..., Service]
-
 
 @pytest.fixture(scope="session")
 def exporting_binary(workshop: Workshop) -> Path:
@@ -111,17 +110,13 @@ def undefended_exporting_binary(workshop: Workshop) -> Path:
     """The same without the lines of DEFENCES."""
     crate = _probed(workshop, "undefended-exporting")
     for name, line, instead in DEFENCES:
-        _replace(crate / "otel" / "src" / name, line, instead)
+        replace_only(crate / "otel" / "src" / name, line, instead)
     return workshop.debug_binary(crate)
 
 
 def _probed(workshop: Workshop, name: str) -> Path:
     crate = workshop.crate(name, kind="service", otel=True)
-    routes = crate / "src" / "routes.rs"
-    _replace(routes, "post(aggregate))", "post(aggregate)).merge(probe::routes())")
-    routes.write_text(routes.read_text(encoding="utf-8") + ROUTES, encoding="utf-8")
-    used = 'futures-util = { version = "0.3", default-features = false }\n'
-    _replace(crate / "Cargo.toml", "\n[dependencies]\n", f"\n[dependencies]\n{used}")
+    add_routes(crate, ROUTES)
     return crate
 
 
@@ -318,7 +313,7 @@ def test_metrics_arrive(start: Start, receiver: Collector, is_defended: bool) ->
     assert list(point.explicit_bounds)[:2] == [0.005, 0.01]
     active = receiver.metric("http.server.active_requests", lambda metric: bool(metric.sum.data_points))
     assert not active.sum.is_monotonic
-    _eventually(lambda: (_active(receiver) == 0) == is_defended)
+    eventually(lambda: (_active(receiver) == 0) == is_defended)
 
 
 def _requests(metric: Metric) -> int:
@@ -389,7 +384,7 @@ def test_a_broken_collector_costs_no_request(start: Start, broken: str) -> None:
     # The timeout of an export is 10 s.
     assert max(_seconds(request) for _ in range(200)) < 1
     # All are accounted for, but those that are in the queue or being sent.
-    _eventually(lambda: 200 - _dropped(service) <= 8)
+    eventually(lambda: 200 - _dropped(service) <= 8)
     assert _count(service, "otel_spans_exported") == 0
     assert _ends_in_time(service)
     lost = service.event(message="spans not exported")
@@ -418,12 +413,12 @@ def test_a_failed_export_is_counted_and_logged(start: Start, is_defended: bool) 
     assert failed["level"] == "WARN"
     assert "refused" in failed["error"]
     counted = ("otel_spans_dropped", {"reason": "export_failed"}) if is_defended else ("otel_spans_exported", {})
-    _eventually(lambda: _count(service, counted[0], **counted[1]) == 1)
+    eventually(lambda: _count(service, counted[0], **counted[1]) == 1)
     assert _count(service, "otel_export_failures") > 0
     # At most once a minute.
     for _ in range(3):
         service.request("GET", "/status/200")
-    _eventually(lambda: _count(service, counted[0], **counted[1]) == 4)
+    eventually(lambda: _count(service, counted[0], **counted[1]) == 4)
     assert [event["message"] for event in service.events].count("export to the collector failed") == 1
 
 
@@ -489,7 +484,7 @@ def test_exports_are_counted(start: Start, receiver: Collector) -> None:
     service = start(receiver.url)
     service.request("GET", "/status/200")
     receiver.span("GET /status/{status}")
-    _eventually(lambda: _count(service, "otel_spans_exported") == 1)
+    eventually(lambda: _count(service, "otel_spans_exported") == 1)
     assert _dropped(service) == _count(service, "otel_export_failures") == 0
 
 
@@ -508,7 +503,7 @@ def test_exports_are_counted(start: Start, receiver: Collector) -> None:
 @pytest.mark.parametrize("flags", [("--check-config",), ("--address=127.0.0.1:0", "--admin-address=127.0.0.1:0")])
 def test_a_bad_variable_is_refused(exporting_binary: Path, variable: str, value: str, flags: tuple[str, ...]) -> None:
     """Also by --check-config."""
-    done = _run(exporting_binary, *flags, **{variable: value})
+    done = run_to_end(exporting_binary, *flags, **{variable: value})
     assert done.returncode == 2
     assert done.stdout == ""
     assert variable in done.stderr

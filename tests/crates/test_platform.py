@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop, flags_of_own_code
+
+from support.workshop import Workshop, flags_of_own_code
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from crates.workshop import QUICK_BENCHES, QUICK_RELEASE, Workshop, commit
 
-from variants import CHECKOUT, domain
+from support.git import start_history
+from support.variants import CHECKOUT, domain
+from support.workshop import QUICK_BENCHES, QUICK_RELEASE, Workshop
 
 NOT_RUN_HERE = {
     "just prepared audit advisories": "the database of advisories is not in a package registry",
@@ -207,7 +208,7 @@ def test_check_runs_what_ci_runs(workshop: Workshop) -> None:
 def test_a_package_builds_from_what_it_includes(workshop: Workshop, kind: str) -> None:
     """Without the benches, the workspace, and what is not for users."""
     crate = workshop.crate(f"package-{kind}", kind=kind, publish=True, repository_url="https://example.org/a/b")
-    commit(crate)
+    start_history(crate)
     workshop.run(crate, "cargo", "package", "--allow-dirty")
     listed = set(workshop.run(crate, "cargo", "package", "--allow-dirty", "--list").split())
     assert {"Cargo.toml", "LICENSE-MIT", "README.md", "src/lib.rs"} <= listed
@@ -217,7 +218,7 @@ def test_a_package_builds_from_what_it_includes(workshop: Workshop, kind: str) -
 def test_the_hooks_of_a_crate_pass_and_bite(workshop: Workshop) -> None:
     """Run by pre-commit itself."""
     crate = workshop.crate("hooked", kind="lib", sample=False)
-    commit(crate)
+    start_history(crate)
     workshop.run(crate, "pre-commit", "run", "--all-files")
     library = "//! Nothing.\n\npub  mod error;\n\n/// Says no.\npub fn f() -> Result<(), String> {\n    Ok(())\n}\n"
     (crate / "src" / "lib.rs").write_text(library)

@@ -8,12 +8,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from crates.test_service import Service
-from crates.workshop import Workshop, commit
-from updates.releases import Releases
 
-from template import copier_in_process, git, read_tree
-from variants import CHECKOUT
+from support.files import read_tree
+from support.git import commit, git, start_history
+from support.releases import Releases
+from support.services import Service
+from support.template import copier_in_process
+from support.variants import CHECKOUT
+from support.workshop import Workshop
 
 # A field or a variant that a release may add, next to one that is there.
 ADDITIONS = {
@@ -113,7 +115,7 @@ def test_flags_and_package_have_the_same_defaults(workshop: Workshop) -> None:
 
 def follow(workshop: Workshop, crate: Path, name: str) -> None:
     """Do what a page of the documentation says: its commands, files and patches."""
-    commit(crate)
+    start_history(crate)
     page = (CHECKOUT / "docs" / name).read_text(encoding="utf-8")
     for path, content in re.findall(r"(?ms)^`(\S+)`:\n\n```rust,ignore\n(.*?)^```$", page):
         (crate / path).write_text(content, encoding="utf-8")
@@ -161,10 +163,9 @@ def old_service(releases: Releases, tmp_path: Path) -> Path:
     routes = crate / "src" / "routes.rs"
     routes.write_text(routes.read_text(encoding="utf-8") + OWN_CODE, encoding="utf-8")
     (crate / "tests" / "own.rs").write_text(OWN_TEST, encoding="utf-8")
-    commit(crate)
+    start_history(crate)
     assert copier_in_process("update", "--quiet", "--defaults", str(crate)).exit_code == 0
-    git(crate, "add", "--all")
-    git(crate, "commit", "--quiet", "--message", "Update the template")
+    commit(crate, "Update the template")
     return crate
 
 
@@ -209,7 +210,7 @@ def test_a_service_that_would_be_broken_is_left_as_it_is(
 ) -> None:
     file = old_service / path
     file.write_text(file.read_text(encoding="utf-8") + line, encoding="utf-8")
-    commit(old_service)
+    start_history(old_service)
     before = read_tree(old_service)
     done = workshop.try_to(old_service, "fast-rust", "migrate", "server")
     assert done.returncode == 2, done.stdout
@@ -223,17 +224,17 @@ def test_only_a_service_of_the_newest_release_is_moved(workshop: Workshop, relea
     crate = tmp_path / "old-service"
     answers: dict[str, str | bool] = {"crate_name": crate.name, "kind": "service", "sample": False}
     shutil.copytree(releases.rendering(releases.tags[-2], answers), crate)
-    commit(crate)
+    start_history(crate)
     done = workshop.try_to(crate, "fast-rust", "migrate", "server")
     assert done.returncode == 2
     assert "run `fast-rust update`, and commit the update first" in done.stdout
     moved = tmp_path / "moved" / "new-service"
     shutil.copytree(releases.rendering(releases.tags[-1], {**answers, "crate_name": "new-service"}), moved)
-    commit(moved)
+    start_history(moved)
     assert "already" in workshop.run(moved, "fast-rust", "migrate", "server")
     library = tmp_path / "library"
     shutil.copytree(releases.rendering(releases.tags[-1], {"crate_name": "log-totals", "kind": "lib"}), library)
-    commit(library)
+    start_history(library)
     done = workshop.try_to(library, "fast-rust", "migrate", "server")
     assert done.returncode == 2
     assert "the crate has no module src/plumbing" in done.stdout

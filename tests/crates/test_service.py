@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import random
 import re
 import resource
@@ -14,139 +13,14 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from decimal import Decimal
-from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from typing import IO, Any
 
 import pytest
 
-from variants import CHECKOUT
-
-PATIENCE = 10.0
-MIB = 1024 * 1024
-
-
-class Service:
-    """One running service, and the events it has logged so far."""
-
-    def __init__(self, binary: Path, flags: tuple[str, ...], **environment: str) -> None:
-        loopback = ("--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0")
-        self.process = subprocess.Popen(
-            [binary, *loopback, "--log-format", "json", *flags],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | environment,
-        )
-        self.events: list[dict[str, Any]] = []
-        self.lines: list[str] = []
-        self._opened = ExitStack()
-        self._changed = threading.Condition()
-        assert self.process.stderr is not None
-        self._reader = threading.Thread(target=self._read, args=(self.process.stderr,))
-        self._reader.start()
-        listening = self.event(message="listening")
-        self.address = _split(listening["address"])
-        self.admin_address = _split(listening["admin_address"])
-
-    def _read(self, stderr: IO[str]) -> None:
-        for line in stderr:
-            with self._changed:
-                self.lines.append(line)
-                self.events.append(json.loads(line))
-                self._changed.notify_all()
-
-    def event(self, **fields: object) -> dict[str, Any]:
-        """Waits for an event that has all these fields."""
-
-        def find() -> dict[str, Any] | None:
-            matching = (e for e in self.events if fields.items() <= e.items())
-            return next(matching, None)
-
-        with self._changed:
-            found = self._changed.wait_for(find, PATIENCE)
-        assert found, f"no event {fields} in {self.events}"
-        return found
-
-    @contextmanager
-    def unread_log(self) -> Iterator[None]:
-        """Leaves what the service logs unread for a while."""
-        with self._changed:
-            yield
-
-    def connect(self) -> HTTPConnection:
-        return self._opened.enter_context(closing(HTTPConnection(*self.address, timeout=PATIENCE)))
-
-    def stream(self) -> socket.socket:
-        return self._opened.enter_context(socket.create_connection(self.address, timeout=PATIENCE))
-
-    def request(self, method: str, path: str, body: bytes | Iterator[bytes] | None = None, **headers: str) -> Answer:
-        connection = self.connect()
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body=body, headers=named)
-        return Answer.read(connection.getresponse())
-
-    def ask_admin(self, path: str) -> Answer:
-        with closing(HTTPConnection(*self.admin_address, timeout=PATIENCE)) as connection:
-            connection.request("GET", path)
-            return Answer.read(connection.getresponse())
-
-    def metrics(self) -> str:
-        return self.ask_admin("/metrics").body.decode()
-
-    def held(self, length: int = 100) -> socket.socket:
-        """A request whose body has begun and waits; it is known to be running."""
-        held = self.stream()
-        held.sendall(_head(length) + b"a;1\n")
-        return held
-
-    def wait_in_flight(self, count: int) -> None:
-        _eventually(lambda: f"http_server_active_requests {count}\n" in self.metrics())
-
-    def terminate(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-
-    def exit_code(self) -> int:
-        code = self.process.wait(PATIENCE)
-        self._reader.join()
-        return code
-
-    def close(self) -> None:
-        self._opened.close()
-        with self.process:
-            self.process.kill()
-            # The reader ends with the process, and only then is the pipe closed.
-            self._reader.join()
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @classmethod
-    def read(cls, response: HTTPResponse) -> Answer:
-        return cls(response.status, response.headers, response.read())
-
-    @classmethod
-    def on(cls, stream: socket.socket) -> Answer:
-        with closing(HTTPResponse(stream)) as response:
-            response.begin()
-            return cls.read(response)
-
-    @property
-    def error(self) -> dict[str, Any]:
-        assert self.headers["content-type"] == "application/json"
-        error: dict[str, Any] = json.loads(self.body)["error"]
-        assert error["message"]
-        return error
-
-
-Start = Callable[..., Service]
+from support.services import MIB, PATIENCE, Answer, Service, Start, eventually, head_of, run_to_end
+from support.variants import CHECKOUT
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -181,22 +55,6 @@ def quiet(start: Start) -> Iterator[Start]:
     yield start_quiet
     for service in services:
         assert not [e for e in service.events if e["level"] in ("WARN", "ERROR")]
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host, int(port)
-
-
-def _head(length: int) -> bytes:
-    return b"POST /aggregate HTTP/1.1\r\nhost: test\r\ncontent-length: %d\r\n\r\n" % length
-
-
-def _eventually(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(0.01)
 
 
 def _records(count: int) -> bytes:
@@ -278,7 +136,7 @@ def test_early_error_reaches_a_client_that_still_sends(quiet: Start, chunked: bo
 
 def test_declared_size_is_refused_before_the_body(quiet: Start) -> None:
     with quiet("--body-limit", "1KiB").stream() as stream:
-        stream.sendall(_head(1025))
+        stream.sendall(head_of(1025))
         assert Answer.on(stream).error["code"] == "body_too_large"
 
 
@@ -335,7 +193,7 @@ def test_client_that_takes_no_response_is_dropped(start: Start) -> None:
     with socket.socket() as stream:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stream.connect(service.address)
-        stream.sendall(_head(len(body)) + body)
+        stream.sendall(head_of(len(body)) + body)
         service.event(message="request", status=200)
         service.terminate()
         assert service.exit_code() == 0
@@ -374,7 +232,7 @@ def test_sheds_beyond_the_bytes_in_flight(quiet: Start) -> None:
                 answer.status == 503 and answer.error["code"] == "memory_busy" and bool(answer.headers["retry-after"])
             )
 
-        _eventually(lambda: is_refused(b"b;10\n"))
+        eventually(lambda: is_refused(b"b;10\n"))
         assert is_refused(iter([b"b;10\n"]))
     service.wait_in_flight(0)
     assert service.request("POST", "/aggregate", b"a;1\n").status == 200
@@ -529,7 +387,7 @@ def test_whom_a_connection_failed_with_is_logged(quiet: Start) -> None:
 def test_who_sent_a_request_is_logged(quiet: Start, source: str) -> None:
     service = quiet("--log-filter", "debug")
     with socket.create_connection(service.address, source_address=(source, 0)) as client:
-        client.sendall(_head(0))
+        client.sendall(head_of(0))
         service.event(message="request", peer="{}:{}".format(*client.getsockname()))
 
 
@@ -546,7 +404,7 @@ def test_request_finishes_after_sigterm(quiet: Start) -> None:
         assert (answer.status, answer.error["code"]) == (503, "draining")
         answer = service.request("GET", "/healthz")
         assert (answer.status, answer.headers["connection"]) == (200, "close")
-        _eventually(lambda: not _accepts(service))
+        eventually(lambda: not _accepts(service))
         held.sendall(b"b;2\n")
         answer = Answer.on(held)
         assert (answer.status, answer.headers["connection"]) == (200, "close")
@@ -563,7 +421,7 @@ def _accepts(service: Service) -> bool:
 
 def _busy_client(service: Service, reconnect: bool, answered: list[int], lost: list[OSError]) -> None:
     """Sends request after request until it is told to go, and notes those without an answer."""
-    request = _head(4) + b"a;1\n"
+    request = head_of(4) + b"a;1\n"
     while True:
         try:
             stream = service.stream()
@@ -592,7 +450,7 @@ def drain_under_load(service: Service, reconnect: bool) -> tuple[list[int], list
     clients = [threading.Thread(target=_busy_client, args=arguments) for _ in range(32)]
     for client in clients:
         client.start()
-    _eventually(lambda: len(answered) > 1000)
+    eventually(lambda: len(answered) > 1000)
     service.terminate()
     for client in clients:
         client.join()
@@ -653,23 +511,12 @@ def test_runs_until_the_signal_whatever_is_logged(service_binary: Path, level: s
 # The beginning
 
 
-def _run(binary: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [binary, *flags],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        env=os.environ | environment,
-    )
-
-
 @pytest.mark.parametrize("flag", ["--address", "--admin-address"])
 def test_taken_address(service_binary: Path, flag: str) -> None:
     addresses = {"--address": "127.0.0.1:0", "--admin-address": "127.0.0.1:0"}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         addresses[flag] = f"127.0.0.1:{taken.getsockname()[1]}"
-        run = _run(service_binary, *(word for pair in addresses.items() for word in pair))
+        run = run_to_end(service_binary, *(word for pair in addresses.items() for word in pair))
     assert run.returncode == 2
     assert addresses[flag] in run.stderr
     assert "in use" in run.stderr
@@ -682,14 +529,14 @@ def test_taken_address(service_binary: Path, flag: str) -> None:
      ("--connections", "1"), ("--idle-time", "2h")],
 )  # fmt: skip
 def test_bad_configuration(service_binary: Path, flags: tuple[str, str]) -> None:
-    run = _run(service_binary, "--check-config", *flags)
+    run = run_to_end(service_binary, "--check-config", *flags)
     assert run.returncode == 2
     assert flags[0] in run.stderr
 
 
 @pytest.mark.parametrize("flag", ["--address", "--admin-address"])
 def test_an_address_with_a_name_of_a_host(service_binary: Path, flag: str) -> None:
-    run = _run(service_binary, "--check-config", flag, "localhost:8080")
+    run = run_to_end(service_binary, "--check-config", flag, "localhost:8080")
     assert run.returncode == 2
     assert "type an IP address and a port, such as 0.0.0.0:8080" in run.stderr
 
@@ -707,22 +554,22 @@ def test_help_on_a_full_disk(service_binary: Path) -> None:
     [("127.0.0.1:80", "127.0.0.1:80"), ("0.0.0.0:80", "127.0.0.1:80"), ("127.0.0.1:80", "[::]:80")],
 )
 def test_one_address_twice(service_binary: Path, address: str, admin: str) -> None:
-    run = _run(service_binary, "--check-config", "--address", address, "--admin-address", admin)
+    run = run_to_end(service_binary, "--check-config", "--address", address, "--admin-address", admin)
     assert run.returncode == 2
     assert f"--address {address} and --admin-address {admin}" in run.stderr
     different = ("--address", "127.0.0.1:80", "--admin-address", "[::1]:80")
-    assert _run(service_binary, "--check-config", *different).returncode == 0
+    assert run_to_end(service_binary, "--check-config", *different).returncode == 0
 
 
 def test_configuration_from_the_environment(service_binary: Path) -> None:
     name = f"{service_binary.stem.upper().replace('-', '_')}_BODY_LIMIT"
-    run = _run(service_binary, "--check-config", **{name: "1MiB"})
+    run = run_to_end(service_binary, "--check-config", **{name: "1MiB"})
     assert (run.returncode, run.stdout) == (0, "configuration is valid\n")
-    run = _run(service_binary, "--check-config", **{name: "much"})
+    run = run_to_end(service_binary, "--check-config", **{name: "much"})
     assert run.returncode == 2
     assert f"'much' for '--body-limit <{name}>': type a size" in run.stderr
 
 
 def test_help_and_version(service_binary: Path) -> None:
-    assert "Exit codes:" in _run(service_binary, "--help").stdout
-    assert _run(service_binary, "--version").stdout.startswith(f"{service_binary.stem} ")
+    assert "Exit codes:" in run_to_end(service_binary, "--help").stdout
+    assert run_to_end(service_binary, "--version").stdout.startswith(f"{service_binary.stem} ")

@@ -20,8 +20,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from crates.test_service import MIB, PATIENCE, Answer, Service, _eventually, _run
-from crates.workshop import Workshop
+
+from support.files import replace_only
+from support.services import MIB, PATIENCE, Answer, Service, Start, add_routes, eventually, run_to_end
+from support.workshop import Workshop
 
 ROUTES = """
 /// Routes of many shapes.
@@ -221,30 +223,17 @@ def defended_binary(workshop: Workshop) -> Path:
 def undefended_binary(workshop: Workshop) -> Path:
     crate = _probed(workshop, "undefended-service")
     for name, line, instead in DEFENCES:
-        _replace(crate / "server" / "src" / name, line, instead)
+        replace_only(crate / "server" / "src" / name, line, instead)
     return workshop.debug_binary(crate)
 
 
 def _probed(workshop: Workshop, name: str) -> Path:
     crate = workshop.crate(name, kind="service")
-    routes = crate / "src" / "routes.rs"
-    _replace(routes, "post(aggregate))", "post(aggregate)).merge(probe::routes())")
     first = "    /// Maximum number of distinct keys in a request\n"
     setting = "    /// Key\n    #[arg(long, hide_env_values = true)]\n    pub key: Option<String>,\n\n"
-    _replace(crate / "src" / "config.rs", first, setting + first)
-    routes.write_text(routes.read_text(encoding="utf-8") + ROUTES, encoding="utf-8")
-    used = 'futures-util = { version = "0.3", default-features = false }\n'
-    _replace(crate / "Cargo.toml", "\n[dependencies]\n", f"\n[dependencies]\n{used}")
+    replace_only(crate / "src" / "config.rs", first, setting + first)
+    add_routes(crate, ROUTES)
     return crate
-
-
-def _replace(path: Path, old: str, new: str) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert text.count(old) == 1, f"{old!r} in {path}"
-    path.write_text(text.replace(old, new), encoding="utf-8")
-
-
-Start = Callable[..., Service]
 
 
 @pytest.fixture
@@ -358,7 +347,7 @@ def test_frames_count_from_their_production_until_they_are_sent(start: Start, re
     # Each holds up to the write buffer of hyper, 400 KiB, less what the system takes.
     readers = [read(service, f"/frames/{count}") for _ in range(16)]
     if is_defended:
-        _eventually(lambda: re.search(r'shed_total{reason="memory"} [1-9]', service.metrics()) is not None)
+        eventually(lambda: re.search(r'shed_total{reason="memory"} [1-9]', service.metrics()) is not None)
         cut = service.event(message="response aborted")
         assert cut["peer"] in {reader.peer for reader in readers}
     else:
@@ -420,7 +409,7 @@ def test_only_received_bytes_are_reserved(start: Start, *, is_defended: bool) ->
     for _ in range(4):
         service.stream().sendall(_post("/bytes", 1024) + b"x" * 1000)
     service.wait_in_flight(7)
-    _eventually(lambda: service.request("POST", "/bytes", b"x" * 1000).status == 503)
+    eventually(lambda: service.request("POST", "/bytes", b"x" * 1000).status == 503)
 
 
 # M4: the extractors of axum
@@ -491,7 +480,7 @@ def test_extractors_give_503_while_the_memory_is_full(start: Start, *, is_defend
     def answer() -> Answer:
         return service.request("POST", "/bytes", iter([b"x" * 100]))
 
-    _eventually(lambda: answer().status == (503 if is_defended else 400))
+    eventually(lambda: answer().status == (503 if is_defended else 400))
     if is_defended:
         assert (answer().error["code"], answer().headers["retry-after"]) == ("memory_busy", "1")
 
@@ -722,7 +711,7 @@ def test_a_body_that_fails_is_recorded(start: Start, read: Read, *, is_defended:
     requests = {e["span"]["request_id"]: e["route"] for e in service.events if e["message"] == "request"}
     assert [requests[event["span"]["request_id"]] for event in failed] == ["/broken", "/panicking"]
     assert len([event for event in service.events if event["message"] == "request"]) == 2
-    _eventually(lambda: "http_responses_aborted_total 2\n" in service.metrics())
+    eventually(lambda: "http_responses_aborted_total 2\n" in service.metrics())
 
 
 @both
@@ -735,14 +724,14 @@ def test_the_line_of_a_streamed_response_has_its_bytes(start: Start, read: Read,
     if not is_defended:
         return
     labels = 'http_request_method="GET",http_route="/frames/{count}",http_response_status_code="200"'
-    _eventually(lambda: f"http_server_request_duration_seconds_count{{{labels}}} 1\n" in service.metrics())
-    _eventually(lambda: "http_server_active_requests 0\n" in service.metrics())
+    eventually(lambda: f"http_server_request_duration_seconds_count{{{labels}}} 1\n" in service.metrics())
+    eventually(lambda: "http_server_active_requests 0\n" in service.metrics())
     reader = read(service, "/frames/1000")
     assert "http_server_active_requests 1\n" in service.metrics()
     reader.close()
     aborted = service.event(message="request", status=200, peer=reader.peer)
     assert aborted.get("response_bytes", 0) < 1000 * 65_536
-    _eventually(lambda: "http_server_active_requests 0\n" in service.metrics())
+    eventually(lambda: "http_server_active_requests 0\n" in service.metrics())
 
 
 # What somebody on call asks for
@@ -802,7 +791,7 @@ def test_limits_are_shown_beside_what_is_in_use(start: Start, *, is_defended: bo
     uploading.sendall(_post("/bytes", 8) + b"1234")
     used = 4 if is_defended else 0
     service.wait_in_flight(1)
-    _eventually(lambda: f"http_body_bytes_in_use {used}\n" in service.metrics())
+    eventually(lambda: f"http_body_bytes_in_use {used}\n" in service.metrics())
     uploading.sendall(b"5678")
     assert Answer.on(uploading).status == 200
     service.wait_in_flight(0)
@@ -860,8 +849,8 @@ def test_an_unknown_variable_is_refused(request: pytest.FixtureRequest, *, is_de
     prefix = f"{kind.upper()}_SERVICE_"
     # Kubernetes sets these for services of such names.
     for name in ("SERVICE_HOST", "PORT", "PORT_80_TCP", "CACHE_SERVICE_PORT_HTTP"):
-        assert (_run(binary, "--check-config", **{prefix + name: "x"}).returncode == 0) == is_defended
-    refused = _run(binary, "--check-config", **{f"{prefix}BODY_LIMT": "1MiB"})
+        assert (run_to_end(binary, "--check-config", **{prefix + name: "x"}).returncode == 0) == is_defended
+    refused = run_to_end(binary, "--check-config", **{f"{prefix}BODY_LIMT": "1MiB"})
     assert (refused.returncode == 2) == is_defended
     assert (f"unknown variable {prefix}BODY_LIMT" in refused.stderr) == is_defended
     assert (f"{prefix}BODY_LIMIT" in refused.stderr) == is_defended
@@ -945,7 +934,7 @@ def test_the_admin_address_has_files_left(start: Start, *, is_defended: bool) ->
         _ask(service.admin_address)
     service.event(message="cannot accept")
     resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (100, 100))
-    _eventually(lambda: re.search(r"^http_accept_failures_total [1-9]", service.metrics(), re.MULTILINE) is not None)
+    eventually(lambda: re.search(r"^http_accept_failures_total [1-9]", service.metrics(), re.MULTILINE) is not None)
 
 
 def _ask(address: tuple[str, int]) -> bytes:

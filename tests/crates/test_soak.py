@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 import soak
 from soak import PHASES, QUICK, Phase, Scale, Seen, Service, SoakError
 

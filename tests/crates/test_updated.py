@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from crates.workshop import NAMES, QUICK_BENCHES, Workshop, commit
-from updates import acts
-from updates.acts import Given
-from updates.releases import Releases, past_releases
 
-from exhaustive import cases
 from fast_rust.checks.everything import find_all
 from fast_rust.checks.findings import Severity
 from fast_rust.update.apply import apply
 from fast_rust.update.merge import MergeResult
 from fast_rust.update.plan import UpdatePlan, plan
-from template import copier_in_process
-from variants import domain
+from support import acts
+from support.acts import Given
+from support.exhaustive import cases
+from support.git import start_history
+from support.releases import Releases, past_releases
+from support.template import copier_in_process
+from support.variants import domain
+from support.workshop import NAMES, QUICK_BENCHES, Workshop
 
 ACTS = (
     acts.lint_loosened,
@@ -40,7 +41,7 @@ def test_a_crate_from_the_oldest_release_passes_its_checks(
     shutil.copytree(releases.rendering(releases.tags[0], answers), crate)
     begun = [act(Given(crate, ())) for act in ACTS]
     assert {next(act) for act in begun} == {crate}
-    commit(crate)
+    start_history(crate)
 
     planned = plan(crate)
     assert isinstance(planned, UpdatePlan)
@@ -85,7 +86,7 @@ def test_a_plain_update_leaves_a_workspace_that_passes_its_tests(
     crate = tmp_path / NAMES[plain.kind]
     answers: dict[str, str | bool] = {"crate_name": crate.name, "kind": plain.kind, "sample": plain.has_sample}
     shutil.copytree(releases.rendering(plain.tag, answers), crate)
-    commit(crate)
+    start_history(crate)
     done = copier_in_process("update", "--quiet", "--defaults", str(crate))
     assert done.exit_code == 0, done.stderr
     assert (crate / "bench" / "tests" / "standards.rs").exists()
@@ -126,7 +127,7 @@ def test_what_a_crate_has_decided_is_in_force_after_an_update(releases: Releases
     given.edit("Cargo.toml", '\nunwrap_used = "warn"', '\nunwrap_used = "allow" # reason: prototypes unwrap;')
     ignored = 'ignore = [{ id = "RUSTSEC-2025-0057", reason = "only in a tool of tests" }]'
     given.edit("deny.toml", 'yanked = "deny"\n', f'yanked = "deny"\n{ignored}\n')
-    commit(crate)
+    start_history(crate)
     if way == "copier":
         done = copier_in_process("update", "--quiet", "--defaults", str(crate))
         assert done.exit_code == 0, done.stderr
@@ -182,7 +183,7 @@ def test_a_service_of_the_last_release_compiles_with_the_new_middleware(
     crate = tmp_path / NAMES["service"]
     answers: dict[str, str | bool] = {"crate_name": crate.name, "kind": "service", "sample": True}
     shutil.copytree(releases.rendering(releases.tags[-2], answers), crate)
-    commit(crate)
+    start_history(crate)
     starters = [crate / path for path in ("src/main.rs", "src/routes.rs", "src/config.rs", "tests/http.rs")]
     before = [starter.read_bytes() for starter in starters]
     done = copier_in_process("update", "--quiet", "--defaults", str(crate))

@@ -10,12 +10,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from crates.test_service import Service
-from crates.workshop import BUILD, QUICK_RELEASE, Workshop, flags_of_own_code, program_name
 
-from exhaustive import cases
-from template import Template, read_tree
-from variants import Variant, all_combinations, cover
+from support.exhaustive import cases
+from support.files import read_tree
+from support.services import Service
+from support.template import Template
+from support.variants import Variant, all_combinations, cover
+from support.workshop import BUILD, QUICK_RELEASE, Workshop, flags_of_own_code, program_name
 
 # The answers that change what is compiled; the last one changes nothing but the profile that ships.
 COMPILED = ("kind", "place", "sample", "allocator", "cpu_level", "panic")
@@ -27,15 +28,10 @@ CHECKED_WITH_OTEL = {"kind": "service", "allocator": "system", "cpu_level": "por
 CHECKS = ("just lint", "just test", "just doc", "just audit", "cargo test --workspace --benches")
 
 
-def only(variant: Variant, questions: tuple[str, ...]) -> Variant:
-    """A variant with the answers to some questions."""
-    return Variant(tuple(item for item in variant.items if item[0] in questions))
-
-
 @cache
 def compiled_variants() -> tuple[Variant, ...]:
     """Each combination of the answers that change what is compiled, once."""
-    return tuple(sorted({only(variant, COMPILED) for variant in all_combinations()}, key=str))
+    return tuple(sorted({variant.only(COMPILED) for variant in all_combinations()}, key=str))
 
 
 @cache
@@ -52,7 +48,7 @@ def checked_variants() -> tuple[Variant, ...]:
     """Those of the cover, and one of each kind that differs from them in what is checked."""
     first: dict[Variant, Variant] = {}
     for variant in (*pairwise_compiled(), *compiled_variants()):
-        first.setdefault(only(variant, (*CHECKED, "otel")), variant)
+        first.setdefault(variant.only((*CHECKED, "otel")), variant)
     with_otel = (
         Variant((*variant.items, ("otel", True)))
         for variant in first.values()
@@ -114,7 +110,7 @@ def test_variants_that_are_not_checked_differ_only_in_what_ships(template: Templ
     trees: dict[Variant, list[Mapping[str, bytes]]] = {}
     for variant in compiled_variants():
         tree = read_tree(template.rendering({"crate_name": "totals", **variant.answers}))
-        trees.setdefault(only(variant, CHECKED), []).append(tree)
+        trees.setdefault(variant.only(CHECKED), []).append(tree)
     compared = [(first, other) for first, *others in trees.values() for other in others]
     assert len(compared) == 36
     for first, other in compared:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from fast_rust.fleet.journal import Journal
-from fleet.conftest import OLD, Type, commit, write_manifest
-from template import copy, git
+from fleet.small import OLD, Type, write_manifest
+from support.git import commit_all, git
+from support.template import copy
 
 
 def test_two_worktrees_of_one_repository_are_refused(fleet: Type, two_releases: Path, tmp_path: Path) -> None:
@@ -16,7 +17,7 @@ def test_two_worktrees_of_one_repository_are_refused(fleet: Type, two_releases: 
     crate = tmp_path / "clones" / "one"
     assert copy(two_releases, crate, {"kind": "lib", "sample": False}).exit_code == 0
     git(crate, "init", "--quiet")
-    commit(crate)
+    commit_all(crate)
     git(crate, "worktree", "add", "--quiet", "-b", "other", str(tmp_path / "clones" / "two"))
     write_manifest(tmp_path, two_releases, "one = {}\ntwo = {}\n")
     before = git(crate, "for-each-ref")

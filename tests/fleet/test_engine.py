@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from fleet.conftest import NEW, OLD, Type, change, write_manifest
-from fleet.small import make_crate, make_template, save, snapshot, write
-from template import git
+from fleet.small import NEW, OLD, Type, make_crate, make_template, snapshot, write_manifest
+from support.files import edit, write
+from support.git import commit_all, git
 
 Act: TypeAlias = Callable[[Path], None]
 BRANCH = f"copier-fast-rust/{NEW}"
@@ -18,13 +18,13 @@ BRANCH = f"copier-fast-rust/{NEW}"
 def committed(act: Act) -> Act:
     def both(crate: Path) -> None:
         act(crate)
-        save(crate)
+        commit_all(crate)
 
     return both
 
 
-def edit(path: str, old: str, new: str) -> Act:
-    return lambda crate: change(crate / path, old, new)
+def edited(path: str, old: str, new: str) -> Act:
+    return lambda crate: edit(crate / path, old, new)
 
 
 def rename(crate: Path) -> None:
@@ -72,7 +72,7 @@ def linked_folder(crate: Path) -> None:
 
 def ignored(crate: Path) -> None:
     write(crate, {".gitignore": "news.yml\n"})
-    save(crate)
+    commit_all(crate)
     write(crate, {"news.yml": "mine: true\n"})
 
 
@@ -82,7 +82,7 @@ def skipped(crate: Path) -> None:
 
 
 def staged(crate: Path) -> None:
-    change(crate / "justfile", "cargo check", "cargo clippy")
+    edit(crate / "justfile", "cargo check", "cargo clippy")
     git(crate, "add", "justfile")
 
 
@@ -96,7 +96,7 @@ def unnormalized(crate: Path) -> None:
     """Commit line endings that `.gitattributes` forbids later: no update is to normalize them."""
     write(crate, {"notes.txt": "a\r\nb\r\n"})
     (crate / "notes.txt").write_bytes(b"a\r\nb\r\n")
-    save(crate)
+    commit_all(crate)
     write(crate, {".gitattributes": "*.txt text\n"})
     git(crate, "add", ".gitattributes")
     git(crate, "commit", "--quiet", "--message", "Attributes")
@@ -108,11 +108,11 @@ def on_its_own_branch(crate: Path) -> None:
 
 def unparsable(crate: Path) -> None:
     """Add the key that the release adds, far from where it does."""
-    change(crate / "clippy.toml", "last = 9", "last = 9\nnewer = 3")
+    edit(crate / "clippy.toml", "last = 9", "last = 9\nnewer = 3")
 
 
 def old_answers(crate: Path) -> None:
-    change(crate / ".copier-answers.yml", OLD, NEW)
+    edit(crate / ".copier-answers.yml", OLD, NEW)
 
 
 def without_answers(crate: Path) -> None:
@@ -120,18 +120,18 @@ def without_answers(crate: Path) -> None:
 
 
 def unknown_release(crate: Path) -> None:
-    change(crate / ".copier-answers.yml", OLD, "v9.9.9")
+    edit(crate / ".copier-answers.yml", OLD, "v9.9.9")
 
 
 def odd_name(crate: Path) -> None:
-    change(crate / ".copier-answers.yml", f"crate_name: {crate.name}", "crate_name: 12")
+    edit(crate / ".copier-answers.yml", f"crate_name: {crate.name}", "crate_name: 12")
 
 
-SAME_CHANGE = edit("justfile", "cargo check", "cargo check --all-targets")
+SAME_CHANGE = edited("justfile", "cargo check", "cargo check --all-targets")
 ACTS: dict[str, Act] = {
     "unchanged": unchanged,
-    "edited": committed(edit("justfile", "cargo test", "cargo nextest run")),
-    "conflicting": committed(edit("justfile", "cargo check", "cargo clippy")),
+    "edited": committed(edited("justfile", "cargo test", "cargo nextest run")),
+    "conflicting": committed(edited("justfile", "cargo check", "cargo clippy")),
     "same-change": committed(SAME_CHANGE),
     "deleted": committed(lambda crate: (crate / "justfile").unlink()),
     "renamed": committed(rename),
@@ -139,7 +139,7 @@ ACTS: dict[str, Act] = {
     "dangling": committed(symlink("clippy.toml", "nowhere")),
     "windows": committed(windows),
     "mixed": committed(mixed),
-    "dropped-edited": committed(edit("tools/check.sh", "echo check", "echo checked")),
+    "dropped-edited": committed(edited("tools/check.sh", "echo check", "echo checked")),
     "unparsable": committed(unparsable),
     "broken-before": committed(lambda crate: write(crate, {"clippy.toml": "= no\nlast = 9\n"})),
     "binary": committed(binary),
@@ -148,15 +148,15 @@ ACTS: dict[str, Act] = {
     "linked-folder": committed(linked_folder),
     "ignored": ignored,
     "added-before": committed(lambda crate: write(crate, {"news.yml": "mine: true\n"})),
-    "dirty": edit("justfile", "cargo check", "cargo clippy"),
+    "dirty": edited("justfile", "cargo check", "cargo clippy"),
     "dirty-elsewhere": lambda crate: write(crate, {"notes.txt": "mine\n"}),
     "dirty-answers": old_answers,
     "dirty-deleted": lambda crate: (crate / "clippy.toml").unlink(),
     "staged": staged,
     "skipped": skipped,
     "attributes": committed(attributes),
-    "handed-over": committed(edit("handed.txt", "template", "crate")),
-    "identity": committed(edit("Cargo.toml", "Does identity", 'Says \\"hi\\" \\\\ é')),
+    "handed-over": committed(edited("handed.txt", "template", "crate")),
+    "identity": committed(edited("Cargo.toml", "Does identity", 'Says \\"hi\\" \\\\ é')),
     "odd-name": committed(odd_name),
     "no-answers": committed(without_answers),
     "unknown-release": committed(unknown_release),
@@ -241,7 +241,7 @@ def test_a_crate_after_the_newest_release_is_ahead(template: Path, fleet: Type, 
     ours = tmp_path / "template"
     git(tmp_path, "clone", "--quiet", str(template), str(ours))
     write(ours, {"template/level.txt.jinja": "{{ level }} after\n"})
-    save(ours)
+    commit_all(ours)
     describe = git(ours, "describe", "--tags").strip()
     crate = make_crate(ours, tmp_path / "clones" / "orders", "HEAD", level="high")
     assert f"_commit: {describe}" in (crate / ".copier-answers.yml").read_text(encoding="utf-8")
@@ -268,7 +268,7 @@ def test_one_of_a_crate_that_is_ahead_ends_with_success(
 ) -> None:
     ours = tmp_path / "template"
     git(tmp_path, "clone", "--quiet", str(template), str(ours))
-    save(ours)
+    commit_all(ours)
     crate = make_crate(ours, tmp_path / "orders", "HEAD", level="high")
     monkeypatch.chdir(crate)
     done = fleet("update", "--one", "--json")

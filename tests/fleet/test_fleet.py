@@ -22,10 +22,12 @@ from fast_rust.fleet.repositories import workplace
 from fast_rust.fleet.workers import Task, work_on
 from fast_rust.update import plan as single
 from fast_rust.update.merge import MergeResult
-from fleet.conftest import COMMAND, NEW, OLD, Type, change, commit, write_manifest
 from fleet.deadly import die
-from fleets import Fleet, corrupt, no_permission, picture, template_gone, without_answers
-from template import git, read_tree
+from fleet.small import NEW, OLD, Type, write_manifest
+from support.command import COMMAND
+from support.files import edit, read_tree
+from support.fleets import Fleet, corrupt, no_permission, picture, template_gone, without_answers
+from support.git import commit_all, git
 
 BRANCH = f"copier-fast-rust/{NEW}"
 ROWS = """\
@@ -51,15 +53,15 @@ def made(two_releases: Path, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     done = subprocess.run([COMMAND, "fleet", "bootstrap", "--to", OLD], cwd=folder, check=False, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     clones = folder / "clones"
-    change(clones / "stock" / "rust-toolchain.toml", "[toolchain]", "# ours\n[toolchain]")
-    change(clones / "bills" / "Cargo.toml", 'todo = "warn"', 'todo = "allow"')
-    change(
+    edit(clones / "stock" / "rust-toolchain.toml", "[toolchain]", "# ours\n[toolchain]")
+    edit(clones / "bills" / "Cargo.toml", 'todo = "warn"', 'todo = "allow"')
+    edit(
         clones / "audit" / "clippy.toml",
         "large-error-threshold = 128",
         "large-error-threshold = 200 # reason: <b> is large",
     )
     for name in ("stock", "bills", "audit"):
-        commit(clones / name)
+        commit_all(clones / name)
     return Fleet(manifest, two_releases)
 
 
@@ -123,10 +125,10 @@ def test_bootstrap_never_exchanges_a_repository_that_has_anything_in_it(
         (clones / name).mkdir(parents=True)
         git(clones / name, "init", "--quiet", "--initial-branch=main")
         (clones / name / "notes.txt").write_text("A week of work\n", encoding="utf-8")
-    commit(clones / "elsewhere")
+    commit_all(clones / "elsewhere")
     git(clones / "elsewhere", "branch", "--move", "develop")
     git(clones / "elsewhere", "symbolic-ref", "HEAD", "refs/heads/main")
-    commit(clones / "strange")
+    commit_all(clones / "strange")
     corrupt(clones / "strange")
     before = {name: read_tree(clones / name) for name in ("begun", "elsewhere", "strange")}
     done = fleet("bootstrap", "--to", OLD, "--json")
@@ -141,7 +143,7 @@ def old_crate(folder: Path) -> Task[BootstrapOptions]:
     (crate / "src").mkdir(parents=True)
     (crate / "Cargo.toml").write_text('[package]\nname = "older"\n', encoding="utf-8")
     git(crate, "init", "--quiet", "--initial-branch=main")
-    commit(crate)
+    commit_all(crate)
     row = Crate("older", crate, ".", "", "all", "", "", {}, {"kind": "lib", "sample": False}, 1)
     return Task((row,), BootstrapOptions("/template", OLD, push=False, dry_run=False))
 
@@ -184,7 +186,7 @@ def test_plan_and_drift_say_of_each_crate_what_the_single_commands_say(small: Fl
 def test_a_checkout_is_planned_with_as_a_release_that_is_not_out(small: Fleet, fleet: Type, tmp_path: Path) -> None:
     checkout = tmp_path / "standards"
     git(small.template, "clone", "--quiet", ".", str(checkout))
-    change(checkout / "template" / "clippy.toml", "large-error-threshold = 128", "large-error-threshold = 64")
+    edit(checkout / "template" / "clippy.toml", "large-error-threshold = 128", "large-error-threshold = 64")
     before = git(checkout, "status", "--porcelain")
     done = fleet("plan", "--template", checkout, "--json")
     found = {one["crate"]: one["facts"]["touches"] for one in json.loads(done.stdout)["crates"]}
@@ -281,7 +283,7 @@ def test_a_branch_is_made_anew_on_a_newer_base_but_never_over_commits_of_others(
     assert git(stock, "rev-parse", BRANCH) == theirs
     git(orders, "merge", "--quiet", "--ff-only", BRANCH)
     git(stock, "merge", "--quiet", "--squash", BRANCH)
-    commit(stock)
+    commit_all(stock)
     found = states(fleet("update", "--json").stdout)
     assert found["orders"] == "up-to-date"
     assert found["stock"] == "up-to-date"
@@ -329,7 +331,7 @@ def test_a_dry_run_pushes_nothing(small: Fleet, fleet: Type, tmp_path: Path) -> 
 def test_what_the_crate_ignores_is_on_the_branch_if_the_release_has_it(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     (tmp_path / ".gitignore").write_text("news.yml\n", encoding="utf-8")
-    commit(tmp_path)
+    commit_all(tmp_path)
     with workplace(tmp_path) as work:
         (work.folder / "news.yml").write_text("new: true\n", encoding="utf-8")
         work.commit(["news.yml"], "Update\n")
@@ -339,18 +341,18 @@ def test_what_the_crate_ignores_is_on_the_branch_if_the_release_has_it(tmp_path:
 
 def commit_file(crate: Path, name: str) -> None:
     (crate / name).write_text("Ours\n", encoding="utf-8")
-    commit(crate)
+    commit_all(crate)
 
 
 def test_what_is_frozen_is_left_alone_with_its_reason(small: Fleet, fleet: Type) -> None:
-    change(small.manifest, "stock = { ", 'stock = { freeze = "sold in May", ')
+    edit(small.manifest, "stock = { ", 'stock = { freeze = "sold in May", ')
     done = fleet("update")
     assert "frozen            stock  sold in May" in done.stdout
     assert not git(small.clones / "stock", "branch", "--list", BRANCH)
 
 
 def test_a_ring_in_which_too_many_checks_fail_stops_the_fleet(small: Fleet, fleet: Type) -> None:
-    change(small.manifest, "[rings.canary]", '[rings.canary]\nchecks = ["false"]\nmax_failures = 0.5')
+    edit(small.manifest, "[rings.canary]", '[rings.canary]\nchecks = ["false"]\nmax_failures = 0.5')
     before = picture(small)
     done = fleet("update", "--json")
     assert done.exit_code == 3
@@ -360,7 +362,7 @@ def test_a_ring_in_which_too_many_checks_fail_stops_the_fleet(small: Fleet, flee
         ("stock", "bills", "audit"), "not-reached"
     )
     assert not any(git(crate, "branch", "--list", BRANCH) for crate in small.clones.iterdir())
-    change(small.manifest, "max_failures = 0.5", "max_failures = 1")
+    edit(small.manifest, "max_failures = 0.5", "max_failures = 1")
     assert fleet("update").exit_code == 1
     assert git(small.clones / "stock", "branch", "--list", BRANCH)
 
@@ -406,7 +408,7 @@ def test_checks_that_never_end_or_leave_something_running_hold_nothing_up(
     only(small, "orders")
     noted = small.manifest.parent / "pid"
     command = ["sh", "-c", f"sleep 600 & echo $! >{noted}"]
-    change(small.manifest, "[crates]", f"[rings.all]\nchecks = {command}\n[crates]")
+    edit(small.manifest, "[crates]", f"[rings.all]\nchecks = {command}\n[crates]")
     assert states(fleet("update", "--dry-run", "--json").stdout) == {"orders": "updated"}
     left = Path("/proc", noted.read_text(encoding="utf-8").strip(), "cmdline")
     # Of a process that nobody has waited for, as in a container without an init, there is an empty line.
@@ -500,7 +502,7 @@ def test_one_updates_the_checkout_it_stands_in_and_exits_as_a_script_should(smal
 
     assert one(orders) == 0
     assert f"_commit: {NEW}" in (orders / ".copier-answers.yml").read_text(encoding="utf-8")
-    commit(orders)
+    commit_all(orders)
     assert one(orders) == 0
     assert git(orders, "status", "--porcelain") == ""
     before = read_tree(bills)
@@ -537,8 +539,8 @@ def test_a_crate_that_is_not_there_is_for_a_person(small: Fleet, fleet: Type) ->
 
 def test_a_template_that_nobody_can_look_at_is_said_of_its_crate_alone(small: Fleet, fleet: Type) -> None:
     file = small.clones / "orders" / ".copier-answers.yml"
-    change(file, f"_src_path: {small.template}", "_src_path: ~nobody-of-that-name/template")
-    commit(file.parent)
+    edit(file, f"_src_path: {small.template}", "_src_path: ~nobody-of-that-name/template")
+    commit_all(file.parent)
     found = states(fleet("drift", "--json").stdout)
     assert found["orders"] == "error"
     assert found["audit"] == "in-line"

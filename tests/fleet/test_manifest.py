@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fast_rust.fleet.manifest import ManifestError, read_manifest, read_shard
-from fleet.conftest import OLD, Type, write_manifest
-from template import git
+from fleet.small import OLD, Type, write_manifest
+from support.git import git
 
 FAULTS = {
     "unknown key": ('a = { colour = "red" }', "fleet.toml:5: crates.a.colour: unknown key"),

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from fast_rust.fleet.manifest import read_manifest
-from fleet.conftest import NEW, OLD, commit
-from template import git
-from variants import CHECKOUT
+from fleet.small import NEW, OLD
+from support.files import replace_only
+from support.git import commit_all, git
+from support.variants import CHECKOUT
 
 ADDRESS = "https://git.example.org"
 
@@ -95,17 +96,16 @@ def test_the_script_for_multi_gitter_does_as_the_page_says(world: Path, two_rele
     for name in ("clean", "clashing"):
         type_in(world, f"copier copy --quiet --defaults --vcs-ref={OLD} {' '.join(data)} {two_releases} {name}")
         git(world / name, "init", "--quiet")
-        commit(world / name)
-    manifest = world / "clashing" / "Cargo.toml"
-    manifest.write_text(manifest.read_text().replace('todo = "warn"', 'todo = "allow"'))
-    commit(world / "clashing")
+        commit_all(world / name)
+    replace_only(world / "clashing" / "Cargo.toml", 'todo = "warn"', 'todo = "allow"')
+    commit_all(world / "clashing")
 
     def run(name: str) -> tuple[int, bool]:
         done = subprocess.run([str(world / "update.sh")], cwd=world / name, check=False, capture_output=True)
         return done.returncode, bool(git(world / name, "status", "--porcelain"))
 
     assert run("clean") == (0, True)
-    commit(world / "clean")
+    commit_all(world / "clean")
     assert run("clean") == (0, False)
     assert run("clashing") == (1, False)
 

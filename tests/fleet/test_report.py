@@ -13,7 +13,7 @@ from fast_rust.fleet.outcome import CrateState, Outcome
 from fast_rust.fleet.page import page
 from fast_rust.fleet.report import FleetReport, read_report
 from fast_rust.fleet.written import write_report
-from fleet.conftest import Type, write_manifest
+from fleet.small import Type, write_manifest
 
 NASTY = '<script>alert(1)</script> & "x" | `y`'
 REPORT = FleetReport(

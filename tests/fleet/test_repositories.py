@@ -12,9 +12,10 @@ import pytest
 
 from fast_rust.fleet.repositories import workplace
 from fast_rust.git import GitError
-from fleet.conftest import COMMAND, NEW, OLD, Type, change, write_manifest
-from fleet.small import make_crate, make_template, save, snapshot, write
-from template import git
+from fleet.small import NEW, OLD, Type, make_crate, make_template, snapshot, write_manifest
+from support.command import COMMAND
+from support.files import edit, write
+from support.git import commit_all, git
 
 BRANCH = f"copier-fast-rust/{NEW}"
 Prepare: TypeAlias = Callable[[Path, Path], None]
@@ -69,7 +70,7 @@ def required_filter(home: Path, crate: Path) -> None:
     """A filter that only the repository has, and that fails."""
     assert home.is_file()
     write(crate, {".gitattributes": "* filter=x\n"})
-    save(crate)
+    commit_all(crate)
     for name, value in (("clean", "false"), ("smudge", "false"), ("required", "true")):
         git(crate, "config", f"filter.x.{name}", value)
 
@@ -179,18 +180,18 @@ def test_each_kind_of_repository_is_updated(
     if kind == "sha256":
         shutil.rmtree(orders / ".git")
         git(orders, "init", "--quiet", "--initial-branch=main", "--object-format=sha256")
-        save(orders)
+        commit_all(orders)
     elif kind == "worktree":
         git(orders, "branch", "work")
         shutil.move(orders, tmp_path / "first")
         git(tmp_path / "first", "worktree", "add", "--quiet", str(orders), "work")
     elif kind == "shallow":
         shutil.move(orders, tmp_path / "first")
-        save(tmp_path / "first")
+        commit_all(tmp_path / "first")
         git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{tmp_path / 'first'}", str(orders))
     else:
         git(orders, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(template), "vendored")
-        save(orders)
+        commit_all(orders)
     tip = git(orders, "rev-parse", "HEAD")
     assert outcome(fleet("plan", "--json").stdout)["state"] == "behind"
     done = outcome(fleet("update", "--json").stdout)
@@ -277,7 +278,7 @@ def test_what_would_refuse_the_result_is_told_before_the_checks(
     git(tmp_path, "clone", "--quiet", "--bare", str(orders), str(hosted))
     git(orders, "remote", "add", "origin", str(hosted))
     noted = tmp_path / "checked"
-    change(tmp_path / "fleet.toml", "[crates]", f"[rings.all]\nchecks = ['touch', '{noted}']\n[crates]")
+    edit(tmp_path / "fleet.toml", "[crates]", f"[rings.all]\nchecks = ['touch', '{noted}']\n[crates]")
     prepare(home, orders, hosted)
     before = snapshot(orders)
     done = outcome(fleet("update", "--push", "--json").stdout)

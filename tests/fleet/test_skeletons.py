@@ -9,8 +9,8 @@ from fast_rust.fleet.skeletons import Renderings, Source, skeleton_of
 from fast_rust.owned import part_of
 from fast_rust.releases import Repository
 from fast_rust.rendering import render
-from fleet.conftest import OLD
-from variants import AWKWARD, SHORT, USUAL, Variant, all_combinations
+from fleet.small import OLD
+from support.variants import AWKWARD, SHORT, USUAL, Variant, all_combinations
 
 # Few that differ in what shared files hold; the texts of each style.
 VARIANTS = [

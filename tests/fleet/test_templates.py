@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet.conftest import COMMAND, NEW, OLD, Type, change, write_manifest
-from fleet.small import make_crate, make_template, save
-from template import git
+from fleet.small import NEW, OLD, Type, make_crate, make_template, write_manifest
+from support.command import COMMAND
+from support.files import edit
+from support.git import commit_all, git
 
 CRATES = ("orders", "stock", "bills")
 
@@ -48,8 +49,8 @@ def two_addresses(template: Path, tmp_path: Path) -> Path:
     for number, name in enumerate(CRATES):
         crate = make_crate(template, tmp_path / "clones" / name, level="high")
         address = f"file://{second if number % 2 else template}"
-        change(crate / ".copier-answers.yml", f"_src_path: {template}", f"_src_path: {address}")
-        save(crate)
+        edit(crate / ".copier-answers.yml", f"_src_path: {template}", f"_src_path: {address}")
+        commit_all(crate)
     rows = "".join(f"{name} = {{}}\n" for name in CRATES)
     return write_manifest(tmp_path, f"file://{template}", rows)
 
@@ -80,8 +81,8 @@ def test_an_address_that_cannot_be_reached_is_tried_once_and_told_for_each_crate
     gone = f"file://{tmp_path / 'gone'}"
     for name in CRATES:
         crate = make_crate(template, tmp_path / "clones" / name)
-        change(crate / ".copier-answers.yml", f"_src_path: {template}", f"_src_path: {gone}")
-        save(crate)
+        edit(crate / ".copier-answers.yml", f"_src_path: {template}", f"_src_path: {gone}")
+        commit_all(crate)
     write_manifest(tmp_path, template, "".join(f"{name} = {{}}\n" for name in CRATES))
     for command in ("plan", "drift", "update"):
         done = fleet(command, "--json", "--jobs", "2")
@@ -95,8 +96,8 @@ def test_a_new_release_is_seen_by_the_next_run(template: Path, fleet: Type, log:
     git(tmp_path, "clone", "--quiet", str(template), str(ours))
     make_crate(ours, tmp_path / "clones" / "orders", NEW)
     crate = tmp_path / "clones" / "orders" / ".copier-answers.yml"
-    change(crate, f"_src_path: {ours}", f"_src_path: file://{ours}")
-    save(crate.parent)
+    edit(crate, f"_src_path: {ours}", f"_src_path: file://{ours}")
+    commit_all(crate.parent)
     write_manifest(tmp_path, f"file://{ours}", "orders = {}\n")
     assert "up-to-date" in fleet("plan").stdout
     git(ours, "commit", "--quiet", "--allow-empty", "--message", "Later")

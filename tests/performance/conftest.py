@@ -1,8 +1,9 @@
 """Crates with a history, made once."""
 
 import pytest
-from crates.workshop import NAMES, Workshop
+
 from performance.history import History, begin
+from support.workshop import NAMES, Workshop
 
 
 @pytest.fixture(scope="session")

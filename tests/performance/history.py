@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
-from crates.workshop import QUICK_BENCHES, Workshop, commit
 
-from template import git
-from variants import CHECKOUT
+from support.files import replace_only
+from support.git import commit, git, start_history
+from support.variants import CHECKOUT
+from support.workshop import QUICK_BENCHES, Workshop
 
 Changes: TypeAlias = Mapping[str, tuple[str, str] | str | None]
 
@@ -48,8 +49,7 @@ class History:
         The tool of the base's pin is the one of this checkout; of any other pin it lets everything pass.
         """
         git(self.repository, "checkout", "--quiet", "-B", "change")
-        git(self.repository, "add", "--all")
-        git(self.repository, "commit", "--quiet", "--allow-empty", "--message", "Change")
+        commit(self.repository, "Change")
         cache = self.workshop.folder / "cache"
         self._install(cache, GUTTED)
         try:
@@ -133,13 +133,11 @@ def edit(path: Path, change: tuple[str, str] | str | None) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(change, encoding="utf-8")
         case before, after:
-            text = path.read_text(encoding="utf-8")
-            assert text.count(before) == 1, f"{before!r} is {text.count(before)} times in {path.name}"
-            path.write_text(text.replace(before, after), encoding="utf-8")
+            replace_only(path, before, after)
 
 
 def begin(workshop: Workshop, crate: Path, repository: Path) -> History:
     """Commit a crate as its user would."""
     workshop.run(crate, "cargo", "generate-lockfile", "--quiet")
-    commit(repository)
+    start_history(repository)
     return History(workshop, repository, crate)

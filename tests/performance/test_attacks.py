@@ -9,11 +9,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crates.workshop import NAMES, Workshop
-from performance.history import A_CLONE, BENCH, ENTRY, HOT_LOOP, KNOWN, MANIFEST, Changes, History, begin, edit
-from updates.releases import Releases
 
-from template import git
+from performance.history import A_CLONE, BENCH, ENTRY, HOT_LOOP, KNOWN, MANIFEST, Changes, History, begin, edit
+from support.git import git
+from support.releases import Releases
+from support.workshop import NAMES, Workshop
 
 LIMITS = """\
 [workspace.metadata.perf.benches.aggregate_instructions]

@@ -6,7 +6,7 @@ import pytest
 
 from fast_rust.perf.bases import find_base
 from fast_rust.perf.errors import NotMeasuredError
-from template import git
+from support.git import git
 
 
 def begin(folder: Path, branch: str) -> str:

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import compare
 import pytest
-from crates.workshop import QUICK_RELEASE, Workshop
 
+import compare
 import workbench
+from support.workshop import QUICK_RELEASE, Workshop
 
 ROWS = 20_000
 

@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crates.workshop import QUICK_BUILDS, Workshop
 
 import service
+from support.workshop import QUICK_BUILDS, Workshop
 
 WRK = """
   Thread Stats   Avg      Stdev     Max   +/- Stdev

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from crates.workshop import QUICK_RELEASE, Workshop
 
 from evidence import Case, Claim, Figure, measure_pairs, middle, page, read_claims, rows, verdict
 from fast_rust.standards.pages import directives, read_standards
-from variants import CHECKOUT
+from support.variants import CHECKOUT
+from support.workshop import QUICK_RELEASE, Workshop
 
 CLAIMS, UNMEASURED = read_claims()
 

@@ -19,7 +19,7 @@ from generator import (
     page,
     time_all,
 )
-from template import git
+from support.git import git
 
 
 @pytest.fixture(scope="module")

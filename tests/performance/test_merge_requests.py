@@ -14,8 +14,8 @@ from fast_rust.main import application
 from fast_rust.perf import judgement
 from fast_rust.perf.acceptance import acceptance
 from fast_rust.perf.options import Options
-from template import git
-from variants import CHECKOUT
+from support.git import commit, git
+from support.variants import CHECKOUT
 
 BASE, TARGET, HEAD = ("a" * 40, "b" * 40, "c" * 40)
 REASON = "Faster for most.\r\nperf: accepted because the median is lower\r\n"
@@ -100,8 +100,7 @@ def history(tmp_path: Path) -> tuple[Path, str, str]:
     commits = []
     for recipes in ("perf:\n    judge\n", "perf:\n    echo fine\n"):
         (repository / "justfile").write_text(recipes)
-        git(repository, "add", "--all")
-        git(repository, "commit", "--quiet", "--message", "Change")
+        commit(repository, "Change")
         commits.append(git(repository, "rev-parse", "HEAD").strip())
     return repository, commits[0], commits[1]
 

@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from crates.workshop import NAMES, QUICK_BENCHES, Workshop
-from performance.history import A_CLONE, BENCH, ENTRY, HOT_LOOP, KNOWN, MANIFEST, Changes, History, begin, edit
 
 from fast_rust.commands.perf import command
 from fast_rust.perf.acceptance import acceptance
@@ -22,7 +20,9 @@ from fast_rust.perf.summaries import read_summary
 from fast_rust.perf.times import read_times
 from fast_rust.perf.verdict import unknown_benches
 from fast_rust.perf.workspace import Workspace
-from template import git, release
+from performance.history import A_CLONE, BENCH, ENTRY, HOT_LOOP, KNOWN, MANIFEST, Changes, History, begin, edit
+from support.git import git, release
+from support.workshop import NAMES, QUICK_BENCHES, Workshop
 
 EMPTY = "aggregate_instructions::records::fed empty_lines"
 TAKEN = f"""{HOT_LOOP}        let hash = self.hash(record.key);

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from crates.workshop import DEFAULT_UNITS, Workshop
 
 import profiles
-from variants import CHECKOUT
+from support.variants import CHECKOUT
+from support.workshop import DEFAULT_UNITS, Workshop
 
 
 def test_the_page_has_a_row_for_each_build(workshop: Workshop, tmp_path: Path) -> None:

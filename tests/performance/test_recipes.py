@@ -8,12 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop
 
 from fast_rust.pgo.building import build_program
 from fast_rust.pgo.comparing import Comparison, compare, report
 from fast_rust.pgo.programs import PgoError
 from fast_rust.pgo.workspace import Workspace, inspect
+from support.workshop import Workshop
 
 
 def script(path: Path, text: str) -> None:

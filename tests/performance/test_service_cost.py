@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop
 
 from fast_rust.perf.counting import read_counts
+from support.workshop import Workshop
 
 # The faults stand where every request passes, and are of the kind that a review overlooks. Both are planted at once,
 # since a build takes a minute: the bench without the layer of one grows by the other alone.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from variants import CHECKOUT
+from support.variants import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "containers.md").read_text(encoding="utf-8")
 [RESOURCES] = re.findall(r"(?ms)^```yaml\n(.*?)^```$", PAGE)

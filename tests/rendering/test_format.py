@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from template import Template
-from variants import Answers, domain
+from support.template import Template
+from support.variants import Answers, domain
 
 NAMES = {"short": "ab", "long": "a" * 29 + "-" + "z" * 28, "first": "aa", "last": "zz-z"}
 

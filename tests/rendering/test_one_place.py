@@ -10,8 +10,8 @@ import pytest
 
 from fast_rust.hot.names import KEYWORDS
 from fast_rust.perf.verdict import DEFAULTS
-from template import Template
-from variants import CHECKOUT, domain
+from support.template import Template
+from support.variants import CHECKOUT, domain
 
 DEPENDENCIES = {"dependencies", "dev-dependencies", "build-dependencies"}
 

@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from fast_rust.answers import ANSWERS_FILE
-from template import Template, copier_in_process, copy_in_process, git, read_tree
-from variants import CHECKOUT, Answers, domain
+from support.files import read_tree
+from support.git import start_history
+from support.template import Template, copier_in_process, copy_in_process
+from support.variants import CHECKOUT, Answers, domain
 
 SERVICE: Answers = {"crate_name": "log-totals", "kind": "service"}
 
@@ -71,9 +73,7 @@ def test_an_update_with_the_answer_brings_the_package_and_the_page_has_the_rest(
     without, with_it = tmp_path / "without" / "log-totals", tmp_path / "with" / "log-totals"
     assert copy_in_process(template.repository, without, SERVICE).exit_code == 0
     assert copy_in_process(template.repository, with_it, {**SERVICE, "otel": True}).exit_code == 0
-    git(without, "init", "--quiet")
-    git(without, "add", "--all")
-    git(without, "commit", "--quiet", "--message", "Start")
+    start_history(without)
     update = ("update", "--quiet", "--defaults", "--vcs-ref=:current:", "--data", "otel=true", str(without))
     outcome = copier_in_process(*update)
     assert outcome.exit_code == 0, outcome.stderr

@@ -12,9 +12,11 @@ import yaml
 from pathspec import PathSpec
 
 from fast_rust.answers import ANSWERS_FILE
-from ownership import ANSWERS_TEMPLATE, holds, owners, ownership, shared_keys, template_paths
-from template import Template, copier, copy_in_process, git, read_tree, release
-from variants import CHECKOUT, Answers, domain, settings
+from support.files import read_tree
+from support.git import git, release
+from support.ownership import ANSWERS_TEMPLATE, holds, owners, ownership, shared_keys, template_paths
+from support.template import Template, copier, copy_in_process
+from support.variants import CHECKOUT, Answers, domain, settings
 
 # --- The table ---
 

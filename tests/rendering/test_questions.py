@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
 
 from fast_rust.answers import ANSWERS_FILE
-from template import Template, copier_in_process, copy, copy_in_process, read_tree
-from variants import CHECKOUT, Answers, all_combinations, domain, is_asked, questions, where_asked
+from support.files import read_tree
+from support.template import Template, copier_in_process, copy, copy_in_process
+from support.variants import CHECKOUT, Answers, all_combinations, domain, is_asked, questions, where_asked
 
 KEYWORDS = """abstract as async await become box break const continue crate do dyn else enum extern false final fn for
     gen if impl in let loop macro match mod move mut override priv pub ref return self static struct super trait true

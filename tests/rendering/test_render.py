@@ -12,9 +12,10 @@ import yaml
 from pytest_copie.plugin import Copie
 
 from fast_rust.answers import ANSWERS_FILE
-from ownership import owners
-from template import Template, copier, copy, copy_in_process, read_tree
-from variants import CHECKOUT, Variant, is_asked, pairwise_cover, questions
+from support.files import read_tree
+from support.ownership import owners
+from support.template import Template, copier, copy, copy_in_process
+from support.variants import CHECKOUT, Variant, is_asked, pairwise_cover, questions
 
 MOST_FILES = {"lib": 29, "cli": 35, "service": 38}
 MOST_SCAFFOLDING = {"lib": 500, "cli": 520, "service": 530}

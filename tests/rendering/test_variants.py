@@ -2,7 +2,7 @@
 
 from itertools import combinations
 
-from variants import all_combinations, is_asked, pairwise_cover, questions
+from support.variants import all_combinations, is_asked, pairwise_cover, questions
 
 
 def test_the_cover_has_every_pair_of_choices_that_go_together() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from template import Template, copy_in_process, digest_of, git, release
+from support.git import git, release
+from support.template import Template, copy_in_process, digest_of
 
 
 def make(template: Template, crate: Path, **answers: str | bool) -> Path:

@@ -14,10 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
-from standards.measure_lints import CRATES, PAGE, SCRATCH, Hit, count_lines, mixed, with_rows
-
 from fast_rust.checks.rules import UNUSED, find_ast_grep, rule_files, util_files, write_configuration
 from fast_rust.commands.rules import read_rules
+from standards.measure_lints import CRATES, PAGE, SCRATCH, Hit, count_lines, mixed, with_rows
 from workbench import fetch
 
 HERE = Path(__file__).parent

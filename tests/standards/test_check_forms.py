@@ -8,7 +8,7 @@ import pytest
 
 from fast_rust.checks.everything import check_files
 from fast_rust.errors import FastRustError
-from template import Template
+from support.template import Template
 
 HASHER = "//! Hasher: the caller chooses it, since only the caller knows where the keys come from.\n"
 Edit = Callable[[str], str]

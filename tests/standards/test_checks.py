@@ -5,9 +5,6 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from crates.workshop import NAMES
-from standards.test_violations import changed
-from standards.violations import ALLOWED, VIOLATIONS, AllowedChange, Delete, PlantedViolation
 
 from fast_rust.checks.everything import MODULES, check_files, find_all
 from fast_rust.checks.findings import Finding, Severity
@@ -17,8 +14,11 @@ from fast_rust.checks.tables import WorkspaceError
 from fast_rust.standards.folder import standards_folder
 from fast_rust.standards.lints import lints_of_the_standards, switched_on
 from fast_rust.standards.pages import Quality, directives, read_standards
-from template import Template
-from variants import CHECKOUT
+from standards.violations import ALLOWED, VIOLATIONS, AllowedChange, Delete, PlantedViolation, changed
+from support.files import edit, replace_only
+from support.template import Template
+from support.variants import CHECKOUT
+from support.workshop import NAMES
 
 MEANT = [violation for violation in VIOLATIONS if violation.gate.startswith("standards::")]
 FOREIGN = """\
@@ -123,13 +123,6 @@ def lib(crates: dict[str, Path], tmp_path: Path) -> Path:
     return shutil.copytree(crates["lib"], tmp_path / "lib")
 
 
-def edit(path: Path, before: str, after: str) -> None:
-    """Replace a text that is there once."""
-    text = path.read_text(encoding="utf-8")
-    assert text.count(before) == 1, before
-    path.write_text(text.replace(before, after), encoding="utf-8")
-
-
 def gates(crate: Path) -> list[str]:
     """What is found, by the names of the checks."""
     return [one.gate.removeprefix("standards::") for one in check_files(crate)]
@@ -175,7 +168,9 @@ def test_a_hot_path_in_a_folder_of_its_own_is_known_by_that(lib: Path) -> None:
 def test_a_hot_path_of_another_member_is_measured_by_its_own_bench(lib: Path, template: Template) -> None:
     member = template.rendering({"crate_name": "second", "kind": "lib", "place": "member", "sample": True})
     shutil.copytree(member, lib / "crates" / "second")
-    edit(lib / "Cargo.toml", 'members = ["bench"]', 'members = ["bench", "crates/second", "crates/second/bench"]')
+    replace_only(
+        lib / "Cargo.toml", 'members = ["bench"]', 'members = ["bench", "crates/second", "crates/second/bench"]'
+    )
     assert gates(lib) == []
     (lib / "crates" / "second" / "bench" / "tests" / "aggregate_allocations.rs").unlink()
     [found] = check_files(lib)
@@ -194,7 +189,7 @@ def test_a_hot_path_of_another_member_is_measured_by_its_own_bench(lib: Path, te
     ],
 )
 def test_a_setting_that_is_stricter_or_has_a_reason_is_fine(lib: Path, path: str, old: str, new: str) -> None:
-    edit(lib / path, old, new)
+    replace_only(lib / path, old, new)
     assert gates(lib) == []
 
 
@@ -237,13 +232,13 @@ def test_a_staged_check_is_off_where_it_says_why(lib: Path) -> None:
         staged = f'\n[workspace.metadata.staged]\ntoolchain_is_pinned = "{reason}"\n'
         manifest.write_text(text + staged, encoding="utf-8")
         assert gates(lib) == expected, reason
-    edit(lib / "bench" / "Cargo.toml", "[lints]\nworkspace = true\n", "")
+    replace_only(lib / "bench" / "Cargo.toml", "[lints]\nworkspace = true\n", "")
     assert gates(lib) == ["lints_are_inherited"]
 
 
 def test_a_check_is_staged_by_its_former_name_too(lib: Path) -> None:
     """Manifests of older crates have it; another name is still unknown."""
-    edit(lib / "Cargo.toml", "\nunwrap_used = ", "\n# unwrap_used = ")
+    replace_only(lib / "Cargo.toml", "\nunwrap_used = ", "\n# unwrap_used = ")
     assert gates(lib) == ["every_lint_is_enabled"]
     text = (lib / "Cargo.toml").read_text(encoding="utf-8")
     for name in ("every_gate_is_there", "every_lint_is_enabled"):
@@ -279,7 +274,7 @@ def test_a_former_name_is_that_of_a_check() -> None:
 )
 def test_a_lint_that_is_off_is_one_error(lib: Path, before: str, after: str, gate: str, action: str) -> None:
     """Which says what to write."""
-    edit(lib / "Cargo.toml", before, after)
+    replace_only(lib / "Cargo.toml", before, after)
     [finding] = check_files(lib)
     assert finding.gate == f"standards::{gate}"
     assert action in finding.next
@@ -331,10 +326,7 @@ def on_gitlab(template: Template, tmp_path: Path) -> Path:
 )
 def test_a_pipeline_of_gitlab_runs_every_gate(on_gitlab: Path, old: str, new: str, said: str) -> None:
     assert check_files(on_gitlab) == []
-    file = on_gitlab / ".gitlab-ci.yml"
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new, 1))
+    edit(on_gitlab / ".gitlab-ci.yml", old, new)
     assert any(".gitlab-ci.yml" in one and said in one for one in ci_findings(on_gitlab)), ci_findings(on_gitlab)
 
 
@@ -342,8 +334,7 @@ def test_a_crate_whose_ci_is_its_own_needs_the_recipes_only(template: Template, 
     rendering = template.rendering({"crate_name": "log-totals", "kind": "lib", "ci": "none"})
     crate = Path(shutil.copytree(rendering, tmp_path / "log-totals"))
     assert check_files(crate) == []
-    justfile = crate / "justfile"
-    justfile.write_text(justfile.read_text().replace("lint test doc", "lint test"))
+    replace_only(crate / "justfile", "lint test doc", "lint test")
     assert len(ci_findings(crate)) == 1
 
 

@@ -9,23 +9,16 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from fast_rust.checks.everything import MODULES
 from fast_rust.checks.registry import CHECKS
 from fast_rust.commands import standards as standards_command
-from fast_rust.main import application
 from fast_rust.standards.documents import TAKE_A_REASON
 from fast_rust.standards.pages import directives, read_standards
-from variants import CHECKOUT
+from support.command import fast_rust, invoke
+from support.variants import CHECKOUT
 
 IDS = [directive.id for directive in directives(read_standards(CHECKOUT / "standards"))]
-
-
-def fast_rust(*arguments: str, folder: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
-    """Run the command."""
-    command = [str(Path(sys.executable).with_name("fast-rust")), *arguments]
-    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +99,7 @@ def test_a_malformed_page_is_named_by_every_command(
     (tmp_path / "standards").mkdir()
     (tmp_path / "standards" / "01-ownership.md").write_text("# Ownership\n")
     monkeypatch.setattr(standards_command, "standards_folder", lambda: tmp_path / "standards")
-    done = CliRunner().invoke(application, arguments)
+    done = invoke(*arguments)
     assert done.exit_code == 2
     assert done.stderr.startswith("error: standards/01-ownership.md:1: expected a title")
 

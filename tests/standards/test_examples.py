@@ -1,27 +1,21 @@
 """Every bad example of the standards is refused by the gate that it names, every good one by none."""
 
 import json
-import os
 import re
 import subprocess
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import tomlkit
-from crates.workshop import Workshop
-from markdown_it import MarkdownIt
 
 from fast_rust.checks.rules import run_rules
-from fast_rust.standards.folder import standards_folder
-from fast_rust.standards.pages import KINDS, Directive, Example, directives, read_standards
-from variants import CHECKOUT, domain
-
-ONLY = os.environ.get("FAST_RUST_EXAMPLES", "")
-"""Directives to look at, as `OWN-6,PRE-1`, for who writes one."""
+from standards.examples import CASES, ONLY, Case
+from support.variants import CHECKOUT, domain
+from support.workshop import Workshop
 
 # What the examples may use beside the crate's own dependencies.
 DEPENDENCIES: dict[str, str | dict[str, object]] = {
@@ -43,22 +37,6 @@ DEPENDENCIES: dict[str, str | dict[str, object]] = {
 # Said of an example because it is one: nobody documents it, or calls what is in it.
 OF_NO_MATTER = {"missing_docs", "dead_code", "unused_variables", "unused_mut", "unused_assignments"}
 
-HOT = "//! An example.\n//!\n//! # Hot path\n//! Why: runs for each record.\n//! Budget: 100 instructions a record.\n\n"
-
-
-@dataclass(frozen=True)
-class Case:
-    """An example, in the kind of crate that judges it."""
-
-    name: str
-    title: str
-    directive: str
-    example: Example
-
-    @property
-    def code(self) -> str:
-        return HOT + self.example.code if self.example.hot else self.example.code
-
 
 @dataclass(frozen=True)
 class Verdicts:
@@ -69,35 +47,6 @@ class Verdicts:
     rules: Mapping[str, Mapping[str, str]]
     """Of ast-grep, likewise."""
     unformatted: frozenset[str]
-
-
-def cases() -> Iterator[Case]:
-    """All examples: of the pages, and of what we tell people elsewhere."""
-    for directive in directives(read_standards(standards_folder())):
-        if not ONLY or directive.id in ONLY.split(","):
-            yield from _of_directive(directive)
-    if not ONLY:
-        yield from _of_documents()
-
-
-def _of_directive(directive: Directive) -> Iterator[Case]:
-    for example in directive.examples:
-        quality = f"bad-{example.gate}" if example.gate else "good"
-        name = f"{directive.id.lower().replace('-', '_')}_line_{example.line}"
-        yield Case(name, f"{directive.id}-{directive.path.stem}:{example.line}-{quality}", directive.id, example)
-
-
-def _of_documents() -> Iterator[Case]:
-    for path in sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")]):
-        for token in MarkdownIt("commonmark").parse(path.read_text(encoding="utf-8")):
-            if token.type == "fence" and token.info.split()[:1] == ["rust"] and token.map:
-                line = token.map[0] + 1
-                name = re.sub(r"\W", "_", path.stem.lower())
-                example = Example(token.content, line, None, hot=False, kinds=KINDS)
-                yield Case(f"{name}_line_{line}", f"{path.name}:{line}", "", example)
-
-
-CASES = list(cases())
 
 
 def judge(workshop: Workshop, kind: str) -> Verdicts:

@@ -4,41 +4,35 @@ import contextlib
 import json
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
-from crates.workshop import QUICK_BENCHES, Workshop
-from standards.made import make
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.checks.everything import find_all
 from fast_rust.hot.add import SKELETONS
 from fast_rust.hot.membership import with_member, without_member
-from fast_rust.main import application
-from template import Template, git, read_tree, release
-from variants import CHECKOUT, domain
+from standards.made import make
+from support.command import fast_rust, invoke
+from support.files import edit, read_tree
+from support.git import git, release
+from support.template import Template
+from support.variants import CHECKOUT, domain
+from support.workshop import QUICK_BENCHES, Workshop
 
 
 def fast_rust_hot(crate: Path, *arguments: str) -> Result:
     """Run the command in a crate, by the Python that is here already."""
     with contextlib.chdir(crate):
-        return CliRunner().invoke(application, ["hot", *arguments])
-
-
-def as_typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as people type it."""
-    command = [str(Path(sys.executable).with_name("fast-rust")), "hot", *arguments]
-    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+        return invoke("hot", *arguments)
 
 
 def typed(crate: Path, *arguments: str) -> None:
     """Run the command as people type it, and commit what it did."""
-    done = as_typed(crate, *arguments)
+    done = fast_rust("hot", *arguments, folder=crate)
     assert (done.returncode, done.stderr) == (0, "")
     release(crate, "-".join(arguments))
 
@@ -216,8 +210,7 @@ def test_what_the_user_added_stays(template: Template, tmp_path: Path) -> None:
     (crate / "src" / "colours.rs").write_text("//! Colours.\n")
     readme = (crate / "README.md").read_text()
     (crate / "README.md").write_text(f"{readme}\n## Thanks\n\nTo all.\n")
-    manifest = (crate / "Cargo.toml").read_text()
-    (crate / "Cargo.toml").write_text(manifest.replace("[dependencies]\n", '[dependencies]\nansi = "1"\n'))
+    edit(crate / "Cargo.toml", "[dependencies]\n", '[dependencies]\nansi = "1"\n')
     release(crate, "edited")
     typed(crate, "remove", "aggregate")
     assert (crate / "src" / "colours.rs").exists()
@@ -342,7 +335,7 @@ def test_it_calls_the_library_by_its_own_name(template: Template, tmp_path: Path
 
 def test_elsewhere_it_says_where_to_type_it(tmp_path: Path) -> None:
     """As people type it: the exit code is that of the process."""
-    done = as_typed(tmp_path, "add", "parse")
+    done = fast_rust("hot", "add", "parse", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "in the folder of a crate" in done.stderr
     assert read_tree(tmp_path) == {}

@@ -9,8 +9,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
-from crates.workshop import Workshop
-from standards.made import make
 
 from fast_rust.answers import ANSWERS_FILE, Answers, read_answers
 from fast_rust.errors import FastRustError
@@ -21,8 +19,11 @@ from fast_rust.hot.crate import open_crate
 from fast_rust.hot.remove import remove
 from fast_rust.hot.rust import imports
 from fast_rust.rendering import render
-from template import Template, git, release
-from variants import domain
+from standards.made import make
+from support.git import git, release
+from support.template import Template
+from support.variants import domain
+from support.workshop import Workshop
 
 COMMENTS = {".rs": "// mine", ".md": "<!-- mine -->"}
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from standards.made import make
 
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.errors import FastRustError
@@ -15,7 +14,10 @@ from fast_rust.hot import changes as writing
 from fast_rust.hot.add import add
 from fast_rust.hot.changes import Changes
 from fast_rust.hot.remove import remove
-from template import Template, git, read_tree, release
+from standards.made import make
+from support.files import read_tree
+from support.git import git, release
+from support.template import Template
 
 Plan = Callable[[Path], Changes]
 

@@ -5,11 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crates.workshop import Workshop, commit
 
 from fast_rust.errors import FastRustError
 from fast_rust.hot.add import SKELETONS, add
-from template import Template
+from support.git import start_history
+from support.template import Template
+from support.workshop import Workshop
 
 # What else a name could collide with: crates, prelude, primitive types, macros, attributes, targets of cargo.
 OTHERS = """
@@ -38,7 +39,7 @@ def test_each_name_is_refused_or_compiles(workshop: Workshop, template: Template
     manifest = crate / "Cargo.toml"
     text = manifest.read_text(encoding="utf-8")
     manifest.write_text(text.replace("[lib]\n", '[lib]\nname = "totals"\n'), encoding="utf-8")
-    commit(crate)
+    start_history(crate)
     refused = {}
     for name in identifiers():
         try:

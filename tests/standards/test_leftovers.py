@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-from updates.releases import Releases, past_releases
 
 from fast_rust.checks.everything import check_files
 from fast_rust.checks.findings import Severity
 from fast_rust.checks.leftovers import BEGINNINGS, TESTS
-from fast_rust.main import application
-from template import WORKSPACE_OF_ANOTHER, Template, git
+from support.command import invoke
+from support.git import git
+from support.releases import Releases, past_releases
+from support.template import WORKSPACE_OF_ANOTHER, Template
 
 GATE = "standards::no_file_is_of_an_older_release"
 STUB = (Path(__file__).parents[2] / "template" / TESTS).read_text(encoding="utf-8")
@@ -115,7 +115,7 @@ def test_it_is_shown_without_advice_and_does_not_fail(template: Template, tmp_pa
         template, tmp_path, {"sgconfig.yml": BEGINNINGS["sgconfig.yml"][0]}, place="member", kind="lib", sample=True
     )
     (tmp_path / "Cargo.toml").write_text(WORKSPACE_OF_ANOTHER + PROFILES, encoding="utf-8")
-    done = CliRunner().invoke(application, ["check", "--output-format", "concise", str(tmp_path)])
+    done = invoke("check", "--output-format", "concise", tmp_path)
     assert crate.exists()
     message = (
         "The crate has a file of an older template release that its current release does not use:"

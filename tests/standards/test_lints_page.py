@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standards.measure_lints import PAGE
-from standards.measure_rules import COUNTED, READ, USES, described, with_table
 
 from fast_rust.commands.rules import read_rules
 from standards import measure_lints, measure_rules
+from standards.measure_lints import PAGE
+from standards.measure_rules import COUNTED, READ, USES, described, with_table
 
 HITS: dict[str, int] = json.loads(COUNTED.read_text(encoding="utf-8"))["hits"]
 JUDGED: dict[str, dict[str, Any]] = tomllib.loads(READ.read_text(encoding="utf-8"))

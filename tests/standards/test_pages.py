@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standards.violations import VIOLATIONS
 
 from fast_rust.checks.everything import MODULES
 from fast_rust.checks.registry import CHECKS
@@ -17,7 +16,8 @@ from fast_rust.commands.rules import read_rules
 from fast_rust.standards.documents import documents, unproven
 from fast_rust.standards.lints import switched_on
 from fast_rust.standards.pages import Directive, Quality, StandardsError, directives, read_page, read_standards
-from variants import CHECKOUT
+from standards.violations import VIOLATIONS
+from support.variants import CHECKOUT
 
 PAGES = read_standards(CHECKOUT / "standards")
 DIRECTIVES = {one.id: one for one in directives(PAGES)}

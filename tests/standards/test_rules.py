@@ -6,17 +6,15 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from standards.test_examples import CASES
-from standards.test_rules_in_crates import OWN_RULE, TODO
-from typer.testing import CliRunner
 
 from fast_rust.checks import rules
 from fast_rust.checks.findings import Finding, Severity
 from fast_rust.checks.rules import run_rules
 from fast_rust.commands.rules import read_rules
-from fast_rust.main import application
-from template import Template
-from variants import domain
+from standards.examples import CASES, OWN_RULE, TODO
+from support.command import invoke
+from support.template import Template
+from support.variants import domain
 
 # --- The rules themselves ---
 
@@ -74,15 +72,15 @@ def test_a_new_crate_has_no_finding(template: Template, kind: str) -> None:
 
 
 def test_the_command_lists_the_rules() -> None:
-    done = CliRunner().invoke(application, ["rules"])
+    done = invoke("rules")
     assert done.exit_code == 0
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [[r["id"], r["severity"]] for r in read_rules()]
 
 
 def test_an_export_finds_the_same(examples: Path, found: list[Finding], tmp_path: Path) -> None:
     folder = tmp_path / "for editors"
-    arguments = ["rules", "--export", str(folder), "--crate", str(examples)]
-    done = CliRunner().invoke(application, arguments)
+    arguments = ("rules", "--export", folder, "--crate", examples)
+    done = invoke(*arguments)
     assert (done.exit_code, done.stdout) == (0, f"{folder / 'sgconfig.yml'}\n")
     command = ["ast-grep", "scan", f"--config={folder / 'sgconfig.yml'}", "--json"]
     scanned = subprocess.run(command, cwd=examples, capture_output=True, check=False)
@@ -94,7 +92,7 @@ def test_an_export_finds_the_same(examples: Path, found: list[Finding], tmp_path
     assert "ours-no-todo" in {rule for *_, rule in places}
     # It may be written again, also over an edit.
     (folder / "rules" / "01-ownership.yml").write_text("edited", encoding="utf-8")
-    assert CliRunner().invoke(application, arguments).exit_code == 0
+    assert invoke(*arguments).exit_code == 0
     assert subprocess.run(command, cwd=examples, capture_output=True, check=False).stdout
 
 
@@ -102,7 +100,7 @@ def test_an_export_overwrites_nothing_of_a_person(tmp_path: Path) -> None:
     config = tmp_path / "sgconfig.yml"
     config.write_text("ruleDirs: [lints]\n", encoding="utf-8")
     for target in (tmp_path, config):
-        done = CliRunner().invoke(application, ["rules", "--export", str(target)])
+        done = invoke("rules", "--export", target)
         assert done.exit_code == 2
         assert done.stderr.startswith((f"error: {target} has files that ", f"error: {target} is a file"))
     assert config.read_text(encoding="utf-8") == "ruleDirs: [lints]\n"

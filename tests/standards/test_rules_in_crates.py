@@ -9,13 +9,9 @@ import pytest
 from fast_rust.checks import rules
 from fast_rust.checks.findings import Finding, Severity
 from fast_rust.checks.rules import RulesError, run_rules
-from template import git
+from standards.examples import OWN_RULE, TODO
+from support.git import git
 
-OWN_RULE = (
-    "id: ours-no-todo\nlanguage: rust\nseverity: error\nfiles: ['src/**']\n"
-    "message: do it now\nrule:\n  pattern: fn later() {}\n"
-)
-TODO = "fn later() {}\n"
 SKIPPED = "#[rustfmt::skip]\nfn table() {}\n"
 QUEUE = "fn drain(mut v: Vec<u8>) {\n    while !v.is_empty() {\n        v.remove(0);\n    }\n}\n"
 

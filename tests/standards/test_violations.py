@@ -1,14 +1,12 @@
 """Each gate turns red for the violations that it is for, says what to do, and lets through what gives its reason."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from crates.workshop import NAMES, QUICK_BENCHES, Workshop
-from standards.violations import ALLOWED, VIOLATIONS, AllowedChange, PlantedViolation
 
-from template import git, release
+from standards.violations import ALLOWED, VIOLATIONS, AllowedChange, PlantedViolation, changed
+from support.git import git, release
+from support.workshop import NAMES, QUICK_BENCHES, Workshop
 
 WITH_ALL = ("--workspace", "--all-features")
 QUICKLY = ("env", *(f"{name}={value}" for name, value in QUICK_BENCHES.items()))
@@ -44,24 +42,6 @@ def crates(workshop: Workshop) -> dict[str, Path]:
     git(made["lib"], "init", "--quiet")
     release(made["lib"], "base")
     return made
-
-
-@contextmanager
-def changed(crate: Path, changes: Sequence[PlantedViolation | AllowedChange]) -> Iterator[None]:
-    """A crate with some changes, which are taken back."""
-    before: dict[Path, bytes | None] = {}
-    try:
-        for change in changes:
-            path = crate / change.path
-            before.setdefault(path, path.read_bytes() if path.exists() else None)
-            change.edit.apply(path)
-        yield
-    finally:
-        for path, content in before.items():
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                path.write_bytes(content)
 
 
 def command_of(gate: str) -> tuple[str, ...]:

@@ -3,9 +3,13 @@
 A page of standards/ names a violation by its `name`, where an example of Rust cannot show what its gate sees.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+
+from support.files import replace_only
 
 
 @dataclass(frozen=True)
@@ -16,9 +20,7 @@ class Replace:
     after: str
 
     def apply(self, path: Path) -> None:
-        text = path.read_text(encoding="utf-8")
-        assert text.count(self.before) == 1, f"{self.before!r} is {text.count(self.before)} times in {path.name}"
-        path.write_text(text.replace(self.before, self.after), encoding="utf-8")
+        replace_only(path, self.before, self.after)
 
 
 @dataclass(frozen=True)
@@ -797,6 +799,25 @@ COMPARED = [
         "perf.yml:",
     ),
 ]
+
+
+@contextmanager
+def changed(crate: Path, changes: Sequence[PlantedViolation | AllowedChange]) -> Iterator[None]:
+    """A crate with some changes, which are taken back."""
+    before: dict[Path, bytes | None] = {}
+    try:
+        for change in changes:
+            path = crate / change.path
+            before.setdefault(path, path.read_bytes() if path.exists() else None)
+            change.edit.apply(path)
+        yield
+    finally:
+        for path, content in before.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_bytes(content)
+
 
 VIOLATIONS = [*CODE, *HOT_PATHS, *BUILDS, *TOOLS, *COMPARED]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from fast_rust.main import application
-from template import Template
+from support.command import invoke
+from support.template import Template
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def crate(template: Template, tmp_path: Path) -> Path:
 @pytest.fixture
 def check(crate: Path) -> Callable[..., Result]:
     """Run the command."""
-    return lambda *options: CliRunner().invoke(application, ["check", *options, str(crate)])
+    return lambda *options: invoke("check", *options, crate)
 
 
 def break_both(crate: Path) -> None:
@@ -53,7 +53,7 @@ def test_files_and_code_are_checked_in_one_run(crate: Path, check: Callable[...,
     explain = "just fast-rust explain ast-grep::err-string-result standards::toolchain_is_pinned"
     assert done.stderr == f"\n2 errors. For the reasons, run: {explain}\n"
     named = explain.removeprefix("just fast-rust ").split()
-    assert CliRunner().invoke(application, named).exit_code == 0
+    assert invoke(*named).exit_code == 0
 
 
 def test_what_is_staged_is_off(crate: Path, check: Callable[..., Result]) -> None:

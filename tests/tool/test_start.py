@@ -10,7 +10,7 @@ import pytest
 
 from fast_rust import start
 from fast_rust.commands.check import command
-from template import Template
+from support.template import Template
 
 PROGRAM = [sys.executable, "-c", "from fast_rust.start import main; main()"]
 

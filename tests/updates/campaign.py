@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from updates.acts import ACTS, Act
-from updates.releases import Releases, newest_release, past_releases
 
 from fast_rust.answers import ANSWERS_FILE, require_answers
 from fast_rust.drift.differences import differences
 from fast_rust.git import merge_file
 from fast_rust.owned import owned_by
 from fast_rust.releases import Repository
-from ownership import owners
-from template import git, read_tree
-from variants import CHECKOUT, Answers, domain, pairwise_cover
+from support.acts import ACTS, Act
+from support.files import read_tree
+from support.git import commit_all, git
+from support.ownership import owners
+from support.releases import Releases, newest_release, past_releases
+from support.variants import CHECKOUT, Answers, domain, pairwise_cover
 
 ANSWERS_A_KIND = 3
 # A comment takes the place of these tests of older releases, in what an update renders (copier.yml).
@@ -121,11 +122,6 @@ def lines(content: bytes) -> list[bytes]:
     return normal(content).split(b"\n")
 
 
-def commit(crate: Path) -> None:
-    git(crate, "add", "--all", "--force", ".")
-    git(crate, "commit", "--quiet", "--allow-empty", "--message", "An act of a user")
-
-
 def unmerged(crate: Path) -> set[str]:
     entries = git(crate, "ls-files", "-z", "--unmerged").split("\0")
     return {entry.partition("\t")[2] for entry in entries if entry}
@@ -144,7 +140,7 @@ def make(scenario: Scenario, releases: Releases, folder: Path) -> tuple[Path, An
     given = {called[name]: answer for name, answer in answers.items()}
     shutil.copytree(releases.rendering(scenario.tag, given), crate)
     git(crate, "init", "--quiet")
-    commit(crate)
+    commit_all(crate)
     return crate, answers
 
 

@@ -10,13 +10,9 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
-from updates.conftest import SmallDisk
-from updates.test_drift import ANOTHER
 
 from fast_rust.adopt import staging
 from fast_rust.adopt.enabling import unstaged
@@ -26,56 +22,14 @@ from fast_rust.adopt.planning import BRANCH
 from fast_rust.adopt.staging import Staging
 from fast_rust.answers import ANSWERS_FILE, OTHER_ANSWERS_FILE
 from fast_rust.main import application
-from forks import run_here
-from template import Template, git, read_tree, release
-
-Files: TypeAlias = Mapping[str, str]
-Adopt: TypeAlias = Callable[..., Result]
-
-PACKAGE = """# Ours since 2019.
-[package]
-name = "word-counts"
-version = "0.3.0"
-edition = "2021"
-license = "MIT/Apache-2.0"
-description = "Counts   words"
-authors = ["Ada <ada@example.org>", "Bob"]
-repository = "https://example.org/ada/word-counts.git"
-"""
-LINTS = """
-[lints.clippy]
-# We like these.
-pedantic = "warn"
-module_name_repetitions = "allow" # too noisy
-unwrap_used = "warn"
-"""
-CODE = "//! Counts words.\n\n/// How many words there are.\n#[must_use]\npub fn count(text: &str) -> usize {\n"
-CODE += "    text.split_whitespace().count()\n}\n"
-MAIN = 'fn main() {\n    println!("{}", word_counts::count("a b"));\n}\n'
-OTHERS = {
-    "justfile": "# How we do it.\ntest:\n    cargo test\n",
-    "clippy.toml": "# Ours.\nlarge-error-threshold = 256\ndisallowed-methods = [\n"
-    '    { path = "std::env::set_var", reason = "it is racy" }, # since 2021\n]\n',
-    ".github/workflows/ci.yml": "on: push\njobs:\n  test:\n    runs-on: ubuntu-latest\n    steps:\n"
-    "      - uses: actions/checkout@v4\n      - run: cargo test\n",
-    "rust-toolchain.toml": '[toolchain]\nchannel = "stable"\n',
-}
-LIB: Files = {"Cargo.toml": f'{PACKAGE}rust-version = "1.70"\n{LINTS}', "src/lib.rs": CODE, **OTHERS}
-CLI: Files = {
-    "Cargo.toml": f'{PACKAGE}\n[dependencies]\nmimalloc = "0.1"\n\n[profile.release]\npanic = "abort" # small\n'
-    f'lto = "thin"   # quick enough\n{LINTS}',
-    "src/lib.rs": CODE,
-    "src/main.rs": MAIN,
-    **OTHERS,
-}
-SERVICE: Files = {
-    "Cargo.toml": f'{PACKAGE}\n[dependencies.axum]\nversion = "0.7"\n{LINTS}',
-    "src/lib.rs": CODE,
-    "src/main.rs": MAIN,
-    **OTHERS,
-}
-KINDS = {"lib": LIB, "cli": CLI, "service": SERVICE}
-PLAIN: Files = {"Cargo.toml": PACKAGE, "src/lib.rs": CODE, ".gitignore": "/target\n/Cargo.lock\n"}
+from support.adoption import CLI, KINDS, LIB, OTHERS, PACKAGE, PLAIN, SERVICE, WORKSPACE, Adopt, make, meet_all
+from support.command import drift, invoke
+from support.files import read_tree, replace_only
+from support.forks import run_here
+from support.git import commit, git, release
+from support.template import Template
+from updates.answers import ANOTHER
+from updates.disks import SmallDisk
 
 
 @dataclass(frozen=True)
@@ -88,40 +42,6 @@ class Adopted:
     said: str
 
 
-def make(folder: Path, files: Files) -> Path:
-    """A crate of others, committed."""
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    git(folder, "init", "--quiet")
-    commit(folder)
-    return folder
-
-
-def commit(folder: Path) -> None:
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--allow-empty", "--message", "Work of others")
-
-
-def run(*arguments: str | Path) -> Result:
-    """Run the command, without starting Python anew."""
-    return CliRunner().invoke(application, [str(argument) for argument in arguments])
-
-
-def meet_all(patch: pytest.MonkeyPatch) -> None:
-    """Let the code meet every gate, ours and its own, without running them."""
-    patch.setattr(staging, "before", lambda *_: None)
-    patch.setattr(staging, "stage", lambda *_: Staging({}, ()))
-    patch.setattr(staging, "after", lambda *_: None)
-
-
-@pytest.fixture
-def adopt(template: Template, monkeypatch: pytest.MonkeyPatch) -> Adopt:
-    """Adopt, as if the code met every gate: what the gates say has a test of its own."""
-    meet_all(monkeypatch)
-    return lambda crate, *arguments: run("adopt", crate, "--template", template.repository, *arguments)
-
-
 @pytest.fixture(scope="module", params=KINDS)
 def adopted(request: pytest.FixtureRequest, template: Template, tmp_path_factory: pytest.TempPathFactory) -> Adopted:
     """A crate of each kind after its adoption; read only."""
@@ -129,7 +49,7 @@ def adopted(request: pytest.FixtureRequest, template: Template, tmp_path_factory
     before = read_tree(crate)
     with pytest.MonkeyPatch.context() as patch:
         meet_all(patch)
-        done = run("adopt", crate, "--template", template.repository)
+        done = invoke("adopt", crate, "--template", template.repository)
     assert done.exit_code == 1, done.output
     return Adopted(request.param, crate, before, done.stdout)
 
@@ -169,7 +89,7 @@ def test_answers_are_read_from_the_crate(adopted: Adopted) -> None:
 def test_the_address_is_recorded_and_not_the_mirror(tmp_path: Path, template: Template) -> None:
     crate = make(tmp_path / "crate", PLAIN)
     address = f"file://{template.repository}"
-    assert run("adopt", crate, "--template", address).exit_code == 0
+    assert invoke("adopt", crate, "--template", address).exit_code == 0
     assert answers_of(crate)["_src_path"] == address
 
 
@@ -178,7 +98,7 @@ def test_the_answers_to_another_template_stay(tmp_path: Path, adopt: Adopt) -> N
     assert adopt(crate).exit_code == 0
     assert (crate / ANSWERS_FILE).read_text() == ANOTHER
     assert yaml.safe_load((crate / OTHER_ANSWERS_FILE).read_text())["crate_name"] == "word-counts"
-    assert run("drift", crate).exit_code == 0
+    assert drift(crate).exit_code == 0
 
 
 def test_a_given_answer_is_taken_in_place_of_the_inferred_one(tmp_path: Path, adopt: Adopt) -> None:
@@ -244,11 +164,11 @@ def test_another_file_in_place_of_ours_gets_a_proposal_beside_it(
         ours = template.rendering({"crate_name": "x9", "kind": "lib"}) / path
         assert (crate / f"{path}.proposed").read_bytes() == ours.read_bytes()
         assert f"{path}: yours is unchanged" in adopted.said
-    assert run("drift", crate).exit_code == 1
+    assert drift(crate).exit_code == 1
     # It waits for the justfile.
     for path in ("justfile", ".github/workflows/ci.yml", ".github/workflows/perf.yml"):
         git(crate, "mv", "-f", f"{path}.proposed", path)
-    assert run("drift", crate).exit_code == 0
+    assert drift(crate).exit_code == 0
 
 
 def test_ci_waits_for_the_recipes_that_it_runs(tmp_path: Path, adopt: Adopt) -> None:
@@ -261,13 +181,13 @@ def test_ci_waits_for_the_recipes_that_it_runs(tmp_path: Path, adopt: Adopt) -> 
 def test_a_plain_crate_is_in_line_at_once(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", PLAIN)
     assert adopt(crate).exit_code == 0
-    done = run("drift", crate)
+    done = drift(crate)
     assert done.exit_code == 0, done.output
 
 
 def test_a_looser_value_stays_with_a_reason_that_drift_knows(adopted: Adopted) -> None:
     assert f"large-error-threshold = 256 # reason: {AS_BEFORE}\n" in (adopted.crate / "clippy.toml").read_text()
-    said = run("drift", adopted.crate).stdout
+    said = drift(adopted.crate).stdout
     assert f"loosened  clippy.toml: large-error-threshold is 256; the template has 128 (reason: {AS_BEFORE})" in said
     if adopted.kind == "cli":
         assert 'lto = "thin"   # quick enough\n' in (adopted.crate / "Cargo.toml").read_text()
@@ -328,15 +248,6 @@ def test_a_reason_at_a_yes_or_no_is_found() -> None:
 
 
 # --- Workspaces ---
-
-MEMBER = '[package]\nname = "{}"\nversion = "0.1.0"\nedition = "2021"\n'
-WORKSPACE: Files = {
-    "Cargo.toml": '[workspace]\nmembers = ["crates/*"] # all of them\nresolver = "2"\n',
-    "crates/reader/Cargo.toml": MEMBER.format("reader"),
-    "crates/reader/src/lib.rs": CODE,
-    "crates/counter/Cargo.toml": MEMBER.format("counter") + '\n[lints.rust]\nunused = "warn"\n',
-    "crates/counter/src/main.rs": "fn main() {}\n",
-}
 
 
 def test_a_workspace_is_adopted_with_all_its_crates(tmp_path: Path, adopt: Adopt) -> None:
@@ -473,7 +384,7 @@ def test_missing_tools_are_named_before_anything_is_done(
     crate = make(tmp_path / "crate", PLAIN)
     real = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name, **given: None if name == "cargo-shear" else real(name, **given))
-    done = run("adopt", crate, "--template", template.repository)
+    done = invoke("adopt", crate, "--template", template.repository)
     assert done.exit_code == 2
     assert "they are not installed: cargo-shear" in done.stderr
 
@@ -491,11 +402,10 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, adopt: Adopt) -> None:
 @pytest.mark.usefixtures("adopt")
 def test_a_release_that_cannot_adopt_is_named(tmp_path: Path, template: Template) -> None:
     repository = Path(shutil.copytree(template.repository, tmp_path / "template", symlinks=True))
-    questions = repository / "copier.yml"
-    questions.write_text(questions.read_text().replace("\nadopted:", "\nother:"))
+    replace_only(repository / "copier.yml", "\nadopted:", "\nother:")
     release(repository, "v0.0.0")
     crate = make(tmp_path / "crate", PLAIN)
-    done = run("adopt", crate, "--template", repository, "--to", "v0.0.0")
+    done = invoke("adopt", crate, "--template", repository, "--to", "v0.0.0")
     assert done.exit_code == 2
     assert "release v0.0.0 of the template does not support `fast-rust adopt`" in " ".join(done.stderr.split())
 
@@ -575,7 +485,7 @@ def test_what_would_refuse_the_commit_is_told_before_the_gates(
     prepare(crate, config)
     before = before if name == "owner" else state_of(crate)
     monkeypatch.setattr(staging, "before", lambda *_: pytest.fail("the checks ran"))
-    done = run("adopt", crate, "--template", template.repository)
+    done = invoke("adopt", crate, "--template", template.repository)
     assert done.exit_code == 2, done.output
     assert message in done.stderr
     if name == "owner":
@@ -591,7 +501,7 @@ def test_unstaging_says_why_git_refuses_a_repository(tmp_path: Path, config: Pat
     crate = make(tmp_path / "crate", PLAIN)
     before = state_of(crate)
     of_another_owner(crate, config)
-    done = run("adopt", "--unstage", crate)
+    done = invoke("adopt", "--unstage", crate)
     assert done.exit_code == 2
     assert "safe.directory" in done.stderr
     for path in (crate, crate / ".git"):
@@ -634,7 +544,7 @@ def test_a_switch_that_git_refuses_names_the_branch_and_the_command(
     monkeypatch.setattr(staging, "stage", stage)
     before = {**state_of(crate)["files"], "justfile": b"mine:\n"}  # type: ignore[dict-item]
     head = git(crate, "rev-parse", "HEAD")
-    done = run("adopt", crate, "--template", template.repository)
+    done = invoke("adopt", crate, "--template", template.repository)
     assert done.exit_code == 2
     said = " ".join(done.stderr.split())
     assert f"the adoption is committed on the branch {BRANCH}, but git could not switch to it" in said
@@ -693,22 +603,21 @@ def test_no_setting_of_the_user_changes_what_is_adopted(tmp_path: Path, adopt: A
 def test_an_update_reaches_an_adopted_crate(tmp_path: Path, template: Template) -> None:
     repository = Path(shutil.copytree(template.repository, tmp_path / "template", symlinks=True))
     crate = make(tmp_path / "crate", PLAIN)
-    assert run("adopt", crate, "--template", repository).exit_code == 0
+    assert invoke("adopt", crate, "--template", repository).exit_code == 0
     for path, old, new in (
         ("justfile", "# Format the code.", "# Format all code."),
         ("Cargo.toml.jinja", 'exit = "warn"', 'get_unwrap = "warn" # ERR-7: likewise\nexit = "warn"'),
     ):
-        file = repository / "template" / path
-        file.write_text(file.read_text().replace(old, new))
+        replace_only(repository / "template" / path, old, new)
     release(repository, "v0.0.2")
     before = read_tree(crate)
-    done = run("update", crate)
+    done = invoke("update", crate)
     assert done.exit_code == 0, done.output
     assert "# Format all code." in (crate / "justfile").read_text()
     assert tomllib.loads((crate / "Cargo.toml").read_text())["workspace"]["lints"]["clippy"]["get_unwrap"] == "warn"
     assert read_tree(crate).keys() == before.keys()
     assert all(line in (crate / "Cargo.toml").read_text() for line in PACKAGE.splitlines())
-    assert run("drift", crate).exit_code == 0
+    assert drift(crate).exit_code == 0
 
 
 # As if the code met every gate, in a process of its own.
@@ -789,7 +698,7 @@ def test_unstaging_writes_only_what_it_changed_and_nobody_else_did(
         return Staging({}, ())
 
     monkeypatch.setattr(staging, "stage", stage)
-    done = run("adopt", "--unstage", crate)
+    done = invoke("adopt", "--unstage", crate)
     assert done.exit_code == (2 if meanwhile else 0), done.output
     assert manifest.read_text() == (f"{text}# mine\n" if meanwhile else on)
     assert (crate / ".rustfmt.toml").read_text() == "# mine\n"

@@ -8,31 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from updates.test_adopt import (
-    CODE,
-    LIB,
-    MEMBER,
-    OTHERS,
-    PACKAGE,
-    PLAIN,
-    WORKSPACE,
-    Adopt,
-    Files,
-    commit,
-    make,
-    meet_all,
-    run,
-)
 
 from fast_rust.adopt import staging
-from template import Template, git, read_tree, release
-
-
-@pytest.fixture
-def adopt(template: Template, monkeypatch: pytest.MonkeyPatch) -> Adopt:
-    """Adopt, as if the code met every gate."""
-    meet_all(monkeypatch)
-    return lambda crate, *arguments: run("adopt", crate, "--template", template.repository, *arguments)
+from support.adoption import CODE, LIB, MEMBER, OTHERS, PACKAGE, PLAIN, WORKSPACE, Adopt, Files, make, meet_all
+from support.command import drift, invoke
+from support.files import read_tree, replace_only
+from support.git import commit, git, release
+from support.template import Template
 
 
 def loads(folder: Path) -> bool:
@@ -56,7 +38,7 @@ def test_toolchain_resolver_and_release_profile_stay(tmp_path: Path, adopt: Adop
     assert not (crate / "rust-toolchain.toml").exists()
     assert "resolver" not in manifest["workspace"]  # type: ignore[operator]
     assert manifest["profile"].keys() == {"bench", "profiling", "quick"}  # type: ignore[attr-defined]
-    done = run("drift", crate)
+    done = drift(crate)
     assert done.exit_code == 0, done.output
 
 
@@ -81,7 +63,7 @@ def test_what_cargo_cannot_load_is_never_committed(
     monkeypatch.setattr(
         "fast_rust.adopt.merging.with_inherited_lints", lambda text: f"{text}\n[workspace.lints]\nx = 1\n"
     )
-    done = run("adopt", crate, "--template", template.repository)
+    done = invoke("adopt", crate, "--template", template.repository)
     assert done.exit_code == 2
     assert "cargo cannot read the workspace" in done.stderr
     assert "nothing was changed" in done.stderr
@@ -140,7 +122,7 @@ def test_a_denied_group_is_not_weakened_by_single_lints(tmp_path: Path, adopt: A
     assert levels == {"deny", "forbid"}
     # The same lint in another spelling.
     assert "unwrap_used" not in lints
-    assert run("drift", crate).exit_code == 0
+    assert drift(crate).exit_code == 0
 
 
 def test_nothing_of_ours_exempts_from_a_gate_of_the_crate(tmp_path: Path, adopt: Adopt) -> None:
@@ -152,7 +134,7 @@ def test_nothing_of_ours_exempts_from_a_gate_of_the_crate(tmp_path: Path, adopt:
     after = toml(crate / "deny.toml")
     assert after["licenses"] == {"allow": ["MIT"]}
     assert after["bans"].keys() == {"wildcards", "deny"}  # type: ignore[attr-defined]
-    assert run("drift", crate).exit_code == 0
+    assert drift(crate).exit_code == 0
 
 
 # --- Names ---
@@ -164,7 +146,7 @@ def test_a_crate_that_exists_keeps_its_name(tmp_path: Path, adopt: Adopt, name: 
     done = adopt(crate)
     assert done.exit_code == 0, done.output
     assert yaml.safe_load((crate / ".copier-answers.yml").read_text())["crate_name"] == name
-    assert run("drift", crate).exit_code == 0
+    assert drift(crate).exit_code == 0
 
 
 def test_a_workspace_in_a_folder_of_any_name_is_adopted(tmp_path: Path, adopt: Adopt) -> None:
@@ -232,7 +214,7 @@ def test_a_crate_below_the_root_of_its_repository_has_no_workflows(tmp_path: Pat
     assert done.exit_code == 0, done.output
     assert not (top / "rust/.github").exists()
     assert "- left out: .github/workflows/ci.yml, which is needed only at the root of the repository\n" in done.stdout
-    assert run("drift", top / "rust").exit_code == 0
+    assert drift(top / "rust").exit_code == 0
 
 
 def test_a_member_beside_the_root_is_adopted(tmp_path: Path, adopt: Adopt) -> None:
@@ -268,7 +250,7 @@ def test_a_submodule_is_there_where_the_gates_run(
     meet_all(monkeypatch)
     found = []
     monkeypatch.setattr(staging, "before", lambda folder, *_: found.append((folder / "data/data.txt").read_text()))
-    assert run("adopt", crate, "--template", template.repository).exit_code == 0
+    assert invoke("adopt", crate, "--template", template.repository).exit_code == 0
     assert found == ["1\n"]
 
 
@@ -291,7 +273,7 @@ def test_a_next_release_conflicts_in_no_key_that_the_crate_left_alone(
 ) -> None:
     repository = Path(shutil.copytree(template.repository, tmp_path / "template", symlinks=True))
     crate = make(tmp_path / "word-counts", SHAPES[shape])
-    assert run("adopt", crate, "--template", repository).exit_code == 0
+    assert invoke("adopt", crate, "--template", repository).exit_code == 0
     before = toml(crate / "Cargo.toml")
     for path, old, new in (
         (
@@ -306,16 +288,14 @@ def test_a_next_release_conflicts_in_no_key_that_the_crate_left_alone(
         ("deny.toml", 'yanked = "deny"', 'yanked = "deny"\nunsound = "all"'),
         ("deny.toml", 'name = "fxhash"', 'name = "fxhasher"'),
     ):
-        file = repository / "template" / path
-        assert old in file.read_text()
-        file.write_text(file.read_text().replace(old, new))
+        replace_only(repository / "template" / path, old, new)
     release(repository, "v0.0.2")
-    done = run("update", crate, "--data", "description=Other")
+    done = invoke("update", crate, "--data", "description=Other")
     assert done.exit_code == 0, done.output
     after = toml(crate / "Cargo.toml")
     assert after["workspace"]["lints"]["clippy"]["get_unwrap"] == "warn"  # type: ignore[index]
     assert after["workspace"]["metadata"]["perf"]["instructions"] == 1.5  # type: ignore[index]
     assert after.get("package") == before.get("package")
     assert after["profile"].get("release") == before["profile"].get("release")  # type: ignore[attr-defined]
-    done = run("drift", crate)
+    done = drift(crate)
     assert done.exit_code == 0, done.output

@@ -9,12 +9,22 @@ from pathlib import Path
 
 import pytest
 import yaml
-from updates.acts import CHANGED_ANSWERS, Given, answers_changed, checked_out_on_windows, windows_ends_of_lines
+
+from fast_rust.answers import ANSWERS_FILE
+from fast_rust.update.merge import MergeResult
+from fast_rust.update.plan import UpdatePlan
+from fast_rust.update.plan import plan as plan_update
+from support.acts import CHANGED_ANSWERS, Given, answers_changed, checked_out_on_windows, windows_ends_of_lines
+from support.exhaustive import cases
+from support.files import read_tree
+from support.git import commit_all, git
+from support.releases import Releases, newest_release
+from support.template import copier_in_process
+from support.variants import Answers
 from updates.campaign import (
     Journey,
     Scenario,
     check_files,
-    commit,
     drift_of,
     executables,
     make,
@@ -25,15 +35,6 @@ from updates.campaign import (
     unmerged,
     without_dependencies_of_tests,
 )
-from updates.releases import Releases, newest_release
-
-from exhaustive import cases
-from fast_rust.answers import ANSWERS_FILE
-from fast_rust.update.merge import MergeResult
-from fast_rust.update.plan import UpdatePlan
-from fast_rust.update.plan import plan as plan_update
-from template import copier_in_process, git, read_tree
-from variants import Answers
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -61,7 +62,7 @@ def test_an_update_loses_no_line_and_stops_only_where_it_must(
     new = rendering_of_today(releases, {**answers, **data})
     act = scenario.act(Given(repository, tuple(new.keys() - old.keys())))
     crate = next(act)
-    commit(repository)
+    commit_all(repository)
     own, modes, drifted = read_tree(crate), executables(crate), drift_of(crate, releases)
 
     plan = plan_update(crate, data=data)
@@ -114,7 +115,7 @@ def check_foresight(journey: Journey, plan: UpdatePlan, *, heals: bool) -> None:
 def check_second_update(journey: Journey, repository: Path) -> None:
     """Once its conflicts are resolved, a crate that is updated again does not change."""
     resolve(journey.crate, journey.conflicts)
-    commit(repository)
+    commit_all(repository)
     again = copier_in_process("update", "--quiet", "--defaults", str(journey.crate))
     assert again.exit_code == 0, again.stderr
     assert git(repository, "status", "--porcelain") == ""

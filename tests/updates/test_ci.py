@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from updates.conftest import Bench
-from updates.releases import Releases
 
 from fast_rust.answers import ANSWERS_FILE
-from template import copier_in_process, git, read_tree
+from support.files import read_tree
+from support.git import commit_all, git
+from support.releases import Releases
+from support.template import copier_in_process
+from updates.bench import Bench
 
 OTHERS = (".gitlab/", ".gitlab-ci.yml")
 
@@ -20,8 +22,7 @@ def test_an_older_crate_updates_as_githubs(releases: Releases, tmp_path: Path, k
     crate = tmp_path / "log-totals"
     shutil.copytree(releases.rendering(older, {"crate_name": "log-totals", "kind": kind}), crate)
     git(crate, "init", "--quiet")
-    git(crate, "add", "--all", "--force")
-    git(crate, "commit", "--quiet", "--message", "Start")
+    commit_all(crate, "Start")
     before = read_tree(crate)
     assert copier_in_process("update", "--quiet", "--defaults", str(crate)).exit_code == 0
     after = read_tree(crate)

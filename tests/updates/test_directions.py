@@ -15,19 +15,19 @@ import tomlkit
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner, Result
-from updates.releases import past_releases
 
 from fast_rust.adopt.merging import AS_BEFORE, merged
 from fast_rust.drift.differences import State, differences
 from fast_rust.drift.directions import DIRECTIONS, is_dependency, keeps, keeps_if_missing, pattern_of
 from fast_rust.drift.keys import UnclearKeyError, is_restored, name_of, reason_at, restored, value_at
 from fast_rust.drift.requirements import is_floor_kept, minimum_of, requirement_of, with_floor
-from fast_rust.main import application
 from fast_rust.owned import Key, Owned, find
-from ownership import shared_keys
-from template import Template, git
-from variants import CHECKOUT, domain
+from support.command import drift
+from support.git import commit, git
+from support.ownership import shared_keys
+from support.releases import past_releases
+from support.template import Template
+from support.variants import CHECKOUT, domain
 
 # --- The keys that releases own ---
 
@@ -55,12 +55,12 @@ def owned_of(text: str, patterns: list[str]) -> Iterator[tuple[Key, Any]]:
 
 def sources() -> Iterator[tuple[dict[str, list[str]], dict[str, str]]]:
     """Yield the keys that each release owns, by file, and the files of its template that have them."""
-    for commit in past_releases().values():
-        names = set(git(CHECKOUT, "ls-tree", "-r", "--name-only", commit, "template").splitlines())
-        shared = yaml.safe_load(git(CHECKOUT, "show", f"{commit}:ownership.yml"))["shared"]
+    for past in past_releases().values():
+        names = set(git(CHECKOUT, "ls-tree", "-r", "--name-only", past, "template").splitlines())
+        shared = yaml.safe_load(git(CHECKOUT, "show", f"{past}:ownership.yml"))["shared"]
         found = {path: f"template/{path}" for path in shared}
         found = {path: name if name in names else f"{name}.jinja" for path, name in found.items()}
-        texts = {path: git(CHECKOUT, "show", f"{commit}:{name}") for path, name in found.items() if name in names}
+        texts = {path: git(CHECKOUT, "show", f"{past}:{name}") for path, name in found.items() if name in names}
         yield shared, texts
     shared = yaml.safe_load((CHECKOUT / "ownership.yml").read_text(encoding="utf-8"))["shared"]
     files = {path: next((CHECKOUT / "template").glob(f"{path}*")) for path in shared}
@@ -373,10 +373,6 @@ def test_a_looser_key_with_a_reason_is_no_drift(rendering: Path, tmp_path: Path)
 # --- By the command ---
 
 
-def drift(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(application, ["drift", *map(str, arguments)])
-
-
 @pytest.fixture
 def crate(rendering: Path, template: Template, tmp_path: Path) -> Path:
     crate = Path(shutil.copytree(rendering, tmp_path / "crate"))
@@ -386,11 +382,6 @@ def crate(rendering: Path, template: Template, tmp_path: Path) -> Path:
     answers.write_text(text, encoding="utf-8")
     git(crate, "init", "--quiet")
     return crate
-
-
-def commit(crate: Path) -> None:
-    git(crate, "add", "--all")
-    git(crate, "commit", "--quiet", "--allow-empty", "--message", "An act of a user")
 
 
 def test_fix_leaves_stricter_keys(crate: Path) -> None:

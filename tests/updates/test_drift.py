@@ -8,35 +8,25 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from fast_rust import releases
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.git import Config, output
-from fast_rust.main import application
 from fast_rust.without import PARTS
-from ownership import owners
-from template import Template, copy, git, read_tree, release
-from variants import CHECKOUT, domain
+from support.command import drift
+from support.files import edit, read_tree
+from support.git import commit, git, release, start_history
+from support.ownership import owners
+from support.template import Template, copy
+from support.variants import CHECKOUT, domain
+from updates.answers import ANOTHER, UNCLEAR, Act
 
-Act: TypeAlias = Callable[[Path], None]
 PLAIN: dict[str, str | bool] = {"cpu_level": "x86-64-v3", "container": True}
-
-
-def drift(*arguments: str | Path) -> Result:
-    """Run the command, without starting Python anew."""
-    return CliRunner().invoke(application, ["drift", *map(str, arguments)])
-
-
-def commit(crate: Path) -> None:
-    git(crate, "add", "--all")
-    git(crate, "commit", "--quiet", "--allow-empty", "--message", "An act of a user")
 
 
 @pytest.fixture(scope="module", params=domain("kind"))
@@ -44,8 +34,7 @@ def made(request: pytest.FixtureRequest, template: Template, tmp_path_factory: p
     """A crate of each kind, as it was made; read only."""
     crate = tmp_path_factory.mktemp("drift") / "log-totals"
     assert copy(template.repository, crate, {"kind": request.param, **PLAIN}).exit_code == 0
-    git(crate, "init", "--quiet")
-    commit(crate)
+    start_history(crate)
     return crate
 
 
@@ -57,12 +46,6 @@ ONE_KIND = pytest.mark.parametrize("made", ["lib"], indirect=True)
 def crate(made: Path, tmp_path: Path) -> Path:
     """A crate to act on."""
     return Path(shutil.copytree(made, tmp_path / "log-totals"))
-
-
-def edit(file: Path, old: str, new: str) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 def test_a_fresh_crate_is_in_line(made: Path) -> None:
@@ -551,9 +534,6 @@ def test_every_crate_of_a_workspace_is_looked_at(crate: Path, template: Template
     assert f"{member}: v0.0.1\n  changed   src/platform.rs" in done.stdout
 
 
-ANOTHER = "_src_path: /nowhere\n_commit: v1.0.0\nteam: core\n"
-
-
 @pytest.mark.parametrize("name", [".copier-answers.acme.yml", ANSWERS_FILE])
 def test_answers_to_another_template_are_its_own_business(crate: Path, name: str) -> None:
     """A crate that a second template has a part in has a file of answers for each, whichever has the usual name."""
@@ -608,56 +588,6 @@ def test_a_crate_between_two_releases_is_ahead_or_behind(
 
 
 # --- Where it cannot tell ---
-
-
-def without_answers(crate: Path) -> None:
-    (crate / ANSWERS_FILE).unlink()
-
-
-def without_release(crate: Path) -> None:
-    edit(crate / ANSWERS_FILE, "_commit: v0.0.1\n", "")
-
-
-def unknown_release(crate: Path) -> None:
-    edit(crate / ANSWERS_FILE, "_commit: v0.0.1", "_commit: v9.9.9")
-
-
-def release_like_an_option(crate: Path) -> None:
-    edit(crate / ANSWERS_FILE, "_commit: v0.0.1", "_commit: --output=x")
-
-
-def yaml_that_makes_objects(crate: Path) -> None:
-    (crate / ANSWERS_FILE).write_text("_commit: !!python/object/apply:os.system ['touch hacked']\n_src_path: x\n")
-
-
-def address_that_runs_a_command(crate: Path) -> None:
-    text = (crate / ANSWERS_FILE).read_text().splitlines()
-    lines = ["_src_path: ext::sh -c touch% hacked" if line.startswith("_src_path") else line for line in text]
-    (crate / ANSWERS_FILE).write_text("\n".join(lines))
-
-
-def unreachable_template(crate: Path) -> None:
-    text = (crate / ANSWERS_FILE).read_text().splitlines()
-    lines = ["_src_path: file:///nowhere/at/all" if line.startswith("_src_path") else line for line in text]
-    (crate / ANSWERS_FILE).write_text("\n".join(lines))
-
-
-def relative_template(crate: Path) -> None:
-    text = (crate / ANSWERS_FILE).read_text().splitlines()
-    lines = ["_src_path: ." if line.startswith("_src_path") else line for line in text]
-    (crate / ANSWERS_FILE).write_text("\n".join(lines))
-
-
-UNCLEAR: dict[Act, str] = {
-    without_answers: "is missing, so the crate's template and release are unknown",
-    without_release: "lacks `_src_path`, `_commit` or `crate_name`",
-    unknown_release: "has no release v9.9.9 (the newest is v0.0.1)",
-    release_like_an_option: "has no release --output=x",
-    yaml_that_makes_objects: "is damaged",
-    address_that_runs_a_command: "is not the address of a template",
-    unreachable_template: "git clone: '/nowhere/at/all' does not appear to be a git repository",
-    relative_template: "is relative",
-}
 
 
 @pytest.mark.parametrize("act", UNCLEAR, ids=lambda act: act.__name__)

@@ -14,18 +14,20 @@ from typing import Any
 
 import pytest
 import yaml
-from updates.campaign import commit, unmerged
-from updates.releases import Releases, newest_release, past_releases
 
-from exhaustive import cases
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.hot.add import add
 from fast_rust.update.apply import apply
 from fast_rust.update.merge import MergeResult
 from fast_rust.update.plan import UpdatePlan, plan
-from ownership import owners, template_paths
-from template import WORKSPACE_OF_ANOTHER, Template, copier_in_process, copy_in_process, git, read_tree, release
-from variants import CHECKOUT, Answers, domain
+from support.exhaustive import cases
+from support.files import read_tree
+from support.git import commit_all, git, release
+from support.ownership import owners, template_paths
+from support.releases import Releases, newest_release, past_releases
+from support.template import WORKSPACE_OF_ANOTHER, Template, copier_in_process, copy_in_process
+from support.variants import CHECKOUT, Answers, domain
+from updates.campaign import unmerged
 
 STUB = "bench/tests/standards.rs"
 # Where a crate is, and whether it has the sample: `adopt` adds none.
@@ -112,7 +114,7 @@ def make(releases: Releases, tag: str, answers: Answers, folder: Path) -> Path:
         (folder / "Cargo.toml").write_text(WORKSPACE_OF_ANOTHER, encoding="utf-8")
     root = folder if answers["place"] == "member" else crate
     git(root, "init", "--quiet")
-    commit(root)
+    commit_all(root)
     return crate
 
 
@@ -138,7 +140,7 @@ def test_the_workspace_of_an_older_crate_stays_whole(case: Case, releases: Relea
     assert set(has) - set(had) <= set(template_paths())
     assert not {"AGENTS.md", "CHANGELOG.md"} & (has.keys() - had.keys())
     # A second update has nothing to do, by either way.
-    commit(repository)
+    commit_all(repository)
     for way in (case.way, *WAYS):
         update(crate, way)
         assert git(repository, "status", "--porcelain") == ""
@@ -163,7 +165,7 @@ def test_a_hot_path_added_to_a_crate_without_a_sample_stays_measured(
 ) -> None:
     crate = make(releases, releases.tags[-2], {**PLAIN, "place": "repository"}, tmp_path)
     add(crate, "parse").apply()
-    commit(crate)
+    commit_all(crate)
     own = read_tree(crate)
     # `hot add` wrote between the two dependencies of the tests.
     update(crate, way)
@@ -181,7 +183,7 @@ def test_tests_that_were_edited_are_kept(releases: Releases, tmp_path: Path, way
     crate = make(releases, releases.tags[-2], {**PLAIN, "place": "repository", "sample": True}, tmp_path)
     own = (crate / STUB).read_text(encoding="utf-8") + ("\n// Ours.\n" if has_edited else "")
     (crate / STUB).write_text(own, encoding="utf-8")
-    commit(crate)
+    commit_all(crate)
     if way == "copier":
         update(crate, way)
         assert unmerged(crate) == ({STUB} if has_edited else set())
@@ -209,7 +211,7 @@ def test_a_crate_of_this_release_gets_nothing_back(
     assert copy_in_process(repository, crate, {**PLAIN, "kind": kind, "sample": has_sample}).exit_code == 0
     (crate / "AGENTS.md").unlink(missing_ok=True)
     git(crate, "init", "--quiet")
-    commit(crate)
+    commit_all(crate)
     made = read_tree(crate)
     assert STUB not in made
     assert any(path.startswith("bench/") for path in made) == (has_sample or kind == "service")
@@ -220,7 +222,7 @@ def test_a_crate_of_this_release_gets_nothing_back(
     after = read_tree(crate)
     assert {path for path in made | after if made.get(path) != after.get(path)} == {ANSWERS_FILE, "justfile"}
     metadata(crate)
-    commit(crate)
+    commit_all(crate)
     for other in WAYS:
         update(crate, other)
         assert git(crate, "status", "--porcelain") == ""

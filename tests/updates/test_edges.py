@@ -7,16 +7,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-from updates.conftest import COMMAND, OURS, Bench, fast_rust
-from updates.test_update import CHANGED, conflict, snapshot
 
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.drift import fix as fixing
 from fast_rust.files import replace_file
-from fast_rust.main import application
 from fast_rust.update import journal
-from template import git, read_tree, release
+from support.command import COMMAND, fast_rust, invoke
+from support.files import read_tree
+from support.git import commit_all, git, release
+from updates.bench import CHANGED, OURS, Bench, conflict, snapshot
 
 
 @pytest.fixture
@@ -25,11 +24,6 @@ def next_release(bench: Bench) -> Bench:
     bench.edit(f"template/{CHANGED}", "30s", "60s")
     bench.edit("template/Cargo.toml.jinja", 'thiserror = "2.0"', 'thiserror = "2"')
     return bench
-
-
-def commit(crate: Path) -> None:
-    git(crate, "add", "--all", "--force")
-    git(crate, "commit", "--quiet", "--message", "An act of a user")
 
 
 # --- Sparse checkouts ---
@@ -44,7 +38,7 @@ def test_adoption_refuses_a_sparse_checkout(next_release: Bench, tmp_path: Path)
     (crate / ".github" / "workflows").mkdir(parents=True)
     (crate / ".github" / "workflows" / "ci.yml").write_text("name: Mine\n")
     git(crate, "init", "--quiet")
-    commit(crate)
+    commit_all(crate)
     git(crate, "sparse-checkout", "set", "src")
     before = snapshot(crate)
     done = fast_rust("adopt", crate, "--template", next_release.template)
@@ -55,7 +49,7 @@ def test_adoption_refuses_a_sparse_checkout(next_release: Bench, tmp_path: Path)
 
 def test_drift_does_not_call_missing_what_is_outside_a_sparse_checkout(bench: Bench) -> None:
     bench.act(".github/workflows/ci.yml")
-    commit(bench.crate)
+    commit_all(bench.crate)
     git(bench.crate, "sparse-checkout", "set", "src", "examples", "tests")
     before = snapshot(bench.crate)
     for arguments in ((), ("--fix",)):
@@ -71,7 +65,7 @@ def test_drift_does_not_call_missing_what_is_outside_a_sparse_checkout(bench: Be
 def test_a_lockfile_that_git_does_not_watch_is_the_users(next_release: Bench, flag: str) -> None:
     crate = next_release.crate
     (crate / "Cargo.lock").write_text("version = 4\n", encoding="utf-8")
-    commit(crate)
+    commit_all(crate)
     next_release.publish()
     git(crate, "update-index", flag, "Cargo.lock")
     (crate / "Cargo.lock").write_text("version = 4\n# Mine.\n", encoding="utf-8")
@@ -106,7 +100,7 @@ def test_a_file_of_the_template_with_windows_line_endings_is_updated(bench: Benc
         (bench.template / "template" / ".github" / name).write_bytes(b"one\r\ntwo\r\n")
     release(bench.template, "v0.0.2")
     assert bench.update().exit_code == 0
-    commit(bench.crate)
+    commit_all(bench.crate)
     (bench.template / "template" / ".github" / "old.cmd").unlink()
     (bench.template / "template" / ".github" / "edited.cmd").write_bytes(b"one\r\nthree\r\n")
     release(bench.template, "v0.0.3")
@@ -198,7 +192,7 @@ def test_a_report_that_fails_is_a_warning(next_release: Bench, monkeypatch: pyte
 def test_drift_names_what_it_restored_before_it_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in ("justfile", "rust-toolchain.toml"):
         bench.act(path)
-    commit(bench.crate)
+    commit_all(bench.crate)
     write = replace_file
 
     def fail_at_last(file: Path, content: bytes) -> None:
@@ -207,7 +201,7 @@ def test_drift_names_what_it_restored_before_it_failed(bench: Bench, monkeypatch
         write(file, content)
 
     monkeypatch.setattr(fixing, "replace_file", fail_at_last)
-    done = CliRunner().invoke(application, ["drift", "--fix", str(bench.crate)])
+    done = invoke("drift", "--fix", bench.crate)
     assert done.exit_code == 2
     assert f"restored  {bench.crate / 'justfile'}" in done.stderr
     assert "Permission denied" in done.stderr
@@ -252,7 +246,7 @@ def test_answers_that_cannot_be_read_are_named(bench: Bench, line: str, command:
     key = line.partition(":")[0]
     text = re.sub(rf"(?m)^{key}:.*\n", "", answers.read_text(encoding="utf-8"))
     answers.write_text(f"{text}{line}\n", encoding="utf-8")
-    commit(bench.crate)
+    commit_all(bench.crate)
     done = fast_rust(*command.split(), bench.crate)
     assert done.returncode == 2, done.stdout
     assert done.stderr.startswith("error: ")
@@ -296,7 +290,7 @@ def test_a_submodule_in_the_way_is_named(bench: Bench, tmp_path: Path) -> None:
     git(module, "commit", "--quiet", "--allow-empty", "--message", "Module")
     git(bench.crate, "rm", "-r", "--quiet", ".github")
     git(bench.crate, "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(module), ".github")
-    commit(bench.crate)
+    commit_all(bench.crate)
     (bench.template / "template" / ".github" / "new.yml").write_text("# New.\n", encoding="utf-8")
     bench.publish()
     before = read_tree(bench.crate)

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from updates.conftest import Bench, SmallDisk
-from updates.test_update import CHANGED, conflict
 
 from fast_rust import files
 from fast_rust.commands import update
@@ -24,8 +22,11 @@ from fast_rust.drift import fix
 from fast_rust.main import application
 from fast_rust.update import apply as applying
 from fast_rust.update import journal
-from forks import run_here
-from template import git, read_tree
+from support.files import edit, read_tree
+from support.forks import run_here
+from support.git import git
+from updates.bench import CHANGED, Bench, conflict
+from updates.disks import SmallDisk
 
 POINTS = 20
 COMMAND = "fast-rust"
@@ -145,8 +146,7 @@ def test_a_killed_fix_leaves_each_file_as_before_or_as_after_and_is_typed_again(
     for path in ("justfile", "rust-toolchain.toml", ".github/workflows/perf.yml"):
         (crate / path).write_bytes(after[path] + b"x")
     (crate / ".github" / "renovate.json").unlink()
-    manifest = (crate / "Cargo.toml").read_text(encoding="utf-8")
-    (crate / "Cargo.toml").write_text(manifest.replace('todo = "warn"', 'todo = "allow"'), encoding="utf-8")
+    edit(crate / "Cargo.toml", 'todo = "warn"', 'todo = "allow"')
     bench.publish()
     before = read_tree(crate)
     finished = Run(("drift", "--fix"), Path(shutil.copytree(crate, crate.parent / "finished")))

@@ -1,20 +1,21 @@
 """`fast-rust` under git configurations and in repositories that people really have: no line and no commit is lost."""
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from updates import hostile
-from updates.conftest import COMMAND, Bench, fast_rust
-from updates.test_update import CHANGED, conflict
 
 from fast_rust import git as our_git
 from fast_rust.answers import ANSWERS_FILE
-from template import git, read_tree
+from support.command import COMMAND, fast_rust
+from support.files import read_tree, replace_only
+from support.git import git
+from updates import hostile
+from updates.answers import set_address
+from updates.bench import CHANGED, Bench, conflict
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_work_that_git_overlooks_is_not_overwritten(
     git(next_release.crate, "status")
     file = next_release.crate / CHANGED
     known = file.stat()
-    file.write_text(file.read_text(encoding="utf-8").replace("30s", "10s"), encoding="utf-8")
+    replace_only(file, "30s", "10s")
     os.utime(file, ns=(known.st_atime_ns, known.st_mtime_ns))
     before = read_tree(next_release.crate)
     done = next_release.update()
@@ -371,10 +372,7 @@ def test_a_mirror_of_the_template_is_made_and_fetched(
     next_release: Bench, tmp_path: Path, configure: Callable[..., Path], settings: dict[str, str]
 ) -> None:
     crate, url = next_release.crate, next_release.template.as_uri()
-    answers = crate / ANSWERS_FILE
-    answers.write_text(
-        re.sub(r"(?m)^_src_path: .*$", f"_src_path: {url}", answers.read_text(encoding="utf-8")), encoding="utf-8"
-    )
+    set_address(crate, url)
     git(crate, "commit", "--quiet", "--all", "--message", "Remote")
     if "transfer__hideRefs" not in settings:
         configure(**settings)
@@ -387,7 +385,7 @@ def test_a_mirror_of_the_template_is_made_and_fetched(
         return
     done = fast_rust("update", crate, environment=environment)
     assert done.returncode == 0, done.stderr
-    assert f"_src_path: {url}\n" in answers.read_text(encoding="utf-8")
+    assert f"_src_path: {url}\n" in (crate / ANSWERS_FILE).read_text(encoding="utf-8")
 
 
 def test_our_environment_has_nothing_of_a_hook_and_no_configuration(

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from template import Template, copy, git
-from variants import CHECKOUT
+from support.files import replace_only
+from support.git import commit, git, start_history
+from support.template import Template, copy
+from support.variants import CHECKOUT
 
 HOOKS = [hook["id"] for hook in yaml.safe_load((CHECKOUT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))]
 
@@ -22,9 +24,7 @@ def hooked(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path
     config = {"repos": [{"repo": str(template.repository), "rev": "v0.0.1", "hooks": hooks}]}
     # The crate's own configuration is the template's, so these stand in one of their own.
     (crate / "hooks.yaml").write_text(yaml.safe_dump(config))
-    git(crate, "init", "--quiet")
-    git(crate, "add", "--all")
-    git(crate, "commit", "--quiet", "--message", "Start")
+    start_history(crate)
     return crate
 
 
@@ -70,7 +70,7 @@ def test_a_template_that_is_gone_blocks_no_commit(hooked: Path, environment: dic
 
 def test_a_loosened_key_without_a_reason_is_refused(hooked: Path, environment: dict[str, str]) -> None:
     manifest = hooked / "Cargo.toml"
-    manifest.write_text(manifest.read_text().replace('unwrap_used = "warn"', 'unwrap_used = "allow"'))
+    replace_only(manifest, 'unwrap_used = "warn"', 'unwrap_used = "allow"')
     (hooked / "justfile").write_text("")
     done = run(hooked, environment, "fast-rust-manifest")
     assert done.returncode == 1
@@ -96,8 +96,7 @@ def test_an_unmerged_file_is_refused(hooked: Path, environment: dict[str, str]) 
     for branch, text in (("ours", "a\n"), ("theirs", "b\n")):
         git(hooked, "switch", "--quiet", "--force-create", branch, "main")
         (hooked / "note").write_text(text)
-        git(hooked, "add", "--all")
-        git(hooked, "commit", "--quiet", "--message", branch)
+        commit(hooked, branch)
     merge = ["git", "-C", str(hooked), "merge", "ours"]
     assert subprocess.run(merge, check=False, capture_output=True).returncode == 1
     # Pre-commit itself refuses to run in the midst of a merge, so the command is run as CI would.

@@ -11,13 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from fast_rust.answers import ANSWERS_FILE, require_answers
+from support.acts import CHANGED_ANSWERS, Given, answers_changed, sample_replaced
+from support.command import fast_rust
+from support.exhaustive import cases
+from support.files import read_tree
+from support.git import commit_all, git
+from support.ownership import owners
+from support.releases import Releases, newest_release
 from updates import hostile
-from updates.acts import CHANGED_ANSWERS, Given, answers_changed, sample_replaced
 from updates.campaign import (
     REPLACED,
     Journey,
     Scenario,
-    commit,
     executables,
     lines,
     make,
@@ -28,13 +35,6 @@ from updates.campaign import (
     unmerged,
     without_dependencies_of_tests,
 )
-from updates.conftest import fast_rust
-from updates.releases import Releases, newest_release
-
-from exhaustive import cases
-from fast_rust.answers import ANSWERS_FILE, require_answers
-from ownership import owners
-from template import git, read_tree
 
 # Every act comes up for one kind in each of these runs.
 PART = 3
@@ -85,7 +85,7 @@ def test_no_line_is_lost_under_a_hostile_configuration(
     new = rendering_of_today(releases, {**answers, **data})
     act = scenario.act(Given(repository, tuple(new.keys() - old.keys())))
     crate = next(act)
-    commit(repository)
+    commit_all(repository)
     if scenario.act is sample_replaced:
         # The answers say now that there is none, so both releases are rendered without it.
         old = read_tree(releases.rendering(scenario.tag, {**answers, "sample": False}))
@@ -147,7 +147,7 @@ def check_second_update(
 ) -> None:
     """Once its conflicts are resolved and committed, the crate is up to date."""
     resolve(journey.crate, journey.conflicts)
-    commit(repository)
+    commit_all(repository)
     settings()
     again = fast_rust("update", journey.crate)
     monkeypatch.undo()

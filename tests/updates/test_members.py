@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 import yaml
-from updates.conftest import Bench, fast_rust
 
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.checks import builds, registry
 from fast_rust.members import PROFILE, PROFILE_TEXT, with_profile
-from template import Template, copier, git, read_tree
-from variants import CHECKOUT
+from support.command import fast_rust
+from support.files import read_tree, replace_only
+from support.git import commit, start_history
+from support.template import Template, copier
+from support.variants import CHECKOUT
+from updates.bench import Bench
 
 SHARED = {"copyright_holder": "Ada", "license": "MIT", "repository_url": "https://example.org/a/b"}
 PROFILE_CHECKS = (builds.release_profile_is_tuned, builds.panic_strategy_is_chosen)
@@ -27,9 +30,7 @@ def root(template: Template, tmp_path: Path) -> Path:
     data = [f"--data={name}={value}" for name, value in SHARED.items()]
     outcome = copier("copy", "--quiet", "--defaults", *data, str(template.repository), str(crate))
     assert outcome.exit_code == 0, outcome.stderr
-    git(crate, "init", "--quiet")
-    git(crate, "add", "--all")
-    git(crate, "commit", "--quiet", "--message", "Start")
+    start_history(crate)
     return crate
 
 
@@ -87,7 +88,7 @@ def test_a_profile_is_added_to_any_form_of_a_manifest(extra: str) -> None:
 
 
 def test_a_library_needs_no_profile_and_takes_over_the_msrv(root: Path) -> None:
-    (root / ANSWERS_FILE).write_text((root / ANSWERS_FILE).read_text().replace("1.88", "1.86"))
+    replace_only((root / ANSWERS_FILE), "1.88", "1.86")
     fast_rust("member", "add", "crates/log-reader", "--data", "sample=false", folder=root)
     assert read(root)["workspace"]["members"] == LISTED[:2]
     assert "release" not in read(root)["profile"]
@@ -120,8 +121,7 @@ def test_an_update_of_the_root_names_the_members_behind_it(bench: Bench) -> None
     assert done.exit_code == 0, done.output
     line = f"{bench.crate}/crates/log-reader still uses the older release v0.0.1; commit, then run `fast-rust update "
     assert line in done.output
-    git(bench.crate, "add", "--all")
-    git(bench.crate, "commit", "--quiet", "--message", "Update")
+    commit(bench.crate, "Update")
     assert line in bench.update().output
     assert fast_rust("update", str(bench.crate / "crates" / "log-reader")).returncode == 0
     assert "still uses the older release" not in bench.update().output

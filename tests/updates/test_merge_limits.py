@@ -9,12 +9,12 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from updates.conftest import Bench
 
 from fast_rust.drift.keys import name_of
 from fast_rust.update import validity
 from fast_rust.update.validity import problem_of
-from template import git
+from support.git import git
+from updates.bench import Bench
 
 # --- By unit: the key that is twice, and its lines ---
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from updates.conftest import OURS, Bench
-from updates.releases import Releases, newest_release, past_releases
 
-from template import git, read_tree
-from variants import CHECKOUT
+from support.files import read_tree, replace_only
+from support.git import git
+from support.releases import Releases, newest_release, past_releases
+from support.variants import CHECKOUT
+from updates.bench import OURS, Bench
 
 # --- A file that is dropped, or has another name ---
 
@@ -264,7 +265,7 @@ def test_a_moved_key_that_a_crate_had_changed_is_a_conflict_with_both_sides(benc
     """Nothing is lost, but each such crate has work: so a key is moved only where that is worth it."""
     manifest = bench.crate / "Cargo.toml"
     ours = 'todo = "allow" # reason: a sketch\n'
-    manifest.write_text(manifest.read_text(encoding="utf-8").replace(LINT, ours), encoding="utf-8")
+    replace_only(manifest, LINT, ours)
     move_key(bench)
     done = bench.fast_rust()
     assert done.exit_code == 1
@@ -305,7 +306,7 @@ def test_a_shallow_clone_is_not_taken_for_a_repository_without_releases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     git(tmp_path, "clone", "--quiet", "--depth=1", CHECKOUT.as_uri(), "shallow")
-    monkeypatch.setattr("updates.releases.CHECKOUT", tmp_path / "shallow")
+    monkeypatch.setattr("support.releases.CHECKOUT", tmp_path / "shallow")
     with pytest.raises(RuntimeError, match=r"this clone is shallow.*git fetch --unshallow"):
         past_releases()
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from updates.test_adopt import PACKAGE, PLAIN, Files, commit, make, run
 
 from fast_rust.adopt import gates, staging
 from fast_rust.adopt.enabling import ratchet, unstaged
@@ -17,7 +16,10 @@ from fast_rust.adopt.marks import marks
 from fast_rust.adopt.planning import BRANCH
 from fast_rust.adopt.staging import GateError
 from fast_rust.checks.findings import Finding
-from template import Template, git
+from support.adoption import PACKAGE, PLAIN, Files, make
+from support.command import drift, invoke
+from support.git import commit, git
+from support.template import Template
 
 Play: TypeAlias = Callable[[Path], tuple[int, str, str]]
 Tools: TypeAlias = dict[str, Play]
@@ -59,7 +61,7 @@ def if_in(file: str, pattern: str, said: str) -> Play:
 
 def adopt(crate: Path, template: Template) -> str:
     """Adopt with what the tools say, and return what the command says."""
-    done = run("adopt", crate, "--template", template.repository)
+    done = invoke("adopt", crate, "--template", template.repository)
     assert "Traceback" not in done.output
     assert done.exit_code == (0 if git(crate, "branch", "--list", BRANCH) else 2), done.output
     return " ".join(done.output.split())
@@ -80,12 +82,12 @@ def test_a_ban_of_ours_is_switched_off_alone(tmp_path: Path, template: Template,
     assert OWN_BANS.rstrip("]\n") in text
     assert re.search(r'\n    # \{path = "std::sync::mpsc::channel".*# reason: staged by adopt, 1 place\n', text)
     assert "disallowed_methods" not in (crate / "Cargo.toml").read_text()
-    done = run("drift", crate)
+    done = drift(crate)
     assert done.exit_code == 0, done.output
     assert "loosened  clippy.toml: disallowed-methods" in done.stdout
 
     tools["clippy"] = lambda _: (0, "", "")
-    done = run("adopt", "--unstage", crate)
+    done = invoke("adopt", "--unstage", crate)
     assert done.exit_code == 0, done.output
     assert re.search(CHANNEL, (crate / "clippy.toml").read_text(), re.MULTILINE)
     assert "staged" not in (crate / "clippy.toml").read_text()
@@ -118,7 +120,7 @@ def test_lints_that_only_our_configuration_finds_stay_on(tmp_path: Path, templat
     crate = make(tmp_path / "word-counts", PLAIN)
     assert "- clippy.toml::avoid-breaking-exported-api: 1" in adopt(crate, template)
     assert "needless_pass_by_value" not in (crate / "Cargo.toml").read_text()
-    done = run("drift", crate)
+    done = drift(crate)
     assert done.exit_code == 0, done.output
     assert "loosened  clippy.toml: avoid-breaking-exported-api" in done.stdout
 
@@ -262,7 +264,7 @@ def test_tests_that_race_run_one_at_a_time(tmp_path: Path, template: Template, t
         "test-threads = 1 # reason: adopted, the tests fail when nextest runs them in parallel"
         in (made / NEXTEST).read_text()
     )
-    assert run("drift", made).exit_code == 0
+    assert drift(made).exit_code == 0
 
 
 # --- Switching on ---
@@ -280,7 +282,7 @@ def crate(tmp_path: Path, template: Template, tools: Tools) -> Path:
 
 def unstage(crate: Path) -> tuple[int, str]:
     """Unstage, and return the exit code with what was said."""
-    done = run("adopt", "--unstage", crate)
+    done = invoke("adopt", "--unstage", crate)
     assert "Traceback" not in done.output
     return done.exit_code, done.output
 
@@ -385,7 +387,7 @@ def test_drift_lists_each_staged_gate_once(
     tools["shear"] = lambda root: ("rand" not in (root / "Cargo.toml").read_text(), unused, "")
     made = make(tmp_path / "word-counts", PLAIN)
     adopt(made, template)
-    done = run("drift", made)
+    done = drift(made)
     assert done.exit_code == 0, done.output
     names = re.findall(
         r"loosened +\S+: (\S+) is \S+; the template has \S+ \(reason: .*staged by adopt, 1 ", done.stdout
@@ -400,10 +402,10 @@ def test_no_file_of_an_adopted_crate_is_overwritten_without_force(
     assert not tools
     own = {".github/workflows/ci.yml": "on: push\n", "justfile": "mine:\n"}
     made = make(tmp_path / "word-counts", {**PLAIN, **own})
-    assert run("adopt", made, "--template", template.repository).exit_code == 1
-    done = run("drift", "--fix", made)
+    assert invoke("adopt", made, "--template", template.repository).exit_code == 1
+    done = drift("--fix", made)
     assert done.exit_code == 1
     assert "the file was there before `fast-rust adopt`, so it may be yours" in done.stderr
     assert {path: (made / path).read_text() for path in own} == own
-    assert run("drift", "--fix", "--force", made).exit_code == 0
+    assert drift("--fix", "--force", made).exit_code == 0
     assert (made / "justfile").read_text() != "mine:\n"

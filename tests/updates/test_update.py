@@ -9,17 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from updates.conftest import OURS, Bench
-from updates.test_drift import ANOTHER, UNCLEAR, Act
 
 from fast_rust.answers import ANSWERS_FILE
 from fast_rust.releases import web_address
 from fast_rust.update import lockfile
 from fast_rust.update.plan import with_web_links
-from template import git, read_tree
+from support.files import read_tree
+from support.git import commit, git, release
+from updates.answers import ANOTHER, UNCLEAR, Act
+from updates.bench import CHANGED, OURS, Bench, conflict, snapshot
 
 NEWS = "# Changelog\n\n## 0.0.2\n\n### What changes in your crate\n\nA change.\n\n## 0.0.1\n\nThe first.\n"
-CHANGED = ".config/nextest.toml"
 
 
 @pytest.fixture
@@ -30,11 +30,6 @@ def next_release(bench: Bench) -> Bench:
     (bench.template / "template" / ".github" / "new.yml").write_text("# New.\n", encoding="utf-8")
     (bench.template / "CHANGELOG.md").write_text(NEWS, encoding="utf-8")
     return bench
-
-
-def conflict(bench: Bench) -> None:
-    file = bench.crate / CHANGED
-    file.write_text(file.read_text(encoding="utf-8").replace("30s", "10s"), encoding="utf-8")
 
 
 def test_a_crate_of_the_newest_release_is_up_to_date(bench: Bench) -> None:
@@ -175,8 +170,7 @@ def test_a_link_leads_it_nowhere(next_release: Bench, tmp_path: Path, path: str,
 
 def test_there_is_no_way_back_to_an_older_release(next_release: Bench) -> None:
     assert next_release.fast_rust().exit_code == 0
-    git(next_release.crate, "add", "--all")
-    git(next_release.crate, "commit", "--quiet", "--message", "Update")
+    commit(next_release.crate, "Update")
     done = next_release.update("--to", "v0.0.1")
     assert done.exit_code == 2
     assert "--to v0.0.1: the crate uses v0.0.2, which is newer" in done.stderr
@@ -188,8 +182,7 @@ def test_an_answer_can_be_changed_with_it(next_release: Bench) -> None:
     assert done.exit_code == 1, done.output
     assert "README.md is your file" in done.output
     assert next_release.answers()["repository_url"] == "https://example.org/acme/moved"
-    git(next_release.crate, "add", "--all")
-    git(next_release.crate, "commit", "--quiet", "--message", "Update")
+    commit(next_release.crate, "Update")
     done = next_release.update("--data", "description=Adds up")
     assert done.stdout.startswith("Updating the crate to changed answers; it stays on template release v0.0.2.\n")
     assert next_release.update("--data", "team").stderr.startswith("error: --data team has no value")
@@ -297,9 +290,7 @@ def test_a_crate_of_a_commit_after_the_newest_release_is_ahead(next_release: Ben
     git(template, "tag", "v0.0.2")
     assert next_release.update().stdout == "Up to date.\n"
     (template / "template" / ".github" / "newer.yml").write_text("# Newer.\n", encoding="utf-8")
-    git(template, "add", "--all")
-    git(template, "commit", "--quiet", "--message", "v0.0.3")
-    git(template, "tag", "v0.0.3")
+    release(template, "v0.0.3")
     assert next_release.update().exit_code == 0
     assert next_release.answers()["_commit"] == "v0.0.3"
 
@@ -334,11 +325,9 @@ def test_a_lockfile_is_refreshed_only_where_a_requirement_has_changed(next_relea
     assert done.exit_code == 0, done.output
     assert "Cargo.lock" not in done.stdout
     assert (crate / "Cargo.lock").read_bytes() == lock
-    git(crate, "add", "--all")
-    git(crate, "commit", "--quiet", "--message", "Update")
+    commit(crate, "Update")
     next_release.edit("template/Cargo.toml.jinja", 'thiserror = "2.0"', 'thiserror = "2"')
-    git(next_release.template, "commit", "--quiet", "--all", "--message", "v0.0.3")
-    git(next_release.template, "tag", "v0.0.3")
+    release(next_release.template, "v0.0.3")
     done = next_release.update()
     assert done.exit_code == 0, done.output
     # What is locked satisfies the new requirement too.
@@ -407,8 +396,7 @@ def no_release(bench: Bench) -> None:
 
 def broken_template(bench: Bench) -> None:
     bench.edit("copier.yml", "_subdirectory", "[_subdirectory")
-    git(bench.template, "commit", "--quiet", "--all", "--message", "v0.0.3")
-    git(bench.template, "tag", "v0.0.3")
+    release(bench.template, "v0.0.3")
 
 
 REFUSALS: dict[Callable[[Bench], None], str] = {
@@ -438,13 +426,6 @@ def test_what_is_refused_changes_nothing(next_release: Bench, act: Callable[[Ben
         assert snapshot(next_release.crate) == before
 
 
-def snapshot(crate: Path) -> tuple[object, ...]:
-    """The working tree, the index, HEAD and all refs."""
-    head = subprocess.run(["git", "-C", str(crate), "rev-parse", "HEAD"], check=False, capture_output=True).stdout
-    refs, index = git(crate, "for-each-ref"), git(crate, "ls-files", "--stage")
-    return read_tree(crate), index, head, refs, git(crate, "status", "--porcelain", "--ignored")
-
-
 # --- Taking it back ---
 
 
@@ -468,8 +449,7 @@ def test_a_second_update_waits_for_the_first_to_be_committed(next_release: Bench
     done = next_release.update()
     assert done.exit_code == 2
     assert "an update of this crate is not committed yet; commit it, or run `fast-rust update --abort`" in done.stderr
-    git(next_release.crate, "add", "--all")
-    git(next_release.crate, "commit", "--quiet", "--message", "Update")
+    commit(next_release.crate, "Update")
     done = next_release.update("--abort")
     assert done.exit_code == 2
     assert "no uncommitted update to undo" in done.stderr
@@ -478,8 +458,7 @@ def test_a_second_update_waits_for_the_first_to_be_committed(next_release: Bench
 
 def release_after(bench: Bench) -> None:
     bench.edit(f"template/{CHANGED}", "60s", "90s")
-    git(bench.template, "commit", "--quiet", "--all", "--message", "v0.0.3")
-    git(bench.template, "tag", "v0.0.3")
+    release(bench.template, "v0.0.3")
 
 
 def test_an_update_that_a_user_took_back_leaves_later_work_alone(next_release: Bench) -> None:

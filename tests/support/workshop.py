@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import tomllib
 from collections.abc import Mapping
@@ -12,8 +11,10 @@ from pathlib import Path
 
 import tomlkit
 
-from template import Template, git
-from variants import CHECKOUT, Answers, Variant
+from support.command import COMMAND
+from support.git import start_history
+from support.template import Template
+from support.variants import CHECKOUT, Answers, Variant
 
 # Nobody debugs these builds, and each crate is built once.
 QUICK_BUILDS = {"CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_INCREMENTAL": "0", "CARGO_TERM_COLOR": "never"}
@@ -62,7 +63,7 @@ class Workshop:
         """The crate of a kind with the answers that most give, committed, for all tests; they leave it as it was."""
         crate = self.folder / NAMES[kind]
         if not crate.exists():
-            commit(self.crate(crate.name, kind=kind))
+            start_history(self.crate(crate.name, kind=kind))
         return crate
 
     def variant(self, variant: Variant) -> Path:
@@ -141,20 +142,13 @@ def flags_of_own_code(workshop: Workshop, crate: Path) -> dict[str, str]:
     return {"RUSTFLAGS": "", "RUSTC_WRAPPER": str(wrapper), "OWN_FLAGS": " ".join(target["rustflags"])}
 
 
-def commit(crate: Path) -> None:
-    """Begin the history of a crate."""
-    git(crate, "init", "--quiet")
-    git(crate, "add", "--all")
-    git(crate, "commit", "--quiet", "--message", "Start")
-
-
 def make_workshop(template: Template, folder: Path) -> Workshop:
     """Everything is built into one folder, so that dependencies are built once."""
     do_without_optimisation(folder.parent)
     target = Path(os.environ.get("FAST_RUST_TARGET", CHECKOUT / "build" / "target"))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CARGO_BUILD", "RUSTFLAGS"))}
     # What these crates pin is this checkout, which no git repository has.
-    own = {"CARGO_TARGET_DIR": str(target), "FAST_RUST": str(Path(sys.executable).with_name("fast-rust"))}
+    own = {"CARGO_TARGET_DIR": str(target), "FAST_RUST": COMMAND}
     # Another number gives the crates of another run of pytest files of their own in the target folder.
     units = {"CARGO_PROFILE_DEV_CODEGEN_UNITS": os.environ.get("FAST_RUST_CODEGEN_UNITS", DEFAULT_UNITS)}
     return Workshop(template, folder, {**inherited, **QUICK_BUILDS, **units, **own})

@@ -14,7 +14,8 @@ from unittest import mock
 
 from filelock import FileLock
 
-from variants import CHECKOUT, Answers
+from support.git import git, release
+from support.variants import CHECKOUT, Answers
 
 # That of a workspace that the template did not make, which the crate `log-totals` has joined.
 WORKSPACE_OF_ANOTHER = """\
@@ -90,19 +91,6 @@ def copy_checkout(folder: Path) -> None:
             shutil.copy2(source, target, follow_symlinks=False)
 
 
-def release(repository: Path, tag: str) -> None:
-    """Commit all there is, and tag it."""
-    git(repository, "add", "--all", "--force")
-    git(repository, "commit", "--quiet", "--allow-empty", "--message", tag)
-    git(repository, "tag", tag)
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Run git in a folder, and return what it prints."""
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
 def copier(*arguments: str, folder: Path | None = None) -> Outcome:
     """Run the `copier` command as a user does, who has not said that the template is to be trusted."""
     command = [str(Path(sys.executable).with_name("copier")), *arguments]
@@ -144,24 +132,11 @@ def copy(template: Path, crate: Path, answers: Answers) -> Outcome:
     return copier(*_copy_arguments(template, crate, answers))
 
 
-def copy_in_process(template: Path, crate: Path, answers: Answers) -> Outcome:
+def copy_in_process(template: Path, crate: Path, answers: Answers, *options: str) -> Outcome:
     """Make a crate by the same command, run here."""
-    return copier_in_process(*_copy_arguments(template, crate, answers))
+    return copier_in_process(*_copy_arguments(template, crate, answers), *options)
 
 
 def _copy_arguments(template: Path, crate: Path, answers: Answers) -> list[str]:
-    data = [
-        argument
-        for name, answer in answers.items()
-        for argument in ("--data", f"{name}={str(answer).lower() if isinstance(answer, bool) else answer}")
-    ]
-    return ["copy", "--quiet", "--defaults", *data, str(template), str(crate)]
-
-
-def read_tree(crate: Path) -> dict[str, bytes]:
-    """All files of a crate, by their path in it."""
-    return {
-        path.relative_to(crate).as_posix(): path.read_bytes()
-        for path in sorted(crate.rglob("*"))
-        if path.is_file() and path.relative_to(crate).parts[0] != ".git"
-    }
+    data = (f"{name}={str(answer).lower() if isinstance(answer, bool) else answer}" for name, answer in answers.items())
+    return ["copy", "--quiet", "--defaults", *(f"--data={given}" for given in data), str(template), str(crate)]

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 from fast_rust.hot.add import add
 from fast_rust.hot.remove import remove
-from template import git, read_tree
+from support.files import edit, read_tree
+from support.git import git
 
 Act: TypeAlias = Callable[["Given"], Iterator[Path]]
 
@@ -29,10 +30,7 @@ class Given:
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace the first place of a text."""
-        file = self.crate / path
-        text = file.read_text(encoding="utf-8")
-        assert old in text, f"{path} has no {old!r}"
-        file.write_text(text.replace(old, new, 1), encoding="utf-8")
+        edit(self.crate / path, old, new)
 
     def write(self, path: str, text: str) -> None:
         (self.crate / path).parent.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 import yaml
 from filelock import FileLock
 
-from template import copier_in_process, copy_checkout, git, release
-from variants import CHECKOUT, Answers
+from support.git import git, release
+from support.template import copy_checkout, copy_in_process
+from support.variants import CHECKOUT, Answers
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Releases:
         with FileLock(self.renderings / f"{digest}.lock"):
             if not crate.exists():
                 part = crate.with_suffix(".part")
-                outcome = copier_in_process(*_arguments(self.repository, tag, answers), str(part))
+                outcome = copy_in_process(self.repository, part, answers, f"--vcs-ref={tag}")
                 assert outcome.exit_code == 0, outcome.stderr
                 part.rename(crate)
         return crate
@@ -43,13 +44,6 @@ class Releases:
         """What a release asks."""
         documents = yaml.safe_load_all(git(self.repository, "show", f"{tag}:copier.yml"))
         return {name for document in documents for name in document if not name.startswith("_")}
-
-
-def _arguments(repository: Path, tag: str, answers: Answers) -> list[str]:
-    data = [
-        f"--data={name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in answers.items()
-    ]
-    return ["copy", "--quiet", "--defaults", f"--vcs-ref={tag}", *data, str(repository)]
 
 
 def shared_releases(folder: Path) -> Releases:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import yaml
 from jinja2 import Environment, StrictUndefined, Template
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 
 Answer: TypeAlias = str | bool
 Answers: TypeAlias = Mapping[str, Answer]
@@ -40,6 +40,10 @@ class Variant:
     @property
     def answers(self) -> dict[str, Answer]:
         return dict(self.items)
+
+    def only(self, names: tuple[str, ...]) -> "Variant":
+        """Leave out the answers to all other questions."""
+        return Variant(tuple(item for item in self.items if item[0] in names))
 
     def __str__(self) -> str:
         """Name the choices, for the ids of tests."""

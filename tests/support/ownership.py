@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 import yaml
 
-from variants import CHECKOUT
+from support.variants import CHECKOUT
 
 ANSWERS_TEMPLATE = "{{ _copier_conf.answers_file }}"
 SERVER_SOURCES = "{{ server_sources }}"

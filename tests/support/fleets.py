@@ -12,6 +12,9 @@ from typing import TypeAlias
 
 from copier import run_copy
 
+from support.files import edit
+from support.git import commit_all, git
+
 Act: TypeAlias = Callable[[Path], None]
 Edit: TypeAlias = Callable[[Path, Path], None]
 
@@ -43,12 +46,6 @@ class Fleet:
         return self.manifest.parent / "clones"
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """Run git in a folder, and return what it prints."""
-    command = ["git", "-C", str(folder), "-c", "user.name=Tess Tester", "-c", "user.email=tess@example.org", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
 def make_fleet(folder: Path, template: Path, releases: list[str], count: int, *, is_broken: bool = True) -> Fleet:
     """Make a fleet; the same numbers give the same fleet."""
     clones = folder / "clones"
@@ -66,10 +63,10 @@ def make_fleet(folder: Path, template: Path, releases: list[str], count: int, *,
         crate = clones / name
         _copy(models[release, number % len(CHOICES)], crate, name)
         git(crate, "init", "--quiet", "--initial-branch=main")
-        _commit(crate)
+        commit_all(crate)
         if number % 5 == 4:
             next(edits)(crate, models[releases[-1], number % len(CHOICES)])
-            _commit(crate)
+            commit_all(crate)
         if is_broken and number % 50 in range(7, 7 + len(FAULTS)):
             next(faults)(crate)
         rows.append(f'{name} = {{ ring = "{"canary" if number % 10 == 0 else "rest"}" }}\n')
@@ -97,19 +94,6 @@ def _copy(model: Path, crate: Path, name: str) -> None:
         for write in (str, lambda one: one.replace("-", "_"), lambda one: one.replace("-", "_").upper()):
             text = text.replace(write(MODEL).encode(), write(name).encode())
         file.write_bytes(text)
-
-
-def _commit(crate: Path) -> None:
-    git(crate, "add", "--all", "--force")
-    git(crate, "commit", "--quiet", "--message", "As it is")
-
-
-def edit(file: Path, old: str, new: str) -> None:
-    """Exchange a text that has to be there."""
-    text = file.read_text(encoding="utf-8")
-    if old not in text:
-        raise ValueError(f"{file} has no {old!r}")
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 # --- What users do ---
@@ -154,7 +138,7 @@ EDITS: tuple[Edit, ...] = (own_code, own_dependency, loosened, drifted, clashing
 
 def without_answers(crate: Path) -> None:
     (crate / ".copier-answers.yml").unlink()
-    _commit(crate)
+    commit_all(crate)
 
 
 def dirty(crate: Path) -> None:
@@ -170,7 +154,7 @@ def template_gone(crate: Path) -> None:
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     gone = (f"_src_path: {crate.parent / 'gone'}\n" if line.startswith("_src_path") else line for line in lines)
     file.write_text("".join(gone), encoding="utf-8")
-    _commit(crate)
+    commit_all(crate)
 
 
 def corrupt(crate: Path) -> None:

@@ -1,0 +1,34 @@
+"""Repositories, and what is committed to them."""
+
+import subprocess
+from pathlib import Path
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder, and return what it prints."""
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def start_history(crate: Path) -> None:
+    """Make a repository of a crate, and commit what its user would."""
+    git(crate, "init", "--quiet")
+    commit(crate, "Start")
+
+
+def commit(crate: Path, message: str = "An act of a user") -> None:
+    """Commit all that git does not ignore."""
+    git(crate, "add", "--all")
+    git(crate, "commit", "--quiet", "--allow-empty", "--message", message)
+
+
+def commit_all(crate: Path, message: str = "An act of a user") -> None:
+    """Commit all there is, ignored or not."""
+    git(crate, "add", "--all", "--force")
+    git(crate, "commit", "--quiet", "--allow-empty", "--message", message)
+
+
+def release(repository: Path, tag: str) -> None:
+    """Commit all there is, and tag it."""
+    commit_all(repository, tag)
+    git(repository, "tag", tag)
