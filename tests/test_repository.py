@@ -1,9 +1,11 @@
 """The repository itself: versions, pins, workflows, and nothing of the machine it was written on."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import requires, version
 from pathlib import Path
 
@@ -231,6 +233,60 @@ def test_the_structure_of_the_tool_is_kept(rule: str) -> None:
 )
 def test_the_structure_would_be_seen_to_break(rule: str, text: str) -> None:
     assert re.search(STRUCTURE[rule][0], text)
+
+
+# --- What tests and measuring scripts import of each other ---
+
+FOLDERS = {path.name for path in (CHECKOUT / "tests").iterdir() if path.is_dir()}
+# The empty name is that of a relative import.
+OURS = {"", "fast_rust", *FOLDERS, *(path.stem for path in (CHECKOUT / "measure").glob("*.py"))}
+
+
+def imported(text: str) -> Iterator[list[str]]:
+    """Yield the parts of each name that a module imports."""
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Import(names):
+                yield from (one.name.split(".") for one in names)
+            case ast.ImportFrom(module, names, level):
+                yield from (f"{'.' * (level or 0)}{module or ''}.{one.name}".split(".") for one in names)
+
+
+def forbidden_imports(path: str, text: str) -> list[str]:
+    """Return what a module may not import: a test, a conftest, a private name, or a helper of another folder."""
+    allowed = {"support"} if path.startswith(("measure/", "tests/support/")) else {"support", path.split("/")[1]}
+    return [
+        ".".join(parts)
+        for parts in imported(text)
+        if any(re.match("conftest$|test_", part) for part in parts)
+        or (parts[0] in OURS and any(re.match("_(?!_)", part) for part in parts))
+        or parts[0] in FOLDERS - allowed
+    ]
+
+
+def test_no_module_imports_a_test_or_what_is_private() -> None:
+    paths = [path for folder in ("tests", "measure") for path in (CHECKOUT / folder).rglob("*.py")]
+    texts = {path.relative_to(CHECKOUT).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+    assert {name: found for name, text in texts.items() if (found := forbidden_imports(name, text))} == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("tests/crates/test_otel.py", "from crates.test_service import Service"),
+        ("tests/crates/test_otel.py", "import crates.test_service as service"),
+        ("tests/crates/test_otel.py", "from crates import test_service"),
+        ("tests/updates/campaign.py", "from updates.conftest import Bench"),
+        ("tests/updates/campaign.py", "def make() -> None:\n    from .conftest import Bench"),
+        ("tests/tool/test_start.py", "from support.template import copy, _copy_arguments"),
+        ("tests/tool/test_start.py", "from fast_rust.git import _run"),
+        ("tests/performance/history.py", "from updates.campaign import make"),
+        ("tests/support/releases.py", "from updates.campaign import make"),
+        ("measure/fleet_bench.py", "from fleet.small import make_template"),
+    ],
+)
+def test_a_forbidden_import_would_be_seen(path: str, text: str) -> None:
+    assert forbidden_imports(path, text)
 
 
 @pytest.mark.parametrize("workflow", [*CRATE_WORKFLOWS, PIPELINE], ids=lambda path: path.name)
