@@ -51,7 +51,15 @@ def test_a_folder_whose_name_is_not_utf8_is_named(fleet: Type, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "damage", [b'{"crate": "a"}\n', b"5\n", b"\xff\n", b'{"crate": "a", "state": "odd"}\n'], ids=repr
+    "damage",
+    [
+        b'{"crate": "a"}\n',
+        b"5\n",
+        b"\xff\n",
+        b'{"crate": "a", "state": "odd"}\n',
+        b'{"crate": "a", "state": "error", "facts": {"touches": 5}}\n',
+    ],
+    ids=repr,
 )
 def test_a_damaged_journal_begins_a_new_run(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "update.jsonl"

@@ -7,12 +7,14 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+from fast_rust.drift.differences import Difference, State
 from fast_rust.fleet.journal import Journal
 from fast_rust.fleet.markdown import markdown
-from fast_rust.fleet.outcome import CrateState, Outcome
+from fast_rust.fleet.outcome import CrateState, Facts, Outcome
 from fast_rust.fleet.page import page
 from fast_rust.fleet.report import FleetReport, read_report
 from fast_rust.fleet.written import write_report
+from fast_rust.update.merge import MergeResult
 from fleet.small import Type, write_manifest
 
 NASTY = '<script>alert(1)</script> & "x" | `y`'
@@ -24,26 +26,25 @@ REPORT = FleetReport(
             "orders",
             CrateState.DRIFT,
             NASTY,
-            {
-                "release": "v0.1.0",
-                "owner": NASTY,
-                "freeze": "sold",
-                "differences": [
-                    {"path": "justfile", "state": "changed", "key": "", "found": "", "reason": ""},
-                    {
-                        "path": "clippy.toml",
-                        "state": "loosened",
-                        "key": "large-error-threshold",
-                        "found": "256",
-                        "reason": NASTY,
-                    },
-                ],
-            },
+            Facts(
+                release="v0.1.0",
+                owner=NASTY,
+                freeze="sold",
+                differences=(
+                    Difference("justfile", State.CHANGED),
+                    Difference(
+                        "clippy.toml", State.LOOSENED, "large-error-threshold", "128", "256", NASTY, ("large", "é.x")
+                    ),
+                ),
+            ),
         ),
         Outcome(
-            "stock", CrateState.CONFLICT, "", {"release": "v0.10.0", "owner": "", "touches": {"justfile": "conflict"}}
+            "stock",
+            CrateState.CONFLICT,
+            "",
+            Facts(release="v0.10.0", owner="", touches={"justfile": MergeResult.CONFLICT}, behind=(), notes=("a",)),
         ),
-        Outcome("bills", CrateState.UP_TO_DATE, "", {"release": "v0.3.0", "owner": ""}),
+        Outcome("bills", CrateState.UP_TO_DATE, "", Facts(release="v0.3.0", owner="")),
         Outcome("gone", CrateState.ERROR, "no answers"),
     ),
 )

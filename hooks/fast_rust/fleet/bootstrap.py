@@ -15,7 +15,7 @@ from fast_rust.adopt import adoption, planning
 from fast_rust.answers import ANSWERS_FILE, Answers, answers_file, with_source
 from fast_rust.errors import FastRustError
 from fast_rust.fleet.manifest import Crate, Manifest, ManifestError
-from fast_rust.fleet.outcome import CrateState, Outcome, failed
+from fast_rust.fleet.outcome import CrateState, Facts, Outcome, failed
 from fast_rust.fleet.workers import Task
 from fast_rust.git import GitError
 from fast_rust.owned import IDENTITY
@@ -54,7 +54,7 @@ def bootstrap(task: Task[BootstrapOptions]) -> list[Outcome]:
 
 
 def _bootstrap(crate: Crate, options: BootstrapOptions) -> Outcome:
-    facts = {"release": options.release, "folder": str(crate.folder)}
+    facts = Facts(release=options.release, folder=str(crate.folder))
     if not crate.repository.exists() and not crate.url:
         return _start(crate, options, facts)
     if not crate.repository.exists():
@@ -146,7 +146,7 @@ def require_answers_that_apply(manifest: Manifest, release: str) -> None:
 # --- New repositories ---
 
 
-def _start(crate: Crate, options: BootstrapOptions, facts: Mapping[str, Any]) -> Outcome:
+def _start(crate: Crate, options: BootstrapOptions, facts: Facts) -> Outcome:
     choices = asked(crate, options)
     if crate.subdirectory != ".":
         message = (
@@ -249,7 +249,7 @@ def _push(repository: Path) -> str:
 # --- Existing crates ---
 
 
-def _adopt(crate: Crate, options: BootstrapOptions, facts: Mapping[str, Any]) -> Outcome:
+def _adopt(crate: Crate, options: BootstrapOptions, facts: Facts) -> Outcome:
     if git.is_commit(crate.repository, f"refs/heads/{planning.BRANCH}"):
         return Outcome(
             crate.name,

@@ -6,15 +6,14 @@ out, since `fast-rust fleet update` begins from it; a note lists the files of th
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from fast_rust.answers import Answers, answers_file, require_answers
 from fast_rust.drift import differences as drift
 from fast_rust.errors import FastRustError
 from fast_rust.fleet.checkout import Checkout
 from fast_rust.fleet.manifest import Crate
-from fast_rust.fleet.outcome import CrateState, Outcome, failed
+from fast_rust.fleet.outcome import CrateState, Facts, Outcome, failed
 from fast_rust.fleet.repositories import require_base
 from fast_rust.fleet.skeletons import Renderings, Source
 from fast_rust.fleet.templates import open_fetched
@@ -54,37 +53,92 @@ class Planned:
 
     state: CrateState
     detail: str
-    touches: Mapping[str, str]
+    touches: Mapping[str, MergeResult]
     notes: tuple[str, ...] = ()
 
 
 def inspect(task: Task[InspectionOptions]) -> list[Outcome]:
     """Inspect the crates of a repository."""
-    return [_inspect(crate, task.job) for crate in task.crates]
+    return [_Inspection(crate, task.job).outcome() for crate in task.crates]
 
 
-def _inspect(crate: Crate, options: InspectionOptions) -> Outcome:
-    facts: dict[str, Any] = {"ring": crate.ring, "owner": crate.owner, "freeze": crate.freeze}
-    if not crate.repository.is_dir() or (options.drift and not crate.folder.is_dir()):
-        return missing(crate, facts)
-    try:
-        state = CrateState.IN_LINE
-        details: list[str] = []
-        if options.drift:
-            state, details = _drift(crate, options, facts)
-        if options.plan:
-            planned = _plan(crate, options, facts)
-            facts |= {"target": options.name, "touches": planned.touches, "notes": planned.notes}
-            state = _combined(state, planned.state) if options.drift else planned.state
-            details = [planned.detail, *details, *planned.notes]
-    except Exception as error:  # noqa: BLE001  One bad crate never stops the others.
-        return replace(failed(crate.name, error), facts=facts)
-    if crate.freeze:
-        details.append(f"not updated, because fleet.toml freezes it: {crate.freeze}")
-    return Outcome(crate.name, state, "; ".join(filter(None, details)), facts)
+class _Inspection:
+    """The inspection of a crate; where a step of it fails, the facts that are known already stay."""
+
+    def __init__(self, crate: Crate, options: InspectionOptions) -> None:
+        self.crate = crate
+        self.options = options
+        self.facts = Facts(ring=crate.ring, owner=crate.owner, freeze=crate.freeze)
+
+    def outcome(self) -> Outcome:
+        crate, options = self.crate, self.options
+        if not crate.repository.is_dir() or (options.drift and not crate.folder.is_dir()):
+            return missing(crate, self.facts)
+        try:
+            state = CrateState.IN_LINE
+            details: list[str] = []
+            if options.drift:
+                state, details = self._drift()
+            if options.plan:
+                planned = self._plan()
+                self.facts = replace(self.facts, target=options.name, touches=planned.touches, notes=planned.notes)
+                state = _combined(state, planned.state) if options.drift else planned.state
+                details = [planned.detail, *details, *planned.notes]
+        except Exception as error:  # noqa: BLE001  One bad crate never stops the others.
+            return replace(failed(crate.name, error), facts=self.facts)
+        if crate.freeze:
+            details.append(f"not updated, because fleet.toml freezes it: {crate.freeze}")
+        return Outcome(crate.name, state, "; ".join(filter(None, details)), self.facts)
+
+    def _drift(self) -> tuple[CrateState, list[str]]:
+        folder = self.crate.folder
+        answers = require_answers(folder)
+        repository = open_fetched(answers.source, self.options.unreachable)
+        found = tuple(drift.differences(folder, _renderings.owned(repository, answers)))
+        self._note_release(answers, repository)
+        self.facts = replace(self.facts, differences=found)
+        if drifted := [difference.path for difference in found if difference.is_drift]:
+            return CrateState.DRIFT, ["drift in " + ", ".join(dict.fromkeys(drifted))]
+        return CrateState.IN_LINE, []
+
+    def _plan(self) -> Planned:
+        """Return what `fast-rust fleet update` would do to the crate, by the same rules."""
+        crate, options = self.crate, self.options
+        checkout = Checkout(crate)
+        require_base(crate.repository, checkout.branch, options.target)
+        with ExitStack() as stack:
+            folder = crate.folder
+            if not checkout.has_committed_answers():
+                folder = stack.enter_context(checkout.clone())
+            try:
+                answers = require_answers(folder)
+                repository = open_fetched(answers.source, options.unreachable)
+                self._note_release(answers, repository)
+                if standing := _standing(answers, repository, options):
+                    return standing
+                before, after, refused = _parts(answers, repository, options)
+                if folder == crate.folder and not checkout.has_committed(_changed(before, after)):
+                    folder = stack.enter_context(checkout.clone())
+                found = dict(changes(folder, before, after))
+                written = [path for path, change in found.items() if change.result is not MergeResult.KEPT]
+                if not checkout.has_room_for(written):
+                    folder = folder if folder != crate.folder else stack.enter_context(checkout.clone())
+                    require_restorable(folder, written)
+            except FastRustError as error:
+                # People know the crate by where it is, not by the clone.
+                raise type(error)(str(error).replace(str(folder), str(crate.folder))) from error
+            found[answers_file(folder).name] = Change(MergeResult.CHANGED)
+        notes = notes_of(found, refused)
+        if folder != crate.folder:
+            notes = (*notes, "computed from the last commit; the uncommitted changes are ignored")
+        return _planned(answers, options, found, notes)
+
+    def _note_release(self, answers: Answers, repository: Repository) -> None:
+        newer = tuple(_renderings.newer(repository, answers.release))
+        self.facts = replace(self.facts, release=answers.release, behind=newer)
 
 
-def missing(crate: Crate, facts: Mapping[str, Any]) -> Outcome:
+def missing(crate: Crate, facts: Facts) -> Outcome:
     """Return the outcome of a crate that is not on this machine."""
     where = crate.folder if crate.repository.is_dir() else crate.repository
     return Outcome(crate.name, CrateState.MISSING, f"{where} does not exist; run `fast-rust fleet bootstrap`", facts)
@@ -99,52 +153,7 @@ def _combined(drifted: CrateState, planned: CrateState) -> CrateState:
     return planned
 
 
-def _drift(crate: Crate, options: InspectionOptions, facts: dict[str, Any]) -> tuple[CrateState, list[str]]:
-    answers = require_answers(crate.folder)
-    repository = open_fetched(answers.source, options.unreachable)
-    found = list(drift.differences(crate.folder, _renderings.owned(repository, answers)))
-    facts |= _release_facts(answers, repository)
-    facts["differences"] = [asdict(difference) for difference in found]
-    if drifted := [difference for difference in found if difference.is_drift]:
-        return CrateState.DRIFT, ["drift in " + ", ".join(dict.fromkeys(difference.path for difference in drifted))]
-    return CrateState.IN_LINE, []
-
-
-def _release_facts(answers: Answers, repository: Repository) -> dict[str, Any]:
-    return {"release": answers.release, "behind": _renderings.newer(repository, answers.release)}
-
-
 # --- What an update would do ---
-
-
-def _plan(crate: Crate, options: InspectionOptions, facts: dict[str, Any]) -> Planned:
-    """Return what `fast-rust fleet update` would do to a crate, by the same rules."""
-    checkout = Checkout(crate)
-    require_base(crate.repository, checkout.branch, options.target)
-    with ExitStack() as stack:
-        folder = crate.folder
-        if not checkout.has_committed_answers():
-            folder = stack.enter_context(checkout.clone())
-        try:
-            answers = require_answers(folder)
-            repository = open_fetched(answers.source, options.unreachable)
-            facts |= _release_facts(answers, repository)
-            if standing := _standing(answers, repository, options):
-                return standing
-            before, after, refused = _parts(answers, repository, options)
-            if folder == crate.folder and not checkout.has_committed(_changed(before, after)):
-                folder = stack.enter_context(checkout.clone())
-            found = dict(changes(folder, before, after))
-            written = [path for path, change in found.items() if change.result is not MergeResult.KEPT]
-            if not checkout.has_room_for(written):
-                folder = folder if folder != crate.folder else stack.enter_context(checkout.clone())
-                require_restorable(folder, written)
-        except FastRustError as error:
-            # People know the crate by where it is, not by the clone.
-            raise type(error)(str(error).replace(str(folder), str(crate.folder))) from error
-        found[answers_file(folder).name] = Change(MergeResult.CHANGED)
-    differs = ("computed from the last commit; the uncommitted changes are ignored",)
-    return _planned(answers, options, found, (*notes_of(found, refused), *(differs if folder != crate.folder else ())))
 
 
 def _standing(answers: Answers, repository: Repository, options: InspectionOptions) -> Planned | None:
@@ -177,7 +186,7 @@ def _changed(before: Part, after: Part) -> set[str]:
 def _planned(
     answers: Answers, options: InspectionOptions, found: Mapping[str, Change], notes: tuple[str, ...]
 ) -> Planned:
-    touches = {path: str(change.result) for path, change in sorted(found.items())}
+    touches = {path: change.result for path, change in sorted(found.items())}
     move = f"{answers.release} to {options.name}"
     conflicts = [path for path, change in found.items() if change.result is MergeResult.CONFLICT]
     if conflicts:

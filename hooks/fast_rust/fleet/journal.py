@@ -67,8 +67,8 @@ def _complete_lines(path: Path) -> list[dict[str, Any]]:
 def _outcomes(lines: Sequence[dict[str, Any]]) -> dict[str, Outcome]:
     """Return the outcomes of a journal by crate; none where it is damaged."""
     try:
-        return {line["crate"]: Outcome.from_dict(line) for line in lines}
-    except (KeyError, TypeError, ValueError):
+        return {outcome.crate: outcome for outcome in map(Outcome.from_dict, lines)}
+    except ValueError:
         return {}
 
 

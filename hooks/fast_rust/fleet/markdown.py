@@ -24,7 +24,7 @@ def markdown(report: FleetReport) -> str:
         lines = list(found)
         parts += [f"## {title}", _table(heads, lines) if lines else "None."]
     persons = [outcome for outcome in report.crates if outcome.state.needs_a_person]
-    rows = [(outcome.crate, outcome.facts.get("owner", ""), outcome.state, outcome.detail) for outcome in persons]
+    rows = [(outcome.crate, outcome.facts.owner or "", outcome.state, outcome.detail) for outcome in persons]
     parts += [
         "## Crates that need manual work",
         _table(("crate", "owner", "state", "detail"), rows) if rows else "None.",

@@ -1,9 +1,14 @@
 """What happened to a crate: a state, one line for people, and facts for programs."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
+
+from pydantic import TypeAdapter
+
+from fast_rust.drift.differences import Difference
+from fast_rust.update.merge import MergeResult
 
 # The number of the form in which outcomes are stored, in journals and reports.
 FORM = 2
@@ -50,22 +55,50 @@ NEEDS_A_PERSON = {
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a command knows about a crate; None, and not in the JSON, where it did not find out."""
+
+    ring: str | None = None
+    owner: str | None = None
+    freeze: str | None = None
+    """Why fleet.toml freezes the crate; empty where it does not."""
+    folder: str | None = None
+    release: str | None = None
+    behind: tuple[str, ...] | None = None
+    """The releases after that of the crate, oldest first."""
+    differences: tuple[Difference, ...] | None = None
+    target: str | None = None
+    branch: str | None = None
+    touches: Mapping[str, MergeResult] | None = None
+    """What an update does to each file."""
+    notes: tuple[str, ...] | None = None
+    """Notes for a person about an update."""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What happened to one crate."""
 
     crate: str
     state: CrateState
     detail: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = Facts()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as JSON has it."""
-        return asdict(self)
+        known = {name: fact for name, fact in asdict(self.facts).items() if fact is not None}
+        return {"crate": self.crate, "state": self.state, "detail": self.detail, "facts": known}
 
     @staticmethod
-    def from_dict(noted: Mapping[str, Any]) -> "Outcome":
-        """Read an outcome from JSON."""
-        return Outcome(noted["crate"], CrateState(noted["state"]), noted["detail"], noted["facts"])
+    def from_dict(noted: object) -> "Outcome":
+        """Read an outcome from JSON.
+
+        Raises ValueError where it is damaged.
+        """
+        return _OUTCOME.validate_python(noted)
+
+
+_OUTCOME = TypeAdapter(Outcome)
 
 
 def failed(crate: str, error: BaseException) -> Outcome:

@@ -68,8 +68,9 @@ def _tone(state: CrateState) -> str:
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
-    facts = [str(outcome.facts.get(name, "")) for name in ("ring", "owner", "release")]
-    return outcome.crate, *facts, str(outcome.state), outcome.detail
+    facts = outcome.facts
+    known = (facts.ring or "", facts.owner or "", facts.release or "")
+    return outcome.crate, *known, str(outcome.state), outcome.detail
 
 
 def _chart(title: str, meaning: str, counts: Mapping[str, int], shown: slice) -> Chart:

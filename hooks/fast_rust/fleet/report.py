@@ -2,16 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from packaging.version import InvalidVersion, Version
+from pydantic import TypeAdapter, ValidationError
 
-from fast_rust.drift.differences import State as DriftState
 from fast_rust.errors import FastRustError
 from fast_rust.fleet.outcome import FORM, Outcome
+from fast_rust.update.merge import MergeResult
 
 NOT_KNOWN = "not known"
 
@@ -33,7 +33,7 @@ class FleetReport:
     @property
     def releases(self) -> dict[str, int]:
         """Return the number of crates at each release, oldest first."""
-        counts = Counter(str(outcome.facts.get("release", NOT_KNOWN)) for outcome in self.crates)
+        counts = Counter(outcome.facts.release or NOT_KNOWN for outcome in self.crates)
         return dict(sorted(counts.items(), key=lambda pair: _order(pair[0])))
 
     @property
@@ -44,34 +44,43 @@ class FleetReport:
     @property
     def drifted_files(self) -> dict[str, int]:
         """Return the number of crates in which each file drifted, the most frequent first."""
-        found = [path for outcome in self.crates for path in {d["path"] for d in _differences(outcome, loosened=False)}]
+        found = [
+            path
+            for outcome in self.crates
+            for path in {difference.path for difference in outcome.facts.differences or () if difference.is_drift}
+        ]
         return dict(sorted(Counter(found).items(), key=lambda pair: (-pair[1], pair[0])))
 
     @property
     def loosened(self) -> list[tuple[str, str, str, str]]:
         """Return the keys that are loosened with a reason: crate, key, value and reason."""
         return [
-            (outcome.crate, f"{d['path']}: {d['key']}", d["found"], d["reason"])
+            (outcome.crate, f"{difference.path}: {difference.key}", difference.found, difference.reason)
             for outcome in self.crates
-            for d in _differences(outcome, loosened=True)
+            for difference in outcome.facts.differences or ()
+            if not difference.is_drift
         ]
 
     @property
     def conflicts(self) -> list[tuple[str, str, str]]:
         """Return the conflicts that an update would have: crate, owner and files."""
         return [
-            (outcome.crate, str(outcome.facts.get("owner", "")), ", ".join(files))
+            (outcome.crate, outcome.facts.owner or "", ", ".join(files))
             for outcome in self.crates
-            if (files := [path for path, result in outcome.facts.get("touches", {}).items() if result == "conflict"])
+            if (
+                files := [
+                    path for path, result in (outcome.facts.touches or {}).items() if result is MergeResult.CONFLICT
+                ]
+            )
         ]
 
     @property
     def frozen(self) -> list[tuple[str, str, str]]:
         """Return the frozen crates: crate, owner and reason."""
         return [
-            (outcome.crate, str(outcome.facts["owner"]), str(outcome.facts["freeze"]))
+            (outcome.crate, outcome.facts.owner or "", outcome.facts.freeze)
             for outcome in self.crates
-            if _is_frozen(outcome)
+            if outcome.facts.freeze
         ]
 
     def as_json(self) -> str:
@@ -86,13 +95,7 @@ class FleetReport:
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _is_frozen(outcome: Outcome) -> bool:
-    return bool(outcome.facts.get("freeze"))
-
-
-def _differences(outcome: Outcome, *, loosened: bool) -> list[Mapping[str, Any]]:
-    found = outcome.facts.get("differences", [])
-    return [d for d in found if (d["state"] == DriftState.LOOSENED) is loosened]
+_REPORT = TypeAdapter(FleetReport)
 
 
 def _order(release: str) -> tuple[int, Version, str]:
@@ -113,18 +116,11 @@ def read_report(path: Path) -> FleetReport:
             raise ReportError(
                 f"{path} has the report format of another fast-rust version; run `fast-rust fleet report` again"
             )
-        crates = tuple(Outcome.from_dict(outcome) for outcome in content["crates"])
-        match content:
-            case {"target": str(target), "made": str(made), "shard": None}:
-                return FleetReport(target, made, crates, None)
-            case {"target": str(target), "made": str(made), "shard": [int(number), int(count)]}:
-                return FleetReport(target, made, crates, (number, count))
-            case _:
-                raise ReportError(
-                    f"{path} is not a valid report of `fast-rust fleet report`: its target, date or shard is damaged"
-                )
-    except (AttributeError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ReportError(f"{path} is not a valid report of `fast-rust fleet report`: {error}") from error
+        return _REPORT.validate_python(content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else error
+        raise ReportError(f"{path} is not a valid report of `fast-rust fleet report`: {what}") from error
 
 
 def merged(reports: Sequence[FleetReport]) -> FleetReport:

@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from fast_rust import git
 from fast_rust.answers import read_answers
@@ -14,7 +13,7 @@ from fast_rust.fleet.checkout import missing_in
 from fast_rust.fleet.checks import Checks
 from fast_rust.fleet.inspection import ahead_of, missing, notes_of
 from fast_rust.fleet.manifest import Crate
-from fast_rust.fleet.outcome import CrateState, Outcome, failed
+from fast_rust.fleet.outcome import CrateState, Facts, Outcome, failed
 from fast_rust.fleet.repositories import OWN, Workplace, checked_out_branch, clear, require_base, workplace
 from fast_rust.fleet.templates import open_fetched
 from fast_rust.fleet.workers import Task
@@ -96,8 +95,8 @@ def _existing(repository: Path, crates: Iterable[Crate], there: Existing, option
     return _pushed(repository, outcomes, options) if has_work else outcomes
 
 
-def _facts(options: UpdateOptions) -> dict[str, Any]:
-    return {"target": options.target, "branch": options.branch}
+def _facts(options: UpdateOptions) -> Facts:
+    return Facts(target=options.target, branch=options.branch)
 
 
 def _update(repository: Path, crates: Sequence[Crate], options: UpdateOptions) -> list[Outcome]:
@@ -151,8 +150,9 @@ def _update_in(work: Workplace, crate: Crate, options: UpdateOptions) -> Outcome
                 f"the crate uses a release newer than {options.target}; nothing to update",
                 facts,
             )
-        facts |= {"release": planned.answers.release, "notes": notes_of(planned.changes, planned.changed_answers)}
-        facts |= {"touches": {path: str(change.result) for path, change in planned.changes.items()}}
+        notes = notes_of(planned.changes, planned.changed_answers)
+        touches = {path: change.result for path, change in planned.changes.items()}
+        facts = replace(facts, release=planned.answers.release, notes=notes, touches=touches)
         return _committed(work, crate, planned, facts)
     except OlderReleaseError:
         release = answers.release if answers else ""
@@ -165,7 +165,7 @@ def _update_in(work: Workplace, crate: Crate, options: UpdateOptions) -> Outcome
         return Outcome(crate.name, CrateState.ERROR, " ".join(message.split()), _facts(options))
 
 
-def _committed(work: Workplace, crate: Crate, planned: UpdatePlan, facts: dict[str, Any]) -> Outcome:
+def _committed(work: Workplace, crate: Crate, planned: UpdatePlan, facts: Facts) -> Outcome:
     """Commit an update, or the report of its conflicts."""
     folder = work.folder / crate.subdirectory
     move = f"{planned.answers.release} to {planned.target}"
@@ -175,7 +175,7 @@ def _committed(work: Workplace, crate: Crate, planned: UpdatePlan, facts: dict[s
         work.commit([_path(crate, REPORT)], f"{subject}\n\n{trailer(crate.name, 'conflict')}")
         return Outcome(crate.name, CrateState.CONFLICT, f"{move}, conflicts in {', '.join(conflicts)}", facts)
     lock = apply(planned)
-    notes = [*facts["notes"], *([f"Cargo.lock: {lock}"] if lock else [])]
+    notes = [*(facts.notes or ()), *([f"Cargo.lock: {lock}"] if lock else [])]
     body = "".join(f"{note}\n" for note in notes)
     subject = f"Update {crate.name} from {move} of the template"
     written = [_path(crate, path) for path, change in planned.changes.items() if change.result is not MergeResult.KEPT]
