@@ -10,7 +10,7 @@ from typing import Any
 
 from fast_rust.errors import FastRustError
 
-HEADER = re.compile(r"^\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
+HEADER = re.compile(r"^\s*\[\[?([^\[\]]+)\]\]?\s*(?:#.*)?$")
 PART = r"""(?:"[^"]*"|'[^']*'|[\w-]+)"""
 KEY = re.compile(rf"^\s*({PART}(?:\s*\.\s*{PART})*)\s*=")
 # Two words or more, up to a further comment.
@@ -68,8 +68,6 @@ class Table:
             if match := HEADER.match(line):
                 header = _parts(match[1])
                 found.setdefault(header, (number, line))
-            elif line.lstrip().startswith("[["):
-                header = (line.strip(),)
             elif match := KEY.match(line):
                 found.setdefault((*header, *_parts(match[1])), (number, line))
         return found

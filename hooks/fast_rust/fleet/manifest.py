@@ -3,25 +3,40 @@
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic_core import PydanticCustomError
 
+from fast_rust.checks.tables import Table
 from fast_rust.errors import FastRustError
-
-Key: TypeAlias = tuple[str, ...]
-Given: TypeAlias = Mapping[str, str | bool]
-TheAnswers: TypeAlias = dict[str, StrictStr | StrictBool]
-Text: TypeAlias = Annotated[StrictStr, Field(min_length=1)]
+from fast_rust.owned import Key
 
 ONLY_RING = "all"
 ONE_LINE = r"^[^\n]+$"
-KEY = r"(?:[\w-]+|\"[^\"]*\"|'[^']*')"
-HEADER = re.compile(rf"\s*\[\[?\s*({KEY}(?:\s*\.\s*{KEY})*)\s*\]\]?\s*(?:#.*)?$")
-ASSIGNMENT = re.compile(rf"\s*({KEY}(?:\s*\.\s*{KEY})*)\s*=")
+NO_TEXT = "invalid value; write a string in quotes, or true or false"
+# Errors of pydantic in the words of the manifest.
+ERRORS = {
+    "extra_forbidden": "unknown key; delete it",
+    "missing": "this required key is missing; add it",
+    "string_type": NO_TEXT,
+    "string_pattern_mismatch": "write one line",
+    "string_too_short": "the value is empty; write a string",
+}
+
+
+def _answer(value: object) -> str | bool:
+    if isinstance(value, str | bool):
+        return value
+    raise PydanticCustomError("answer", NO_TEXT)
+
+
+# A union of types would give an error for each of them.
+Answers: TypeAlias = dict[str, Annotated[str | bool, PlainValidator(_answer)]]
+Text: TypeAlias = Annotated[StrictStr, Field(min_length=1)]
 
 
 class ManifestError(FastRustError):
@@ -39,7 +54,7 @@ class Ring(_Strict):
     """The words of a command that has to succeed in each updated crate."""
     max_minutes: Annotated[StrictInt, Field(ge=1)] = 60
     """The time limit for the checks of a crate."""
-    max_failures: Annotated[StrictFloat | StrictInt, Field(ge=0, le=1)] = 0.1
+    max_failures: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.1
     """The maximum share of its crates that may fail the checks; above it, this ring and those after it stop."""
     schedule: list[Text] = ["at any time"]
     """When Renovate may open a pull request, as Renovate's `schedule`."""
@@ -48,7 +63,7 @@ class Ring(_Strict):
 class _Defaults(_Strict):
     ring: Text | None = None
     owner: StrictStr = ""
-    answers: TheAnswers = {}
+    answers: Answers = {}
 
 
 class _Row(_Strict):
@@ -58,7 +73,7 @@ class _Row(_Strict):
     ring: Text | None = None
     owner: StrictStr | None = None
     freeze: Annotated[StrictStr, Field(min_length=1, pattern=ONE_LINE)] | None = None
-    answers: TheAnswers = {}
+    answers: Answers = {}
 
 
 class _Content(_Strict):
@@ -82,9 +97,9 @@ class Crate:
     owner: str
     freeze: str
     """Why no update may touch it; empty where updates may."""
-    defaults: Given
+    defaults: Mapping[str, str | bool]
     """Answers for all crates; those that the template does not ask for in this one are left out."""
-    answers: Given
+    answers: Mapping[str, str | bool]
     """Answers of this crate; all of them have to apply."""
     line: int
 
@@ -94,7 +109,7 @@ class Crate:
         return self.repository / self.subdirectory
 
     @property
-    def given(self) -> Given:
+    def given(self) -> Mapping[str, str | bool]:
         """Return all answers; those of the crate override those for all."""
         return {"crate_name": self.name, **self.defaults, **self.answers}
 
@@ -146,29 +161,28 @@ def read_manifest(path: Path) -> Manifest:
         raise ManifestError(message) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ManifestError(f"{path}: {error}") from error
-    lines = _lines(text)
+    table = Table(str(path), text, content)
 
-    def error_at(key: Key, what: str) -> str:
-        return f"{path}:{_line(lines, key)}: {'.'.join(key) or 'the manifest'}: {what}"
+    def refusal(errors: Iterable[tuple[Key, str]]) -> ManifestError:
+        lines = (f"{path}:{table.line(*key) or 1}: {'.'.join(key)}: {what}" for key, what in errors)
+        return ManifestError("\n".join(dict.fromkeys(lines)))
 
     try:
         model = _Content.model_validate(content)
     except ValidationError as error:
-        errors = [
-            error_at(_key(problem["loc"], content), _said(problem["type"], problem["msg"]))
-            for problem in error.errors()
-        ]
-        raise ManifestError("\n".join(dict.fromkeys(errors))) from error
-    if errors := [error_at(key, what) for key, what in _errors(model)]:
-        raise ManifestError("\n".join(errors))
+        raise refusal(_errors_of_types(error)) from error
+    if errors := list(_errors(model)):
+        raise refusal(errors)
     base = path.resolve().parent
     rings = model.rings or {ONLY_RING: Ring()}
-    crates = tuple(_crate(name, row, model, base, _line(lines, ("crates", name))) for name, row in model.crates.items())
+    crates = tuple(
+        _crate(name, row, model, base, table.line("crates", name) or 1) for name, row in model.crates.items()
+    )
     template = model.template
     if template.startswith((".", "~")) or (base / template).is_dir():
         template = str((base / Path(template).expanduser()).resolve())
     if doubles := list(_doubles(crates)):
-        raise ManifestError("\n".join(error_at(("crates", crate.name), what) for crate, what in doubles))
+        raise refusal(doubles)
     return Manifest(path.resolve(), template, rings, crates, hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -190,6 +204,14 @@ def _crate(name: str, row: _Row, model: _Content, base: Path, line: int) -> Crat
         row.answers,
         line,
     )
+
+
+def _errors_of_types(error: ValidationError) -> Iterator[tuple[Key, str]]:
+    for problem in error.errors():
+        # Places in a list are numbers.
+        key = tuple(part for part in problem["loc"] if isinstance(part, str))
+        message = problem["msg"]
+        yield key, ERRORS.get(problem["type"]) or message[0].lower() + message[1:]
 
 
 def _errors(model: _Content) -> Iterator[tuple[Key, str]]:
@@ -215,78 +237,20 @@ def _errors(model: _Content) -> Iterator[tuple[Key, str]]:
             yield ("crates", name, "url"), "not the address of a repository; use https, ssh or a path"
 
 
-def _doubles(crates: Sequence[Crate]) -> Iterator[tuple[Crate, str]]:
+def _doubles(crates: Sequence[Crate]) -> Iterator[tuple[Key, str]]:
     seen: dict[Path, str] = {}
     rings: dict[Path, Crate] = {}
     for crate in crates:
+        key = ("crates", crate.name)
         first = rings.setdefault(crate.repository, crate)
         if first.ring != crate.ring:
             yield (
-                crate,
+                key,
                 f"the crate {first.name} of the same repository is in ring {first.ring}; put both into the same ring",
             )
         if crate.folder in seen:
-            yield crate, f"the crate {seen[crate.folder]} has the same folder; use another path or subdirectory"
+            yield key, f"the crate {seen[crate.folder]} has the same folder; use another path or subdirectory"
         seen[crate.folder] = crate.name
-
-
-def _said(kind: str, message: str) -> str:
-    """Return an error of pydantic in the words of the manifest."""
-    match kind:
-        case "extra_forbidden":
-            return "unknown key; delete it"
-        case "missing":
-            return "this required key is missing; add it"
-        case "string_type" | "bool_type":
-            return "invalid value; write a string in quotes, or true or false"
-        case "string_pattern_mismatch":
-            return "write one line"
-        case "string_too_short":
-            return "the value is empty; write a string"
-        case _:
-            return message[0].lower() + message[1:]
-
-
-def _key(place: tuple[str | int, ...], content: object) -> Key:
-    """Return the key of an error of pydantic, which adds the names of types where there are several."""
-    key: list[str] = []
-    for part in place:
-        match content, part:
-            case dict(), str() if part in content:
-                content = content[part]
-                key.append(part)
-            case dict(), str() if part == place[-1] and " " not in part and part not in {"str", "bool"}:
-                key.append(part)
-            case _:
-                pass
-    return tuple(key)
-
-
-def _lines(text: str) -> dict[Key, int]:
-    """Return the line of each table and key, which TOML parsers do not keep."""
-    found: dict[Key, int] = {}
-    table: Key = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := HEADER.match(line):
-            table = _parts(header[1])
-            found.setdefault(table, number)
-        elif assignment := ASSIGNMENT.match(line):
-            found.setdefault((*table, *_parts(assignment[1])), number)
-    return found
-
-
-def _parts(dotted: str) -> Key:
-    parts: list[str] = []
-    node: object = tomllib.loads(f"{dotted} = 0")
-    while isinstance(node, dict):
-        [(name, node)] = node.items()
-        parts.append(name)
-    return tuple(parts)
-
-
-def _line(lines: Mapping[Key, int], key: Key) -> int:
-    """Return the line of a key, or of the table that it is in."""
-    return next((lines[key[:end]] for end in range(len(key), 0, -1) if key[:end] in lines), 1)
 
 
 def read_shard(text: str) -> tuple[int, int]:
