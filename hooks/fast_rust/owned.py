@@ -3,10 +3,10 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 import yaml
@@ -124,11 +124,16 @@ def is_in(path: str, entries: Iterable[str]) -> bool:
     return any(PurePosixPath(path).is_relative_to(entry) for entry in entries)
 
 
-def cached_rendering(answers: Answers, commit: str) -> dict[str, bytes]:
+def cached_rendering(answers: Answers, commit: str) -> Files:
     """Return the rendering of answers by the commit of their release, from the cache if it is there."""
-    name = hashlib.sha256(json.dumps([commit, answers.choices], sort_keys=True, default=str).encode()).hexdigest()[:24]
+    return cached([commit, answers.choices], lambda folder: render(answers, folder))
+
+
+def cached(key: Sequence[object], make: Callable[[Path], object]) -> Files:
+    """Return the files of a folder in the cache, which is made once for each key."""
+    name = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:24]
     folder = cache_folder() / "renderings" / name
     if not folder.exists():
         with created_atomically(folder) as part:
-            render(answers, part)
+            make(part)
     return read_files(folder)

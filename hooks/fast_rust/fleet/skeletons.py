@@ -18,12 +18,12 @@ from typing import Any
 import yaml
 
 from fast_rust.answers import ANSWERS_FILE, Answers
-from fast_rust.cache import cache_folder, created_atomically
+from fast_rust.cache import cache_folder
 from fast_rust.files import replace_file
 from fast_rust.fleet.identity import accepts_identity
-from fast_rust.owned import IDENTITY, Owned, Part, cached_rendering, owned_by, part_of, with_made_up_identity
+from fast_rust.owned import IDENTITY, Owned, Part, cached, cached_rendering, owned_by, part_of, with_made_up_identity
 from fast_rust.releases import Order, Repository
-from fast_rust.rendering import read_files, render, render_again
+from fast_rust.rendering import render, render_again
 
 # How templates write an answer.
 STYLES: Mapping[str, Callable[[str], str]] = {
@@ -154,7 +154,10 @@ def _prepared(source: Source, answers: Answers) -> _Prepared:
     """Return the skeletons of a release, if they give what Copier renders for these answers; tried once a machine."""
     commit = source.repository.commit(source.release)
     made_up = with_made_up_identity(source.repository, answers)
-    rendering = _updated(source, made_up, commit) if source.is_update else cached_rendering(made_up, commit)
+    if source.is_update:
+        rendering = cached(["update", commit, made_up.choices], lambda folder: _render_again(source, made_up, folder))
+    else:
+        rendering = cached_rendering(made_up, commit)
     part = part_of(source.repository, commit, rendering)
     skeletons = {path: skeleton for path, content in part.files.items() if (skeleton := skeleton_of(content))}
     taken = yaml.safe_load(part.answers)
@@ -168,16 +171,6 @@ def _prepared(source: Source, answers: Answers) -> _Prepared:
         replace_file(note, yaml.safe_dump({"exact": is_same}).encode())
     is_exact = yaml.safe_load(note.read_text(encoding="utf-8"))["exact"]
     return _Prepared(part, taken, skeletons if is_exact else None)
-
-
-def _updated(source: Source, made_up: Answers, commit: str) -> dict[str, bytes]:
-    """Return the rendering of an update with the made-up identity, from the cache if it is there."""
-    key = json.dumps(["update", commit, made_up.choices], sort_keys=True, default=str)
-    folder = cache_folder() / "renderings" / hashlib.sha256(key.encode()).hexdigest()[:24]
-    if not folder.exists():
-        with created_atomically(folder) as part:
-            _render_again(source, made_up, part)
-    return read_files(folder)
 
 
 def _rendered(source: Source, answers: Answers) -> tuple[Part, Mapping[str, Any]]:
