@@ -3,7 +3,7 @@
 import csv
 import os
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from io import StringIO
 from itertools import chain, count
 from pathlib import Path
@@ -32,10 +32,10 @@ def of_folder(folder: Path) -> dict[str, dict[str, Any]]:
             below = crate.relative_to(repository)
             name = _unlike(rows, _name("-".join([repository.name, *below.parts])))
             row: dict[str, Any] = {} if name == repository.name else {"path": repository.name}
-            if below.parts:
-                row["subdirectory"] = below.as_posix()
             if url := git.run(repository, "remote", "get-url", "origin").stdout.strip():
                 row["url"] = os.fsdecode(url)
+            if below.parts:
+                row["subdirectory"] = below.as_posix()
             rows[name] = row
     return rows
 
@@ -74,7 +74,7 @@ def of_csv(path: Path) -> dict[str, dict[str, Any]]:
             cells = {
                 str(key): str(value).strip() for key, value in line.items() if key and value and str(value).strip()
             }
-            row: dict[str, Any] = {key: value for key, value in cells.items() if key in COLUMNS}
+            row: dict[str, Any] = {key: cells[key] for key in COLUMNS if key in cells}
             if answers := {key: _typed(value) for key, value in cells.items() if key not in COLUMNS}:
                 row["answers"] = answers
             rows[name] = row
@@ -114,27 +114,15 @@ def write_manifest(path: Path, text: str) -> Manifest:
 
 def manifest_text(template: str, folder: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a manifest with these rows, each on one line, and with each ring that they name."""
-    document = tomlkit.document()
-    document.add("template", tomlkit.item(template))
-    document.add("folder", tomlkit.item(folder))
-    rings = list(dict.fromkeys(str(row["ring"]) for row in rows.values() if "ring" in row))
-    if rings:
-        table = tomlkit.table(is_super_table=True)
-        for ring in rings:
-            table.add(ring, tomlkit.table())
-        document.add("rings", table)
-    crates = tomlkit.table()
-    for name, row in rows.items():
-        crates.add(name, _inline(row))
-    return tomlkit.dumps(document) + ROWS_START + tomlkit.dumps({"crates": crates})
+    head: dict[str, Any] = {"template": template, "folder": folder}
+    if rings := [str(row["ring"]) for row in rows.values() if "ring" in row]:
+        head["rings"] = {ring: {} for ring in rings}
+    crates = {name: _inline(row) for name, row in rows.items()}
+    return tomlkit.dumps(head) + ROWS_START + tomlkit.dumps({"crates": crates})
 
 
 def _inline(row: Mapping[str, Any]) -> InlineTable:
     table = tomlkit.inline_table()
-    for key, value in _sorted(row.items()):
+    for key, value in row.items():
         table.add(key, _inline(value) if isinstance(value, dict) else value)
     return table
-
-
-def _sorted(items: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    return sorted(items, key=lambda pair: COLUMNS.index(pair[0]) if pair[0] in COLUMNS else len(COLUMNS))
