@@ -76,26 +76,14 @@ def commit_of(repository: Path, ref: str) -> str:
     return git.run(repository, "rev-parse", "--verify", "--quiet", ref).stdout.decode().strip()
 
 
-def push(repository: Path, branch: str) -> None:
-    """Push a branch over the commit that was fetched last, and over nothing that came to the remote since.
+def push(repository: Path, branch: str, *flags: str, commit: str = "") -> None:
+    """Push a branch, or another commit as that branch; only over the commit of the remote that was fetched last.
 
     Raises GitError.
     """
-    _push(repository, branch, f"refs/heads/{branch}")
-
-
-def require_push(repository: Path, branch: str, commit: str) -> None:
-    """Check that the remote can be reached and accepts a push of the branch, without pushing.
-
-    A pre-push hook does not run here, since it may take minutes; it runs before the push. Raises GitError.
-    """
-    _push(repository, branch, commit, "--dry-run", "--no-verify")
-
-
-def _push(repository: Path, branch: str, source: str, *flags: str) -> None:
     ref = f"refs/heads/{branch}"
     lease = f"--force-with-lease={ref}:{commit_of(repository, tracking(branch))}"
-    command = ("push", "--quiet", *flags, lease, "origin", f"{source}:{ref}")
+    command = ("push", "--quiet", *flags, lease, "origin", f"{commit or ref}:{ref}")
     git.output(repository, *command, environment=git.patient_env(repository))
 
 
@@ -108,6 +96,7 @@ def require_publishable(repository: Path, branch: str, base: str, *, is_pushed: 
         git.require_committer(repository)
         git.require_branch(repository, branch, base)
         if is_pushed:
-            require_push(repository, branch, base)
+            # A pre-push hook may take minutes; it runs before the real push.
+            push(repository, branch, "--dry-run", "--no-verify", commit=base)
     except GitError as error:
         raise GitError(f"{error}; nothing was changed") from error
