@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -15,7 +15,7 @@ from fast_rust.adopt import adoption, planning
 from fast_rust.answers import ANSWERS_FILE, Answers, answers_file, with_source
 from fast_rust.errors import FastRustError
 from fast_rust.fleet.manifest import Crate, Manifest, ManifestError
-from fast_rust.fleet.outcome import CrateState, Facts, Outcome, failed
+from fast_rust.fleet.outcome import CrateState, Facts, Outcome, failed, on_one_line
 from fast_rust.fleet.workers import Task
 from fast_rust.git import GitError
 from fast_rust.owned import IDENTITY
@@ -23,6 +23,7 @@ from fast_rust.releases import open_repository
 from fast_rust.rendering import RenderingError, questions_asked, render
 
 MAIN = "main"
+StateAndDetail: TypeAlias = tuple[CrateState, str]
 
 
 @dataclass(frozen=True)
@@ -41,37 +42,37 @@ class RefusedError(FastRustError):
 
 def bootstrap(task: Task[BootstrapOptions]) -> list[Outcome]:
     """Create the crates of a repository that do not exist, and adopt those that the template did not create."""
-    outcomes = []
-    for crate in task.crates:
-        if crate.freeze:
-            outcomes.append(Outcome(crate.name, CrateState.FROZEN, crate.freeze))
-            continue
-        try:
-            outcomes.append(_bootstrap(crate, task.job))
-        except Exception as error:  # noqa: BLE001  One bad crate never stops the others.
-            outcomes.append(failed(crate.name, error))
-    return outcomes
+    return [_outcome(crate, task.job) for crate in task.crates]
 
 
-def _bootstrap(crate: Crate, options: BootstrapOptions) -> Outcome:
-    facts = Facts(release=options.release, folder=str(crate.folder))
+def _outcome(crate: Crate, options: BootstrapOptions) -> Outcome:
+    if crate.freeze:
+        return Outcome(crate.name, CrateState.FROZEN, crate.freeze)
+    try:
+        state, detail = _bootstrap(crate, options)
+    except Exception as error:  # noqa: BLE001  One bad crate never stops the others.
+        return failed(crate.name, error)
+    return Outcome(crate.name, state, detail, Facts(release=options.release, folder=str(crate.folder)))
+
+
+def _bootstrap(crate: Crate, options: BootstrapOptions) -> StateAndDetail:
     if not crate.repository.exists() and not crate.url:
-        return _start(crate, options, facts)
+        return _start(crate, options)
     if not crate.repository.exists():
         if options.dry_run:
-            return Outcome(crate.name, CrateState.PLANNED, f"clone {crate.url}", facts)
+            return CrateState.PLANNED, f"clone {crate.url}"
         _clone(crate)
     if not (crate.repository / ".git").exists():
         raise GitError(f"{crate.repository} is not a git repository; run `git init` in it, and commit all files")
     if not git.is_commit(crate.repository, "HEAD"):
         _require_empty(crate.repository)
-        return _start(crate, options, facts)
+        return _start(crate, options)
     if answers_file(crate.folder).is_file():
-        return _with_push(crate, options, Outcome(crate.name, CrateState.EXISTS, "", facts))
+        return _with_push(crate, options, CrateState.EXISTS)
     if not (crate.folder / "Cargo.toml").is_file():
         message = "this command creates no member of an existing workspace; run `fast-rust member add` in the workspace"
-        return Outcome(crate.name, CrateState.SKIPPED, message, facts)
-    return _adopt(crate, options, facts)
+        return CrateState.SKIPPED, message
+    return _adopt(crate, options)
 
 
 def _require_empty(repository: Path) -> None:
@@ -146,15 +147,15 @@ def require_answers_that_apply(manifest: Manifest, release: str) -> None:
 # --- New repositories ---
 
 
-def _start(crate: Crate, options: BootstrapOptions, facts: Facts) -> Outcome:
+def _start(crate: Crate, options: BootstrapOptions) -> StateAndDetail:
     choices = asked(crate, options)
     if crate.subdirectory != ".":
         message = (
             "its repository does not exist; add the root crate to the manifest, then run `fast-rust member add` there"
         )
-        return Outcome(crate.name, CrateState.SKIPPED, message, facts)
+        return CrateState.SKIPPED, message
     if options.dry_run:
-        return Outcome(crate.name, CrateState.PLANNED, f"create from {options.release}", facts)
+        return CrateState.PLANNED, f"create from {options.release}"
     # Created next to the folder, and renamed atomically; leftovers of a killed run are deleted.
     part, old = (crate.repository.with_name(f".{crate.repository.name}.{end}") for end in ("part", "old"))
     shutil.rmtree(part, ignore_errors=True)
@@ -169,7 +170,7 @@ def _start(crate: Crate, options: BootstrapOptions, facts: Facts) -> Outcome:
         crate.repository.rename(old)
     part.rename(crate.repository)
     shutil.rmtree(old, ignore_errors=True)
-    return _with_push(crate, options, Outcome(crate.name, CrateState.CREATED, options.release, facts))
+    return _with_push(crate, options, CrateState.CREATED, options.release)
 
 
 def _create(crate: Crate, options: BootstrapOptions, choices: Mapping[str, Any], part: Path) -> None:
@@ -220,20 +221,20 @@ def _clone(crate: Crate) -> None:
     part.rename(crate.repository)
 
 
-def _with_push(crate: Crate, options: BootstrapOptions, outcome: Outcome) -> Outcome:
-    """Push the first commit where the remote has no branch yet, and return the outcome with what was done."""
+def _with_push(crate: Crate, options: BootstrapOptions, state: CrateState, detail: str = "") -> StateAndDetail:
+    """Push the first commit where the remote has no branch yet, and return the state with what was done."""
     if not options.push or not crate.url or options.dry_run:
-        return outcome
+        return state, detail
     try:
-        detail = _push(crate.repository)
+        pushed = _push(crate.repository)
     except GitError as error:
-        was = "was created" if outcome.state is CrateState.CREATED else "exists"
+        was = "was created" if state is CrateState.CREATED else "exists"
         message = (
             f"the crate {was} on this machine, but was not pushed: {error};"
             " run `fast-rust fleet bootstrap --push` again"
         )
-        return Outcome(crate.name, CrateState.ERROR, " ".join(message.split()), outcome.facts)
-    return Outcome(crate.name, outcome.state, "; ".join(filter(None, [outcome.detail, detail])), outcome.facts)
+        return CrateState.ERROR, on_one_line(message)
+    return state, "; ".join(filter(None, [detail, pushed]))
 
 
 def _push(repository: Path) -> str:
@@ -249,19 +250,14 @@ def _push(repository: Path) -> str:
 # --- Existing crates ---
 
 
-def _adopt(crate: Crate, options: BootstrapOptions, facts: Facts) -> Outcome:
+def _adopt(crate: Crate, options: BootstrapOptions) -> StateAndDetail:
     if git.is_commit(crate.repository, f"refs/heads/{planning.BRANCH}"):
-        return Outcome(
-            crate.name,
-            CrateState.EXISTS,
-            f"already adopted on the branch {planning.BRANCH}; review and merge it",
-            facts,
-        )
+        return CrateState.EXISTS, f"already adopted on the branch {planning.BRANCH}; review and merge it"
     # As a person types them.
     data = {name: str(value).lower() if isinstance(value, bool) else value for name, value in crate.answers.items()}
     plan = planning.plan(crate.folder, options.template, options.release, data, refresh=False)
     if options.dry_run:
-        return Outcome(crate.name, CrateState.PLANNED, "adopt", facts)
+        return CrateState.PLANNED, "adopt"
     result = adoption.apply(plan)
     warning = f"; warning: {result.warning}" if result.warning else ""
-    return Outcome(crate.name, CrateState.ADOPTED, f"on branch {planning.BRANCH}{warning}", facts)
+    return CrateState.ADOPTED, f"on branch {planning.BRANCH}{warning}"

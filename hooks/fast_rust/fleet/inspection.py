@@ -85,7 +85,7 @@ class _Inspection:
                 state = _combined(state, planned.state) if options.drift else planned.state
                 details = [planned.detail, *details, *planned.notes]
         except Exception as error:  # noqa: BLE001  One bad crate never stops the others.
-            return replace(failed(crate.name, error), facts=self.facts)
+            return failed(crate.name, error, self.facts)
         if crate.freeze:
             details.append(f"not updated, because fleet.toml freezes it: {crate.freeze}")
         return Outcome(crate.name, state, "; ".join(filter(None, details)), self.facts)

@@ -1,16 +1,14 @@
 """The report of a fleet as Markdown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from fast_rust.fleet.report import FleetReport
 
 
 def markdown(report: FleetReport) -> str:
     """Return the report as Markdown, for a pull request, an issue or a terminal."""
-    parts = [f"# Fleet of {len(report.crates)} crates, {report.made}", f"Newest release: {report.target}."]
-    parts.append(_table(("state", "crates"), report.states.items()))
-    parts += ["## Releases", _table(("release", "crates"), report.releases.items())]
-    sections: list[tuple[str, tuple[str, ...], Iterable[Sequence[object]]]] = [
+    persons = [outcome for outcome in report.crates if outcome.state.needs_a_person]
+    sections: list[tuple[str, tuple[str, ...], Collection[Sequence[object]]]] = [
         ("Drift by file", ("file", "crates"), report.drifted_files.items()),
         ("Conflicts of an update", ("crate", "owner", "files"), report.conflicts),
         (
@@ -19,16 +17,17 @@ def markdown(report: FleetReport) -> str:
             report.loosened,
         ),
         ("Frozen", ("crate", "owner", "reason"), report.frozen),
+        (
+            "Crates that need manual work",
+            ("crate", "owner", "state", "detail"),
+            [(outcome.crate, outcome.facts.owner or "", outcome.state, outcome.detail) for outcome in persons],
+        ),
     ]
-    for title, heads, found in sections:
-        lines = list(found)
-        parts += [f"## {title}", _table(heads, lines) if lines else "None."]
-    persons = [outcome for outcome in report.crates if outcome.state.needs_a_person]
-    rows = [(outcome.crate, outcome.facts.owner or "", outcome.state, outcome.detail) for outcome in persons]
-    parts += [
-        "## Crates that need manual work",
-        _table(("crate", "owner", "state", "detail"), rows) if rows else "None.",
-    ]
+    parts = [f"# Fleet of {len(report.crates)} crates, {report.made}", f"Newest release: {report.target}."]
+    parts.append(_table(("state", "crates"), report.states.items()))
+    parts += ["## Releases", _table(("release", "crates"), report.releases.items())]
+    for title, heads, rows in sections:
+        parts += [f"## {title}", _table(heads, rows) if rows else "None."]
     return "\n\n".join(parts) + "\n"
 
 

@@ -74,6 +74,14 @@ class Facts:
     notes: tuple[str, ...] | None = None
     """Notes for a person about an update."""
 
+    @property
+    def conflicts(self) -> list[str]:
+        """Return the files in which an update has a conflict."""
+        return [path for path, result in (self.touches or {}).items() if result is MergeResult.CONFLICT]
+
+
+NO_FACTS = Facts()
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -82,7 +90,7 @@ class Outcome:
     crate: str
     state: CrateState
     detail: str = ""
-    facts: Facts = Facts()
+    facts: Facts = NO_FACTS
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as JSON has it."""
@@ -101,7 +109,11 @@ class Outcome:
 _OUTCOME = TypeAdapter(Outcome)
 
 
-def failed(crate: str, error: BaseException) -> Outcome:
+def failed(crate: str, error: BaseException, facts: Facts = NO_FACTS) -> Outcome:
     """Return the outcome of a crate for which an error ended the work."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return Outcome(crate, CrateState.ERROR, text)
+    return Outcome(crate, CrateState.ERROR, on_one_line(str(error)) or type(error).__name__, facts)
+
+
+def on_one_line(text: str) -> str:
+    """Return a message without line ends, as an outcome has it."""
+    return " ".join(text.split())

@@ -45,7 +45,7 @@ def page(report: FleetReport) -> str:
         SIZES,
         report=report,
         title=f"Fleet of {crates} {'crate' if crates == 1 else 'crates'}",
-        states=[(state, count, _tone(CrateState(state))) for state, count in report.states.items()],
+        states=[(state, count, _tone(state)) for state, count in report.states.items()],
         charts=[
             # The newest releases, and the most frequent files.
             _chart("Releases", "Crates at each release, oldest first", report.releases, slice(-MOST_BARS, None)),

@@ -10,8 +10,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import TypeAdapter, ValidationError
 
 from fast_rust.errors import FastRustError
-from fast_rust.fleet.outcome import FORM, Outcome
-from fast_rust.update.merge import MergeResult
+from fast_rust.fleet.outcome import FORM, CrateState, Outcome
 
 NOT_KNOWN = "not known"
 
@@ -37,9 +36,9 @@ class FleetReport:
         return dict(sorted(counts.items(), key=lambda pair: _order(pair[0])))
 
     @property
-    def states(self) -> dict[str, int]:
+    def states(self) -> dict[CrateState, int]:
         """Return the number of crates in each state, the most frequent first."""
-        return dict(Counter(str(outcome.state) for outcome in self.crates).most_common())
+        return dict(Counter(outcome.state for outcome in self.crates).most_common())
 
     @property
     def drifted_files(self) -> dict[str, int]:
@@ -65,13 +64,9 @@ class FleetReport:
     def conflicts(self) -> list[tuple[str, str, str]]:
         """Return the conflicts that an update would have: crate, owner and files."""
         return [
-            (outcome.crate, outcome.facts.owner or "", ", ".join(files))
+            (outcome.crate, outcome.facts.owner or "", ", ".join(outcome.facts.conflicts))
             for outcome in self.crates
-            if (
-                files := [
-                    path for path, result in (outcome.facts.touches or {}).items() if result is MergeResult.CONFLICT
-                ]
-            )
+            if outcome.facts.conflicts
         ]
 
     @property

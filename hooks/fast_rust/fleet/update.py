@@ -13,7 +13,7 @@ from fast_rust.fleet.checkout import missing_in
 from fast_rust.fleet.checks import Checks
 from fast_rust.fleet.inspection import ahead_of, missing, notes_of
 from fast_rust.fleet.manifest import Crate
-from fast_rust.fleet.outcome import CrateState, Facts, Outcome, failed
+from fast_rust.fleet.outcome import CrateState, Facts, Outcome, failed, on_one_line
 from fast_rust.fleet.repositories import OWN, Workplace, checked_out_branch, clear, require_base, workplace
 from fast_rust.fleet.templates import open_fetched
 from fast_rust.fleet.workers import Task
@@ -141,15 +141,9 @@ def _update_in(work: Workplace, crate: Crate, options: UpdateOptions) -> Outcome
         if (answers := read_answers(folder)) is not None:
             open_fetched(answers.source, options.unreachable)
         planned = plan(folder, options.target, refresh=False)
-        if planned is Standing.UP_TO_DATE:
+        # With a target, a crate that is ahead is an OlderReleaseError.
+        if isinstance(planned, Standing):
             return Outcome(crate.name, CrateState.UP_TO_DATE, options.target, facts)
-        if not isinstance(planned, UpdatePlan):
-            return Outcome(
-                crate.name,
-                CrateState.AHEAD,
-                f"the crate uses a release newer than {options.target}; nothing to update",
-                facts,
-            )
         notes = notes_of(planned.changes, planned.changed_answers)
         touches = {path: change.result for path, change in planned.changes.items()}
         facts = replace(facts, release=planned.answers.release, notes=notes, touches=touches)
@@ -162,7 +156,7 @@ def _update_in(work: Workplace, crate: Crate, options: UpdateOptions) -> Outcome
         work.discard()
         # People know the crate by where it is, not by the clone.
         message = str(error).replace(str(work.folder), str(crate.repository))
-        return Outcome(crate.name, CrateState.ERROR, " ".join(message.split()), _facts(options))
+        return Outcome(crate.name, CrateState.ERROR, on_one_line(message), _facts(options))
 
 
 def _committed(work: Workplace, crate: Crate, planned: UpdatePlan, facts: Facts) -> Outcome:
@@ -239,9 +233,10 @@ def _pushed(repository: Path, outcomes: list[Outcome], options: UpdateOptions) -
         push(repository, options.branch)
     except GitError as error:
         message = f"the branch {options.branch} was created, but not pushed: {error}; push it, or run the command again"
-        message = " ".join(message.split())
         return [
-            replace(outcome, state=CrateState.ERROR, detail=message) if outcome.state in on_branch else outcome
+            replace(outcome, state=CrateState.ERROR, detail=on_one_line(message))
+            if outcome.state in on_branch
+            else outcome
             for outcome in outcomes
         ]
     return [
