@@ -14,6 +14,7 @@ from fast_rust.drift.report import Report
 from fast_rust.errors import FastRustError
 from fast_rust.files import as_git_has_it, is_windows, link_to, replace_file, with_ends_of_lines
 from fast_rust.owned import IDENTITY
+from fast_rust.update.guard import is_committed
 
 
 class LeftError(FastRustError):
@@ -35,7 +36,7 @@ def fix(report: Report, *, force: bool) -> Iterator[tuple[str, str]]:
                 _require_ours(report.crate)
             before = file.read_bytes() if file.exists() else b""
             content = with_ends_of_lines(_content(report, path, before), before)
-        except LeftError as error:
+        except (LeftError, git.GitError) as error:
             yield path, str(error)
             continue
         replace_file(file, content)
@@ -117,16 +118,6 @@ def _require_committed(file: Path) -> None:
                 "the file is not in a git repository, so git cannot undo the change. Use --force to overwrite the file"
             )
         raise LeftError(reason)
-    if shown.stdout or git.unwatched(file.parent, [file.name]) or not _is_committed(file):
+    entry = git.entries(file.parent).get(file.name) if not shown.stdout else None
+    if entry is None or git.unwatched(file.parent, [file.name]) or not is_committed(file.parent, file.name, entry):
         raise LeftError("the file has uncommitted changes. Commit them, or use --force to overwrite them")
-
-
-def _is_committed(file: Path) -> bool:
-    """Return whether a file has the content of its commit; settings may keep git from looking (`core.checkStat`)."""
-    committed = git.run(file.parent, "cat-file", "blob", f"HEAD:./{file.name}")
-    if committed.returncode == 0 and as_git_has_it(committed.stdout) == as_git_has_it(file.read_bytes()):
-        return True
-    # A filter may have changed it on checkout.
-    blob = git.run(file.parent, "rev-parse", "--verify", "--quiet", f"HEAD:./{file.name}")
-    hashed = git.run(file.parent, "-c", "core.safecrlf=false", "hash-object", "--", file.name)
-    return blob.returncode == hashed.returncode == 0 and blob.stdout == hashed.stdout

@@ -77,7 +77,7 @@ def require_restorable(crate: Path, paths: Iterable[str]) -> None:
             raise RefusedError(f"{message}; rename that file")
         if file.is_dir():
             raise RefusedError(f"{path} is a folder, and the update would write a file of that name; rename the folder")
-        if path in committed and not _is_committed(crate, path, committed[path]):
+        if path in committed and not is_committed(crate, path, committed[path]):
             raise RefusedError(f"{path} has changes that `git status` does not show; commit them, or restore the file")
         if path not in committed and file.exists():
             raise RefusedError(
@@ -95,7 +95,7 @@ def require_unlocked(crate: Path) -> None:
         raise RefusedError(f"{lock} exists, so another git process is running; wait for its end, or delete the file")
 
 
-def _is_committed(crate: Path, path: str, entry: git.Entry) -> bool:
+def is_committed(crate: Path, path: str, entry: git.Entry) -> bool:
     """Return whether a file has the content of its commit; settings may keep git from looking (`core.checkStat`)."""
     file = crate / path
     if not file.is_file():
