@@ -14,8 +14,10 @@ class FastRustError(Exception):
     exit_code = COULD_NOT
 
 
-def reason_of(error: OSError) -> str:
-    """Return what the system says, with the file that it says it about."""
+def reason_of(error: FastRustError | OSError) -> str:
+    """Return what an error says; of an error of the system, with the file that it is about."""
+    if isinstance(error, FastRustError):
+        return str(error)
     name = f": {Path(error.filename)}" if isinstance(error.filename, str | Path) else ""
     return f"{error.strerror or error}{name}"
 

@@ -114,10 +114,8 @@ def _report(planned: UpdatePlan, lock: str) -> None:
     try:
         _print_report(planned, lock)
     except (OSError, FastRustError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else error
-        typer.echo(
-            f"warning: the update is complete, but the list of next steps could not be printed: {reason}", err=True
-        )
+        message = "warning: the update is complete, but the list of next steps could not be printed"
+        typer.echo(f"{message}: {reason_of(error)}", err=True)
 
 
 def _print_report(planned: UpdatePlan, lock: str) -> None:

@@ -39,8 +39,7 @@ def apply(plan: UpdatePlan) -> str:
             noted.lock = lock
             noted.write(crate)
     except (OSError, FastRustError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)
-        raise UpdateError(f"{reason}; {_restored(crate)}") from error
+        raise UpdateError(f"{reason_of(error)}; {_restored(crate)}") from error
     return lockfile.refresh(crate, lock, moved) if lock else ""
 
 
@@ -49,9 +48,8 @@ def _restored(crate: Path) -> str:
         if journal.is_pending(crate):
             journal.abort(crate)
     except (OSError, FastRustError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)
         return (
-            f"the crate is partly updated, and could not be restored ({reason}); fix"
+            f"the crate is partly updated, and could not be restored ({reason_of(error)}); fix"
             " the cause, and run `fast-rust update --abort`"
         )
     return "the crate is unchanged"
