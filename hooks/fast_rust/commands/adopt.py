@@ -13,6 +13,7 @@ from fast_rust.adopt.enabling import is_judged
 from fast_rust.adopt.marks import Mark
 from fast_rust.adopt.planning import BRANCH, AdoptError, AdoptionPlan, FileAction, renamed_from, spelling_of
 from fast_rust.adopt.tool_output import FIRST_PLACES
+from fast_rust.answers import as_answers
 from fast_rust.drift.keys import name_of
 from fast_rust.owned import Key
 
@@ -56,7 +57,7 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
     if unstage:
         is_left = _unstage(crate)
     else:
-        plan = planning.plan(crate, template or own_address(), to, _pairs(data or []))
+        plan = planning.plan(crate, template or own_address(), to, as_answers(data or []))
         _show(plan, "Plan to adopt" if dry_run else "Adopting")
         is_left = not dry_run and _report(plan.crate.folder, adoption.apply(plan))
         if dry_run:
@@ -75,13 +76,6 @@ def own_address() -> str:
     if not url:
         raise AdoptError("the address of the template is unknown; pass it with --template")
     return url
-
-
-def _pairs(data: list[str]) -> dict[str, str]:
-    pairs = [item.partition("=") for item in data]
-    if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise AdoptError(f"--data {wrong[0]} has no value; write --data {wrong[0]}=VALUE")
-    return {name: value for name, _, value in pairs}
 
 
 MEANINGS = {
