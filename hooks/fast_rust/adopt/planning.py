@@ -1,4 +1,4 @@
-"""AdoptionPlan the adoption of a crate that the template did not create: what happens to each file, and why not."""
+"""Plan the adoption of a crate that the template did not create: what happens to each file, and why not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,10 +105,9 @@ def plan(
     owned = of_rendering(repository, release, rendering)
     require_checked_out(crate.folder, [*rendering, *(name for names in ALIASES.values() for name in names)])
     actions = _actions(crate, rendering, owned, top)
-    if hidden := sorted(
-        _ignored(crate.folder)
-        & {path for path, action in actions.items() if action in {FileAction.MERGED, FileAction.PROPOSED}}
-    ):
+    ignored = git.names(crate.folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard")
+    changed = {path for path, action in actions.items() if action in {FileAction.MERGED, FileAction.PROPOSED}}
+    if hidden := sorted(changed.intersection(ignored)):
         raise AdoptError(
             f"`adopt` would change {hidden[0]}, which git ignores and could not"
             f" restore; run `git add --force {hidden[0]}`"
@@ -213,7 +212,3 @@ def _actions(crate: ExistingCrate, rendering: Mapping[str, bytes], owned: Owned,
         if actions.get(path) is FileAction.ADDED and actions.get(needed) is FileAction.PROPOSED:
             actions[path] = FileAction.PROPOSED
     return actions
-
-
-def _ignored(folder: Path) -> set[str]:
-    return set(git.names(folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard"))
