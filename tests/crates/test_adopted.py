@@ -1,11 +1,12 @@
 """A crate of others that is adopted: gates that it does not meet are staged, all others hold."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from fast_rust.adopt import staging
-from fast_rust.adopt.marks import staged as staged_in
+from fast_rust.adopt.marks import marks
 from support.adoption import CLI, CODE, OTHERS, PLAIN, Files, make
 from support.command import COMMAND, drift, invoke
 from support.git import commit, git
@@ -23,6 +24,14 @@ SLOPPY: Files = {
     '    println!("{}", word_counts::count(&words));\n}\n',
     "tests/counts.rs": '#[test]\nfn counts() {\n    assert_eq!(word_counts::count("a b"), 2);\n}\n',
 }
+
+
+def staged_in(crate: Path) -> dict[str, int]:
+    """The number of places of each gate that is staged."""
+    found: Counter[str] = Counter()
+    for mark, count in marks(crate).items():
+        found[mark.gate] += count
+    return found
 
 
 def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(

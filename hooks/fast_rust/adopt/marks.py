@@ -1,7 +1,6 @@
 """What is staged in a crate: the lines that switch something off, with the number of places."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +32,6 @@ def marks(root: Path) -> dict[Mark, int]:
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
         found.update({mark: count for _, mark, count in lines_of(name, text) if mark})
     return found
-
-
-def staged(root: Path) -> dict[str, int]:
-    """Return what is staged in a workspace, by the names of gates in the standards."""
-    found: Counter[str] = Counter()
-    for mark, count in marks(root).items():
-        found[mark.gate] += count
-    return dict(sorted(found.items()))
 
 
 def lines_of(name: str, text: str) -> Iterator[tuple[str, Mark | None, int]]:
