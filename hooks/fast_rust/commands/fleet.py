@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,10 +24,10 @@ from fast_rust.fleet.outcome import Outcome
 from fast_rust.fleet.report import FleetReport, merged, read_report
 from fast_rust.fleet.repositories import require_separate
 from fast_rust.fleet.run import Result, Run
+from fast_rust.fleet.workers import Job
 from fast_rust.fleet.written import write_report
 
 NEEDS_WORK, STOPPED = 1, 3
-Job = TypeVar("Job")
 
 application = typer.Typer(
     no_args_is_help=True,

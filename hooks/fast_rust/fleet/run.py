@@ -1,19 +1,18 @@
 """A run of a command over a fleet: ring by ring, in worker processes, with a journal."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from fast_rust.fleet.journal import Journal, only_run
-from fast_rust.fleet.manifest import Crate, Manifest
+from fast_rust.fleet.manifest import Manifest
 from fast_rust.fleet.outcome import CrateState, Outcome
-from fast_rust.fleet.workers import Task, by_repository, work_on
+from fast_rust.fleet.workers import Job, Task, by_repository, work_on
 
 # A run that resumes tries these again.
 TRIED_AGAIN = {CrateState.ERROR, CrateState.CHECKS_FAILED}
-Job = TypeVar("Job")
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,8 @@ class Run(Generic[Job]):
         limit = self.manifest.rings[ring].max_failures * len(members)
 
         def may_continue() -> bool:
-            return _failures(journal, members) <= limit
+            states = [journal.done[crate.name].state for crate in members if crate.name in journal.done]
+            return states.count(CrateState.CHECKS_FAILED) <= limit
 
         groups = [group for group in by_repository(members) if not {crate.name for crate in group} <= resumed]
         tasks = [Task(group, self.job_of(ring)) for group in groups]
@@ -93,8 +93,3 @@ class Run(Generic[Job]):
                     journal.note(outcome)
                     show(outcome)
         return may_continue()
-
-
-def _failures(journal: Journal, members: Sequence[Crate]) -> int:
-    states = [journal.done[crate.name].state for crate in members if crate.name in journal.done]
-    return states.count(CrateState.CHECKS_FAILED)
