@@ -1,5 +1,7 @@
 """The base class of all errors that end a command."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 COULD_NOT = 2
@@ -12,6 +14,15 @@ class FastRustError(Exception):
     """
 
     exit_code = COULD_NOT
+
+
+@contextmanager
+def changing_nothing() -> Iterator[None]:
+    """Add to the message of an error that nothing was changed."""
+    try:
+        yield
+    except FastRustError as error:
+        raise type(error)(f"{error}; nothing was changed") from error
 
 
 def reason_of(error: FastRustError | OSError) -> str:

@@ -18,9 +18,8 @@ from fast_rust.adopt.staging import Staging
 from fast_rust.adopt.writing import write_files
 from fast_rust.answers import require_answers
 from fast_rust.checks.cargo import metadata
-from fast_rust.errors import FastRustError
+from fast_rust.errors import changing_nothing
 from fast_rust.files import as_git_has_it, replace_file, with_ends_of_lines
-from fast_rust.git import GitError
 from fast_rust.owned import Key
 from fast_rust.programs import find_program
 from fast_rust.standards.folder import standards_folder
@@ -53,13 +52,18 @@ def apply(plan: AdoptionPlan) -> Result:
     _require_tools()
     head = git.require_commit(plan.top)
     relative, root = (folder.relative_to(plan.top) for folder in (plan.crate.folder, plan.crate.root))
-    _require_publishable(plan.top, head)
+    with changing_nothing():
+        # Before the gates, which take minutes.
+        git.require_committer(plan.top)
+        git.require_branch(plan.top, BRANCH, head)
     with _clone(plan.top, head) as (clone, target):
         staging.before(clone / relative, clone / root, target)
         own = {name: _content(clone / root / name) for name in FILES}
         own["clippy.toml"] = own["clippy.toml"] or _content(clone / root / ".clippy.toml")
         written = write_files(plan, clone / relative, clone / root)
-        _require_loadable(clone / root)
+        with changing_nothing():
+            # Cargo has to be able to read the workspace that was written.
+            metadata(clone / root)
         keys = _new_keys(clone, [file for file in written if file.suffix == ".toml"])
         result = _stage(clone / root, target, own)
         if result.left:
@@ -93,29 +97,6 @@ def _refusal(result: Staging) -> str:
         "the crate fails these checks of the template, and its own configuration enables them, so `adopt` cannot"
         f" disable them; nothing was changed. Fix these, commit, and run `fast-rust adopt` again:{lines}"
     )
-
-
-def _require_loadable(root: Path) -> None:
-    """Check that cargo can read the workspace that was written.
-
-    Raises AdoptError.
-    """
-    try:
-        metadata(root)
-    except FastRustError as error:
-        raise AdoptError(f"{error}; nothing was changed") from error
-
-
-def _require_publishable(top: Path, head: str) -> None:
-    """Check that a commit and the branch can be created, before the gates: they take minutes.
-
-    Raises GitError.
-    """
-    try:
-        git.require_committer(top)
-        git.require_branch(top, BRANCH, head)
-    except GitError as error:
-        raise GitError(f"{error}; nothing was changed") from error
 
 
 def _switch(top: Path, commit: str) -> str:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fast_rust import git
+from fast_rust.errors import changing_nothing
 from fast_rust.fleet.outcome import CrateState
 from fast_rust.fleet.repositories import TREE
-from fast_rust.git import Commit, GitError
+from fast_rust.git import Commit
 
 TRAILER = re.compile(r"^Fast-Rust-Update: (\S+) (\w+)$", re.MULTILINE)
 # The tree that a commit was created with; a commit that somebody has amended has another one.
@@ -92,11 +93,9 @@ def require_publishable(repository: Path, branch: str, base: str, *, is_pushed: 
 
     Raises GitError; nothing was changed then.
     """
-    try:
+    with changing_nothing():
         git.require_committer(repository)
         git.require_branch(repository, branch, base)
         if is_pushed:
             # A pre-push hook may take minutes; it runs before the real push.
             push(repository, branch, "--dry-run", "--no-verify", commit=base)
-    except GitError as error:
-        raise GitError(f"{error}; nothing was changed") from error
