@@ -45,8 +45,12 @@ class Owned:
 
     def keys(self, path: str) -> dict[Key, Any]:
         """The owned keys of a shared file, with their values."""
-        document = tomllib.loads(self.shared[path].decode())
-        return {key: value for pattern in self.patterns[path] for key, value in find(document, pattern)}
+        return keys_in(tomllib.loads(self.shared[path].decode()), self.patterns[path])
+
+
+def keys_in(document: object, patterns: Iterable[Key]) -> dict[Key, Any]:
+    """Return the keys of a document that match one of the patterns, with their values."""
+    return {key: value for pattern in patterns for key, value in find(document, pattern)}
 
 
 def find(table: object, pattern: Key, above: Key = ()) -> Iterator[tuple[Key, Any]]:
@@ -80,7 +84,7 @@ def with_made_up_identity(repository: Repository, answers: Answers) -> Answers:
 
 def of_rendering(repository: Repository, release: str, rendering: Mapping[str, bytes]) -> Owned:
     """What a release owns of a rendering."""
-    classes = yaml.safe_load(repository.text(release, "ownership.yml"))
+    classes = ownership(repository, release)
     return Owned(
         {path: content for path, content in rendering.items() if is_in(path, classes["managed"])},
         {path: rendering[path] for path, keys in classes["shared"].items() if keys and path in rendering},
@@ -105,7 +109,7 @@ class Part:
 
 def part_of(repository: Repository, release: str, rendering: Mapping[str, bytes], answers: str = ANSWERS_FILE) -> Part:
     """Return a rendering by who owns its files; its answers are in the file of that name."""
-    starters = _starters(repository, release)
+    starters = tuple(ownership(repository, release)["starter"])
     files = {path: content for path, content in rendering.items() if path != answers}
     own = {path: content for path, content in files.items() if is_in(path, starters)}
     executables = rendering.executables if isinstance(rendering, Files) else frozenset()
@@ -114,9 +118,10 @@ def part_of(repository: Repository, release: str, rendering: Mapping[str, bytes]
 
 
 @cache
-def _starters(repository: Repository, release: str) -> tuple[str, ...]:
-    """Return the starters of a release, which is one commit as long as a process lives."""
-    return tuple(yaml.safe_load(repository.text(release, "ownership.yml"))["starter"])
+def ownership(repository: Repository, release: str) -> Mapping[str, Any]:
+    """Return the table of owners of a release, which is one commit as long as a process lives."""
+    classes: dict[str, Any] = yaml.safe_load(repository.text(release, "ownership.yml"))
+    return classes
 
 
 def is_in(path: str, entries: Iterable[str]) -> bool:

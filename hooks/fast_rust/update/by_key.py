@@ -1,25 +1,24 @@
 """Merging a shared TOML file of an adopted crate by its keys: its lines have another order than those of a release."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import tomlkit
-import yaml
 from tomlkit.exceptions import TOMLKitError
 
 from fast_rust.drift.directions import LONGER, direction_of, is_dependency, is_same, keeps
 from fast_rust.drift.keys import UnclearKeyError, reason_at, restored, spelled, value_at
 from fast_rust.files import as_git_has_it, with_ends_of_lines
-from fast_rust.owned import Key, find
+from fast_rust.owned import Key, keys_in, ownership
 from fast_rust.releases import Repository
 from fast_rust.update.merge import Change, MergeResult
 
 
 def merge_by_key(crate: Path, repository: Repository, release: str, changes: dict[str, Change]) -> None:
     """Replace the conflicts of shared files by merges of the keys that the release owns, where these have none."""
-    shared = yaml.safe_load(repository.text(release, "ownership.yml"))["shared"]
+    shared = ownership(repository, release)["shared"]
     for path, change in changes.items():
         if change.result is MergeResult.CONFLICT and shared.get(path) and all(change.sides):
             own = (crate / path).read_bytes()
@@ -33,7 +32,7 @@ def merged(before: str, own: str, after: str, patterns: Iterable[Key]) -> str | 
     """Return a file with the keys that a release changed; None where the crate has changed one of them, too."""
     try:
         old, found, new = (tomllib.loads(text) for text in (before, own, after))
-        owned_before, owned = (_owned(document, patterns) for document in (old, new))
+        owned_before, owned = (keys_in(document, patterns) for document in (old, new))
         document = tomlkit.parse(own)
         taken: list[Key] = []
         longer: list[Key] = []
@@ -55,10 +54,6 @@ def merged(before: str, own: str, after: str, patterns: Iterable[Key]) -> str | 
         return _without(text, dropped)
     except (tomllib.TOMLDecodeError, TOMLKitError, UnclearKeyError):
         return None
-
-
-def _owned(document: object, patterns: Iterable[Key]) -> Mapping[Key, Any]:
-    return {key: value for pattern in patterns for key, value in find(document, pattern)}
 
 
 def _without(text: str, keys: Iterable[Key]) -> str:
