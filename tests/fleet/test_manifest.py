@@ -33,6 +33,7 @@ FAULTS = {
         '\n[crates.a]\nring = "all"\nowner = 3',
         "fleet.toml:8: crates.a.owner: invalid value; write a string",
     ),
+    "a list of tables": ("[[crates.a]]", "fleet.toml:5: crates.a: input should be a valid dictionary"),
     "no TOML": ("a = [[1}\n", "line 5"),
 }
 
