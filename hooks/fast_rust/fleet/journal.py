@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from fast_rust.errors import FastRustError
 from fast_rust.files import replace_file
 from fast_rust.fleet.manifest import Manifest
 from fast_rust.fleet.outcome import FORM, Outcome
+
+END = {"end": True}
 
 
 class BusyError(FastRustError):
@@ -28,12 +30,9 @@ class Journal:
     def __init__(self, path: Path, options: dict[str, Any]) -> None:
         """Resume a run of the same options that has no end, or begin a new one."""
         self._path = path
-        self.done: dict[str, Outcome] = {}
         # A journal of another version of this program is not resumed.
         first = {"run": options, "form": FORM}
-        lines = _complete_lines(path)
-        if lines and lines[0] == first and lines[-1] != {"end": True}:
-            self.done = _outcomes(lines[1:])
+        self.done = _outcomes(path, first)
         kept = [first, *(outcome.as_dict() for outcome in self.done.values())]
         replace_file(path, "".join(f"{json.dumps(line)}\n" for line in kept).encode())
 
@@ -44,7 +43,7 @@ class Journal:
 
     def end(self) -> None:
         """Mark the run as complete: the next one begins from the start."""
-        self._append({"end": True})
+        self._append(END)
 
     def _append(self, line: dict[str, Any]) -> None:
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
@@ -54,20 +53,16 @@ class Journal:
             os.close(file)
 
 
-def _complete_lines(path: Path) -> list[dict[str, Any]]:
+def _outcomes(path: Path, first: Mapping[str, Any]) -> dict[str, Outcome]:
+    """Return the outcomes of a run with that first line; none where it has an end, or the journal is damaged."""
     if not path.is_file():
-        return []
+        return {}
     try:
         *lines, _incomplete = path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines]
-    except ValueError:
-        return []
-
-
-def _outcomes(lines: Sequence[dict[str, Any]]) -> dict[str, Outcome]:
-    """Return the outcomes of a journal by crate; none where it is damaged."""
-    try:
-        return {outcome.crate: outcome for outcome in map(Outcome.from_dict, lines)}
+        own, *rest = [json.loads(line) for line in lines]
+        if own != first or rest[-1:] == [END]:
+            return {}
+        return {outcome.crate: outcome for outcome in map(Outcome.from_dict, rest)}
     except ValueError:
         return {}
 
