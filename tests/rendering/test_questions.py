@@ -206,7 +206,7 @@ def is_bad(question: str, text: str) -> bool:
             parts = text.split(".")
             return not (all(part.isascii() and part.isdigit() for part in parts) and 2 <= len(parts) <= 3)
         case _ if questions()[question]["type"] == "bool":
-            return not set(text) <= set("truefalsyno01 ") and text.isprintable()
+            return text.casefold() not in {"true", "false", "yes", "no"}
         case _:
             return text not in domain(question)
 
