@@ -143,7 +143,10 @@ def _report(crate: Path, result: Result) -> bool:
         if other := spelling_of(crate, path):
             how = f"{how} and `git rm {other}`: keep only one of the two"
         typer.echo(f"- {path}: yours is unchanged, and the template's is in {path}.proposed: {how}")
-    typer.echo("- fix the code for the disabled checks, one check at a time, then run `fast-rust adopt --unstage .`")
+    if result.staging.places:
+        typer.echo(
+            "- fix the code for the disabled checks, one check at a time, then run `fast-rust adopt --unstage .`"
+        )
     return bool(result.proposed)
 
 
