@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from syrupy.assertion import SnapshotAssertion
 
 pytest.register_assert_rewrite("support")
 
@@ -14,6 +15,7 @@ from support.exhaustive import cases, deselect_other_cases
 from support.once import once
 from support.releases import Releases, shared_releases
 from support.template import Template, make_template
+from support.texts import TextFile
 from support.variants import all_combinations, pairwise_cover
 from support.workshop import Workshop, make_workshop
 
@@ -36,6 +38,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the usual tests, or the others."""
     deselect_other_cases(config, items)
+
+
+@pytest.fixture
+def text(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    """Return what a text is compared with."""
+    return snapshot.use_extension(TextFile)
 
 
 @pytest.fixture(scope="session")

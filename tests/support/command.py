@@ -29,7 +29,7 @@ def fast_rust(
 
 def invoke(*arguments: str | Path) -> Result:
     """Run the command in this process, without starting Python anew."""
-    return CliRunner().invoke(application, list(map(str, arguments)))
+    return CliRunner().invoke(application, list(map(str, arguments)), prog_name="fast-rust")
 
 
 def drift(*arguments: str | Path) -> Result:
