@@ -1,6 +1,5 @@
 """The page of build settings has a row for each build, and hides none that fails."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,20 +8,21 @@ import pytest
 
 import profiles
 from support.variants import CHECKOUT
-from support.workshop import DEFAULT_UNITS, Workshop
+from support.workshop import Workshop
 
 
 def test_the_page_has_a_row_for_each_build(workshop: Workshop, tmp_path: Path) -> None:
     """By the script as `make profiles` runs it, with two builds of little work, unoptimised, beside those of tests."""
     written = tmp_path / "profiles.md"
     command = [sys.executable, str(CHECKOUT / "measure" / "profiles.py"), "--quick", "--output", str(written)]
-    less = {
+    environment = {
+        **workshop.environment,
         "FAST_RUST_TARGET": workshop.environment["CARGO_TARGET_DIR"],
-        # Those that other tests build dependencies with, so that these are built already.
-        "CARGO_PROFILE_DEV_CODEGEN_UNITS": DEFAULT_UNITS,
+        # Below the settings of the other tests, so that dependencies are built already.
+        "FAST_RUST_SCRATCH": str(tmp_path / "scratch"),
         "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0",
     }
-    subprocess.run(command, check=True, env={**os.environ, **less})
+    subprocess.run(command, check=True, env=environment)
     lines = [line for line in written.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert tuple(cells[0]) == profiles.HEADS
