@@ -1,7 +1,8 @@
 """Adopts real crates from the package registry, and writes docs/adopt-figures.md: `make measure-adopt`.
 
-A package of the registry is one normalized crate, so workspaces are assembled from several, and are marked so. Each is
-built and tested by its own commands before and after, and its own gates are run before and after.
+The registry has each package as one normalized crate, so workspaces are assembled from several packages, and marked
+"assembled" on the page. Each crate is built and tested by its own commands before and after the adoption, and its own
+gates run before and after.
 """
 
 import os
@@ -21,7 +22,7 @@ FOLDER = SCRATCH / "adopt"
 FAST_RUST = Path(sys.executable).with_name("fast-rust")
 IDENTITY = {f"GIT_{who}_{what}": "measure@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 ENVIRONMENT = {**os.environ, **IDENTITY, "CARGO_TARGET_DIR": str(FOLDER / "target"), "CARGO_TERM_COLOR": "never"}
-# The crate's own gates, with the file that it has where it uses one.
+# The crate's own gates, each with the file that a crate has if it uses the gate.
 GATES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "build": ("", ("cargo", "build")),
     "tests": ("", ("cargo", "test")),
@@ -53,16 +54,16 @@ class Subject:
     manifest: str = ""
     """Cargo.toml of an assembled workspace; its packages are in folders of their names."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """What is added, in an assembled repository."""
+    """Files that are added to an assembled repository."""
 
     @property
     def name(self) -> str:
-        """What it is called in the page."""
+        """The crate's name on the page."""
         return " + ".join(self.packages) or "hello"
 
     @property
     def is_assembled(self) -> bool:
-        """Whether no repository looks so."""
+        """Whether the workspace was assembled for this measurement and exists in no repository."""
         return bool(self.manifest or self.files)
 
 
@@ -96,11 +97,11 @@ SUBJECTS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a crate."""
+    """The result of adopting a crate."""
 
     subject: Subject
     gates: Mapping[str, tuple[bool, bool]]
-    """Of each own gate, whether it passes before and after."""
+    """For each own gate, whether it passes before and after."""
     seconds: float
     end: str
     enforced: str
@@ -112,7 +113,7 @@ def run(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def require(folder: Path, *command: str | Path) -> str:
-    """Run a command that has to succeed, and return what it prints."""
+    """Run a command that must succeed, and return its output."""
     done = run(folder, *command)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed in {folder}:\n{done.stdout}{done.stderr}")
@@ -120,7 +121,7 @@ def require(folder: Path, *command: str | Path) -> str:
 
 
 def repository(subject: Subject) -> Path:
-    """Make a repository of a crate, or of several, with the manifest that its people wrote."""
+    """Make a repository of a crate, or of several, with the manifest that its authors wrote."""
     folder = FOLDER / "crates" / (subject.name.replace(" + ", "-and-"))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -132,7 +133,7 @@ def repository(subject: Subject) -> Path:
         for left in (".cargo-ok", ".cargo_vcs_info.json", "Cargo.lock"):
             (place / left).unlink(missing_ok=True)
         if not subject.manifest and run(folder, "cargo", "metadata", "--no-deps").returncode:
-            # It was a member of a workspace, which the registry does not have.
+            # The crate was a member of a workspace, which the registry does not have.
             (place / "Cargo.toml").write_bytes(normalized)
         if subject.manifest:
             (place / "Cargo.toml").write_bytes(normalized)
@@ -148,13 +149,13 @@ def repository(subject: Subject) -> Path:
 
 
 def gates_of(folder: Path, files: Sequence[str]) -> dict[str, bool]:
-    """Return which own gates of a crate pass."""
+    """Return which of the crate's own gates pass."""
     used = {name: command for name, (file, command) in GATES.items() if not file or file in files}
     return {name: run(folder, *command).returncode == 0 for name, command in used.items()}
 
 
 def adopt(subject: Subject, template: str) -> Outcome:
-    """Adopt one, and say what became of it."""
+    """Adopt one crate, and return the result."""
     folder = repository(subject)
     files = [file.name for file in folder.iterdir()]
     before = gates_of(folder, files)
@@ -174,7 +175,7 @@ def adopt(subject: Subject, template: str) -> Outcome:
 
 
 def row(outcome: Outcome) -> list[str]:
-    """Return the line of the page."""
+    """Return the crate's row of the page."""
     names = {(True, True): "yes", (False, False): "no", (True, False): "**lost**", (False, True): "now"}
     gates = [names[outcome.gates[name]] if name in outcome.gates else "" for name in GATES]
     name = f"{outcome.subject.name}{' (assembled)' if outcome.subject.is_assembled else ''}"
@@ -183,7 +184,7 @@ def row(outcome: Outcome) -> list[str]:
 
 
 def main() -> None:
-    """Write the page; arguments name the crates to try, and then none is written."""
+    """Write the page. Arguments name the crates to try; with arguments, no page is written."""
     wanted = [one for one in SUBJECTS if not sys.argv[1:] or one.name in sys.argv[1:]]
     release = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     template = FOLDER / "template"

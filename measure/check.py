@@ -1,7 +1,7 @@
-"""Measures `fast-rust check` beside ast-grep alone, and `just lint` beside that of release 0.7.0.
+"""Measures `fast-rust check` against ast-grep alone, and `just lint` against that of release 0.7.0.
 
 `make measure-check` prints the medians. The commands run in turns, as whole processes, in services of the last commit
-and of 0.7.0 that are built already. The tool is the one that the crate pins.
+and of 0.7.0 that are built already. The tool is the version that the crate pins.
 """
 
 import os
@@ -20,7 +20,7 @@ FOLDER = SCRATCH / "check"
 CRATE, OLDER, RULES = FOLDER / "totals-service", FOLDER / "older" / "totals-service", FOLDER / "rules"
 PROGRAMS = Path(sys.executable).parent
 CONFIG = f"--config={RULES / 'sgconfig.yml'}"
-# Each is compared with the first of its group.
+# Each command is compared with the first of its group.
 GROUPS: Sequence[Mapping[str, tuple[Path, Sequence[str]]]] = (
     {
         "ast-grep scan, with the same rules": (CRATE, ("ast-grep", "scan", CONFIG, "--min-severity=error")),
@@ -39,14 +39,14 @@ ENVIRONMENT = {
 
 
 def run(folder: Path, *command: str | Path) -> None:
-    """Run a command that has to succeed."""
+    """Run a command that must succeed."""
     done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=False, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed in {folder}:\n{done.stdout}{done.stderr}")
 
 
 def make_crates() -> None:
-    """Make the crates, and let them build and install what they need."""
+    """Make the crates, and build and install all that they need."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     for crate, release in ((CRATE, "HEAD"), (OLDER, "0.7.0")):
@@ -56,14 +56,14 @@ def make_crates() -> None:
 
 
 def seconds(folder: Path, command: Sequence[str]) -> float:
-    """Run a command in a crate, and return how long it took."""
+    """Run a command in a crate, and return its time in seconds."""
     begun = time.perf_counter()
     run(folder, *command)
     return time.perf_counter() - begun
 
 
 def main() -> None:
-    """Print the median of each command, and what it takes beyond the first of its group."""
+    """Print the median of each command, and its extra time compared with the first of its group."""
     make_crates()
     for group in GROUPS:
         taken: dict[str, list[float]] = {name: [] for name in group}

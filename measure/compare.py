@@ -1,6 +1,6 @@
 """Compares the program of the sample with its peers, and writes docs/compare.md: `make compare`.
 
-Every contestant aggregates the same file; its answers are compared with ours before its time counts.
+Every contestant aggregates the same file; its answers are compared with those of our program before its time counts.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from workbench import SCRATCH, Usage, make_crate, measure, table, write_page
 
 FILES = Path(__file__).with_suffix("")
 PLACE = SCRATCH / "compare"
-# Instructions are counted on so many rows and on twice as many; the difference is what the rows cost.
+# Instructions are counted on this number of rows and on twice as many; the difference is the cost of the rows.
 COUNTED_ROWS = 20_000
 
 AWK = r"""
@@ -38,7 +38,7 @@ Command = Callable[[Path, int], Sequence[str | Path]]
 
 
 class WrongAnswerError(Exception):
-    """A contestant found something else than our program."""
+    """A contestant found a result that differs from our program's."""
 
 
 @dataclass(frozen=True)
@@ -49,29 +49,29 @@ class Contestant:
     command: Command
     threads: tuple[int, ...] = (1,)
     rounds: int = 99
-    """The most rounds it takes part in; what is slow takes part in few."""
+    """Maximum number of rounds; slow contestants run in few."""
     counts_lines: bool = False
-    """It only says how many lines there are."""
+    """Whether it prints only the number of lines."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A contestant with a number of threads, and what each of its runs took."""
+    """A contestant with a number of threads, and the usage of each of its runs."""
 
     contestant: Contestant
     threads: int
     usages: list[Usage] = field(default_factory=list)
 
     def cpu(self) -> float:
-        """Seconds of all its threads."""
+        """CPU seconds of all threads."""
         return median([usage.cpu for usage in self.usages])
 
     def wall(self) -> float:
-        """Seconds from start to end."""
+        """Wall-clock seconds."""
         return median([usage.wall for usage in self.usages])
 
     def memory(self) -> float:
-        """Most bytes resident at once."""
+        """Maximum resident memory in bytes."""
         return median([usage.memory for usage in self.usages])
 
 
@@ -79,12 +79,12 @@ class Run:
 
 
 def say(text: str) -> None:
-    """Tell who waits; standard output is left alone."""
+    """Print progress to standard error; standard output stays clean."""
     print(text, file=sys.stderr, flush=True)
 
 
 def build(crate: Path) -> Path:
-    """Build a crate as it ships, and return a copy of its program."""
+    """Build a crate in its release profile, and return a copy of its program."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", PLACE / "target"))
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
     subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=crate, env=environment, check=True)
@@ -94,7 +94,7 @@ def build(crate: Path) -> Path:
 
 
 def build_ours(*, keyed: bool) -> Path:
-    """Make and build a program of the template; if `keyed`, with the hasher for the data of strangers."""
+    """Make and build a program of the template; if `keyed`, with the keyed hasher for untrusted data."""
     crate = make_crate(PLACE, "totals-keyed" if keyed else "totals", kind="cli")
     if keyed:
         main = crate / "src" / "main.rs"
@@ -107,14 +107,14 @@ def build_ours(*, keyed: bool) -> Path:
 
 
 def build_ladder() -> Path:
-    """Build the generator and the steps, outside the checkout, so that no lock file is left in it."""
+    """Build the generator and the steps outside the checkout, so that no lockfile is left in the checkout."""
     crate = PLACE / "ladder"
     shutil.copytree(FILES, crate, dirs_exist_ok=True)
     return build(crate)
 
 
 def install_peers() -> Path | None:
-    """A Python with the peers from PyPI in it, or nothing if they cannot be had."""
+    """Return a Python with the peers from PyPI installed, or None if they cannot be installed."""
     requirements = FILES / "requirements.txt"
     folder = PLACE / "peers"
     installed = folder / "installed.txt"
@@ -142,7 +142,7 @@ def install_peers() -> Path | None:
 
 
 def make_input(ladder: Path, rows: int) -> Path:
-    """The file of so many rows: made once, and always the same."""
+    """Return an input file with this number of rows; it is made once, and always has the same rows."""
     path = PLACE / f"{rows}-rows.txt"
     if not path.exists():
         part = path.with_suffix(".part")
@@ -152,7 +152,7 @@ def make_input(ladder: Path, rows: int) -> Path:
     return path
 
 
-# --- Who takes part ---
+# --- Contestants ---
 
 
 def our_program(name: str, program: Path) -> Contestant:
@@ -163,12 +163,12 @@ def our_program(name: str, program: Path) -> Contestant:
 
 
 def step(name: str, ladder: Path, argument: str) -> Contestant:
-    """A step of the ladder."""
+    """Return a step of the ladder as a contestant."""
     return Contestant(name, lambda path, _: [ladder, argument, path], counts_lines=argument == "floor")
 
 
 def steps(ladder: Path) -> list[Contestant]:
-    """From what one would write first to what the sample does, which is `ours` and not among them."""
+    """Return the steps from the obvious first version up to the sample, which is `ours` and not one of them."""
     return [
         step("idiomatic Rust", ladder, "idiomatic"),
         step("one buffer for all lines", ladder, "line-buffer"),
@@ -180,7 +180,7 @@ def steps(ladder: Path) -> list[Contestant]:
 
 
 def peers(python: Path | None) -> list[Contestant]:
-    """What else aggregates a file of this kind and is on this machine, or comes from PyPI."""
+    """Return the other programs that aggregate such a file: those on this machine, and those from PyPI."""
     script = FILES / "peers.py"
     found = [
         Contestant("Python's csv", lambda path, _: [sys.executable, script, "python", path, "1"], rounds=1),
@@ -204,7 +204,7 @@ def peers(python: Path | None) -> list[Contestant]:
 
 
 def polars(python: Path, engine: str, path: Path, threads: int) -> list[str | Path]:
-    """Polars takes its threads from the environment alone."""
+    """Return the environment for Polars, which reads its number of threads from there only."""
     return ["env", f"POLARS_MAX_THREADS={threads}", python, FILES / "peers.py", engine, path, str(threads)]
 
 
@@ -222,7 +222,7 @@ def answers(output: bytes) -> Answers:
 
 
 def check(name: str, expected: Answers, found: Answers) -> None:
-    """Refuse other answers; means may differ by the rounding of the fourth digit.
+    """Check the answers of a contestant; means may differ by the rounding of the fourth digit.
 
     Raises WrongAnswerError, which names the key.
     """
@@ -239,7 +239,7 @@ def check(name: str, expected: Answers, found: Answers) -> None:
 
 
 def take_turns(contestants: Sequence[Contestant], path: Path, rows: int, rounds: int) -> list[Run]:
-    """Run all of them in turn, several times; the first is ours, whose answers the others have to give."""
+    """Run all contestants in turn, several times; the others must give the same answers as the first, which is ours."""
     runs = [Run(contestant, threads) for contestant in contestants for threads in contestant.threads]
     expected: Answers = {}
     for number in range(rounds):
@@ -261,7 +261,7 @@ def take_turns(contestants: Sequence[Contestant], path: Path, rows: int, rounds:
 
 
 def instructions_a_row(contestant: Contestant, small: Path, large: Path) -> str:
-    """What a row costs, the start and the end of the program left out."""
+    """Return the instructions for one row, without the start and the end of the program."""
     if not shutil.which("valgrind"):
         return "not counted"
     counted = [instructions(contestant.command(path, 1)) for path in (small, large)]
@@ -269,7 +269,7 @@ def instructions_a_row(contestant: Contestant, small: Path, large: Path) -> str:
 
 
 def instructions(command: Sequence[str | Path]) -> int:
-    """How many instructions a command executes, by callgrind."""
+    """Return how many instructions a command executes, counted by callgrind."""
     callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command]
     done = subprocess.run(callgrind, check=True, capture_output=True, text=True)
     [collected] = [line for line in done.stderr.splitlines() if "Collected" in line]
@@ -280,7 +280,7 @@ def instructions(command: Sequence[str | Path]) -> int:
 
 
 def comparison(runs: Sequence[Run], threads: int, starts: Mapping[str, float]) -> str:
-    """The table of all that ran with so many threads; the first is ours."""
+    """Return the table of all contestants with this number of threads; the first is ours."""
     shown = [run for run in runs if run.threads == threads]
     ours = shown[0].cpu()
     heads = ["", "CPU, s", "to ours", "wall, s", "peak memory, MiB", "start, CPU s"]
@@ -299,7 +299,7 @@ def comparison(runs: Sequence[Run], threads: int, starts: Mapping[str, float]) -
 
 
 def ladder_table(runs: Sequence[Run], counted: Mapping[str, str]) -> str:
-    """The steps in their order, each beside the one before."""
+    """Return the table of the steps in their order, each compared with the step before."""
     lines = []
     before = runs[0].cpu()
     for run in runs:
@@ -310,7 +310,7 @@ def ladder_table(runs: Sequence[Run], counted: Mapping[str, str]) -> str:
 
 
 def scaling(one: Run, two: Run) -> str:
-    """How the program makes use of a second thread."""
+    """Return a sentence on the gain from a second thread."""
     return (
         f"From one thread to two, our program takes {two.wall() / one.wall():.2f} of the wall time and "
         f"{two.cpu() / one.cpu():.2f} of the CPU time: {one.wall() / two.wall():.2f} times as fast."
@@ -318,7 +318,7 @@ def scaling(one: Run, two: Run) -> str:
 
 
 def best_peer(runs: Sequence[Run], threads: int, others: set[str]) -> str:
-    """How the quickest of the peers stands to us."""
+    """Return a sentence that compares the fastest peer with our program."""
     ours, *rest = [run for run in runs if run.threads == threads]
     rivals = [run for run in rest if run.contestant.name in others]
     if not rivals:
@@ -338,7 +338,7 @@ def write(results: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Field:
-    """All that takes part."""
+    """All contestants."""
 
     ladder: Path
     """The program that makes the input and runs the steps."""
@@ -348,7 +348,7 @@ class Field:
 
 
 def set_up() -> Field:
-    """Build and install all that takes part, as far as it can be had."""
+    """Build and install all contestants that are available."""
     PLACE.mkdir(parents=True, exist_ok=True)
     ours = our_program("our program", build_ours(keyed=False))
     keyed = our_program("our program, keyed hasher", build_ours(keyed=True))
@@ -356,7 +356,7 @@ def set_up() -> Field:
 
 
 def compare(entered: Field, rows: int, rounds: int) -> None:
-    """Measure all of them on one file, and write the page."""
+    """Measure all contestants on one file, and write the page."""
     path, one_row, small, large = (
         make_input(entered.ladder, count) for count in (rows, 1, COUNTED_ROWS, 2 * COUNTED_ROWS)
     )
@@ -393,14 +393,14 @@ def compare(entered: Field, rows: int, rounds: int) -> None:
 
 
 def versions() -> str:
-    """The peers, as they are called and numbered."""
+    """Return the names and versions of the peers."""
     lines = (FILES / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pinned = [line.replace("==", " ") for line in lines if not line.startswith(("#", "polars-runtime"))]
     return ", ".join([f"python {sys.version.split()[0]}", *pinned])
 
 
 def main() -> None:
-    """Read the command line."""
+    """Read the command line and run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=50_000_000, help="lines of the file (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each contestant (%(default)s)")

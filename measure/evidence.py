@@ -1,7 +1,7 @@
 """Measures the figures of the guide by pairs of functions, and writes docs/evidence.md: `make evidence`.
 
-The claims stand in evidence/claims.toml, the functions in the crate around it. What a claim is worth is computed here,
-from both.
+The claims are in evidence/claims.toml, and the functions in the crate around it. This script computes from both whether
+a claim is confirmed.
 """
 
 import argparse
@@ -17,12 +17,12 @@ from statistics import median
 from workbench import SCRATCH, table, write_page
 
 CRATE = Path(__file__).with_suffix("")
-# Where a process finds its memory and code is chance, which no number of rounds within it evens out.
+# Memory and code are at random addresses in each process, and more rounds within one process do not average that out.
 PROCESSES = 5
 
 
 class Figure(StrEnum):
-    """What of a pair a claim is about."""
+    """The figure of a pair that a claim is about."""
 
     RATIO = "ratio"
     SLOW = "slow"
@@ -35,7 +35,7 @@ class Figure(StrEnum):
 
     @property
     def tolerance(self) -> float:
-        """By what factor a measured figure may miss the claimed one on another machine."""
+        """Factor by which a measured figure may miss the claimed one on another machine."""
         match self:
             case Figure.SLOW | Figure.FAST | Figure.DIFFERENCE:
                 return 2
@@ -45,7 +45,7 @@ class Figure(StrEnum):
                 return 1.1
 
     def text(self, value: float) -> str:
-        """A value as people read it, with three digits at most where it was timed."""
+        """Return a value for readers, with at most three digits if it was timed."""
         match self:
             case Figure.SLOW | Figure.FAST | Figure.DIFFERENCE if value >= 1000:
                 return f"{_digits(value / 1000)} µs"
@@ -59,7 +59,7 @@ class Figure(StrEnum):
 
 @dataclass(frozen=True)
 class Case:
-    """What the crate measured of one pair, with one input."""
+    """The crate's measurements of one pair, with one input."""
 
     bench: str
     name: str
@@ -70,7 +70,7 @@ class Case:
     fast_blocks: float
 
     def value(self, figure: Figure) -> float:
-        """The part of it that a claim is about: nanoseconds, a factor, or a number."""
+        """The value that a claim is about: nanoseconds, a factor, or a count."""
         match figure:
             case Figure.RATIO | Figure.PROPORTION:
                 return self.ratio
@@ -100,7 +100,7 @@ class Claim:
 
     @property
     def claimed(self) -> str:
-        """The figure, as a range."""
+        """The claimed figure, as a range."""
         low, high = (None if end is None else self.figure.text(end) for end in (self.low, self.high))
         match low, high:
             case str(), None:
@@ -111,7 +111,7 @@ class Claim:
                 return f"{low}" if low == high else f"{low} to {high}"
 
     def side(self, value: float) -> int:
-        """Where a measured value is: below the claim (-1), within (0) or above (1), with the tolerance."""
+        """Whether a measured value is below the claim (-1), within (0) or above (1), with the tolerance."""
         if self.low is not None and value < self.low / self.figure.tolerance:
             return -1
         return int(self.high is not None and value > self.high * self.figure.tolerance)
@@ -119,7 +119,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Unmeasured:
-    """A claim that no pair can show, and why."""
+    """A claim that no pair can show, and the reason."""
 
     directive: str
     lines: str
@@ -128,7 +128,7 @@ class Unmeasured:
 
 
 def verdict(claim: Claim, values: Mapping[str, float]) -> str:
-    """What the measured values, by the names of their cases, make of a claim."""
+    """Return the verdict on a claim, from the measured values by the names of their cases."""
     sides = {name: claim.side(value) for name, value in values.items()}
     holding = [name for name, side in sides.items() if side == 0]
     match set(sides.values()):
@@ -145,14 +145,14 @@ def verdict(claim: Claim, values: Mapping[str, float]) -> str:
 
 
 def read_claims() -> tuple[list[Claim], list[Unmeasured]]:
-    """What claims.toml lists."""
+    """Read the claims from claims.toml."""
     document = tomllib.loads((CRATE / "claims.toml").read_text(encoding="utf-8"))
     claims = [Claim(**{**entry, "figure": Figure(entry["figure"])}) for entry in document["claim"]]
     return claims, [Unmeasured(**entry) for entry in document["unmeasured"]]
 
 
 def measure_pairs(target: Path, *options: str, processes: int = PROCESSES) -> list[Sequence[Case]]:
-    """Build the crate into a target folder, and run it; each case as all processes found it."""
+    """Build the crate into a target folder, and run it; return each case as measured by every process."""
     manifest = str(CRATE / "Cargo.toml")
     command = ["cargo", "run", "--release", "--quiet", "--manifest-path", manifest, "--target-dir", str(target)]
     runs = []
@@ -168,15 +168,15 @@ def _case(line: str) -> Case:
 
 
 def middle(found: Sequence[Case]) -> Case:
-    """One case, of which each figure is the median of all processes."""
+    """Return one case with the median over all processes for each figure."""
     figures = zip(*(astuple(case)[2:] for case in found), strict=True)
     return Case(found[0].bench, found[0].name, *map(median, figures))
 
 
 def rows(claims: Sequence[Claim], cases: Sequence[Case]) -> list[list[str]]:
-    """The lines of the table, one for each claim.
+    """Return the lines of the table, one for each claim.
 
-    Raises ValueError where nothing was measured for one.
+    Raises ValueError if a claim has no measurement.
     """
     lines = []
     for claim in claims:
@@ -241,12 +241,12 @@ TRAP = "1,000 `u64`"
 
 
 def page(claims: Sequence[Claim], unmeasured: Sequence[Unmeasured], found: Sequence[Sequence[Case]]) -> str:
-    """The whole page, of each case as all processes found it."""
+    """Return the whole page, from each case as measured by every process."""
     cases = [middle(same) for same in found]
     lines = rows(claims, cases)
     verdicts = [line[-1] for line in lines]
     holds, partly = verdicts.count("holds"), sum(verdict.startswith("holds for") for verdict in verdicts)
-    # What is counted is the same in each process.
+    # Counts are the same in each process.
     spreads = sorted(filter(None, map(_spread, found)))
     ratios = {case.bench: case.ratio for case in cases if case.name == TRAP}
     loops = {case.name: case.slow for case in cases if case.bench == "loop"}
@@ -273,13 +273,13 @@ def page(claims: Sequence[Claim], unmeasured: Sequence[Unmeasured], found: Seque
 
 
 def _spread(found: Sequence[Case]) -> float:
-    """How far the ratio of one process is from the median of all, as a part of it."""
+    """Return how far the ratio of one process is from the median of all, as a fraction of the median."""
     ratios = [case.ratio for case in found]
     return max(abs(ratio / median(ratios) - 1) for ratio in ratios) if any(ratios) else 0
 
 
 def _digits(value: float) -> str:
-    """Two or three digits below a thousand, and groups of three above."""
+    """Format a number: two or three digits below a thousand, and groups of three digits above."""
     if value == int(value) or value >= 100:
         return f"{value:,.0f}"
     if value >= 2:
@@ -288,7 +288,7 @@ def _digits(value: float) -> str:
 
 
 def main() -> None:
-    """Measure all, and write the page; with --quick, print what a first look gives."""
+    """Measure all pairs and write the page; with --quick, print rough figures only."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument(
         "--quick", action="store_true", help="measure so briefly that times mean nothing, and only print"

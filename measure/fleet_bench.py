@@ -1,8 +1,8 @@
 """How long a fleet takes, on how many processes, with how much memory; and that a kill does no harm.
 
 `make fleet-bench` measures fleets of 10 and 100 crates, `make fleet-bench N=1000` one of that size, too. Each command
-runs for itself with an empty cache first, and with a filled one where that makes a difference. `make fleet-kills` kills
-runs in each phase, resumes them, and fails where one ends otherwise than an undisturbed run.
+runs separately, first with an empty cache, and also with a filled cache if that makes a difference. `make fleet-kills`
+kills runs in each phase, resumes them, and fails where one ends otherwise than an undisturbed run.
 """
 
 import os
@@ -22,16 +22,16 @@ from support.releases import make_releases, newest_release, past_releases
 from workbench import Usage, measure, table, write_page
 
 COMMAND = Path(sys.executable).with_name("fast-rust")
-# Beside the temporary folders of Copier, so that what is measured is one kind of disk, or none.
+# In the folder where Copier has its temporary folders, so that both are on the same kind of disk, or both in memory.
 HERE = Path(tempfile.gettempdir()) / "fast-rust-fleet-bench"
-# What a fleet with conflicts and broken crates ends with.
+# Exit code of a fleet with conflicts and broken crates.
 SUCCESS = (0, 1)
 KILLS, KILLED_CRATES = 50, 4
 SEED = 7
 
 
 def isolate() -> None:
-    """Leave out the machine's settings of git, and its caches."""
+    """Remove the machine's git configuration and caches from the environment."""
     HERE.mkdir(parents=True, exist_ok=True)
     config = HERE / "gitconfig"
     config.write_text("[user]\nname = Tess Tester\nemail = tess@example.org\n[gc]\nauto = 0\n", encoding="utf-8")
@@ -40,7 +40,7 @@ def isolate() -> None:
 
 @contextmanager
 def cache(*, is_empty: bool = False) -> Iterator[None]:
-    """The cache of renderings of these measurements."""
+    """Return the folder of the cache of renderings for these measurements."""
     folder = HERE / "cache"
     if is_empty:
         shutil.rmtree(folder, ignore_errors=True)
@@ -49,7 +49,7 @@ def cache(*, is_empty: bool = False) -> Iterator[None]:
 
 
 def place() -> str:
-    """Where files are: Copier writes and deletes so many small ones that it makes a difference."""
+    """Return a description of the file system: Copier writes and deletes so many small files that it matters."""
     return "in memory" if HERE.is_relative_to("/dev/shm") else "on disk"  # noqa: S108  It is looked at only.
 
 
@@ -63,14 +63,14 @@ def template() -> Path:
 
 
 def made(count: int, name: str, *, is_broken: bool = True) -> Fleet:
-    """A fleet of that size, made anew."""
+    """Make a new fleet of this size."""
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
     return make_fleet(folder, template(), [*past_releases(), newest_release()], count, is_broken=is_broken)
 
 
 def unmade(count: int) -> Fleet:
-    """A manifest of crates that are not there yet."""
+    """Return a manifest of crates that do not exist yet."""
     folder = HERE / f"new-{count}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -82,7 +82,7 @@ def unmade(count: int) -> Fleet:
 
 
 def rows_of(count: int) -> Iterator[list[str]]:
-    """A row for each command."""
+    """Return a row for each command."""
     with cache(is_empty=True):
         yield _row("bootstrap", count, fleet_command(unmade(count), "bootstrap"))
         fleet = made(count, f"fleet-{count}")
@@ -103,7 +103,7 @@ def _row(command: str, count: int, used: Usage) -> list[str]:
 
 
 def scaling(largest: int) -> list[list[str]]:
-    """The same work on one process and on two; in a small fleet the start of the processes is most of it."""
+    """Measure the same work on one process and on two; a small fleet spends most time on starting them."""
     rows = []
     for command, count in (("drift", largest), ("update", min(100, largest))):
         walls = {}
@@ -157,7 +157,7 @@ def _twin(fleet: Fleet, name: str) -> Fleet:
 
 
 def _kill(fleet: Fleet, command: str, moment: float, *, whole_group: bool) -> None:
-    """Kill a run after some seconds: with all its processes, or the first alone."""
+    """Kill a run after some seconds: with all its processes, or the parent process only."""
     process = subprocess.Popen(
         [COMMAND, "fleet", command], cwd=fleet.manifest.parent, stdout=subprocess.DEVNULL, start_new_session=True
     )
@@ -171,7 +171,7 @@ def _kill(fleet: Fleet, command: str, moment: float, *, whole_group: bool) -> No
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure, and write docs/fleet-figures.md; or kill runs, and say how they ended."""
+    """Measure, and write docs/fleet-figures.md; or kill runs, and report how they ended."""
     isolate()
     if arguments == ["--kills"]:
         print(kills(KILLS))

@@ -1,7 +1,7 @@
-"""Measures how long copying and updating take, beside `cargo new` and cargo-generate: `make compare-generator`.
+"""Measures the time of copying and updating, compared with `cargo new` and cargo-generate: `make compare-generator`.
 
-All are timed as whole processes, by turns. The template is a clone of this checkout with two releases, and the files as
-they are here, committed or not, are the newer one.
+All commands are timed as whole processes, in turns. The template is a clone of this checkout with two releases; the
+newer one has the files of the working tree, committed or not.
 """
 
 import json
@@ -19,11 +19,11 @@ from statistics import median
 from workbench import CHECKOUT, SCRATCH, measure, table, write_page
 
 RUNS = 11
-# The newest that the Rust of versions.yml builds with what its lock file names.
+# The newest version that the Rust of versions.yml builds with the dependencies of its lockfile.
 CARGO_GENERATE = "0.23.14"
 NAME = "probe-crate"
 ANSWERS = ("--quiet", "--defaults", "--data", f"crate_name={NAME}", "--data", "kind=cli")
-# What the two may take, in seconds as a whole process.
+# Time limits for copying and updating, in seconds for the whole process.
 AIMS = {"copier copy": 1.0, "copier update": 2.0}
 COPIER = Path(sys.executable).with_name("copier")
 FAST_RUST = Path(sys.executable).with_name("fast-rust")
@@ -39,13 +39,13 @@ PARTS = {
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git in a folder as nobody in particular, and return what it prints."""
-    nobody = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgSign=false"]
-    command = ["git", "-C", str(folder), *nobody, *arguments]
+    """Run git in a folder with a neutral identity, and return its output."""
+    identity = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgSign=false"]
+    command = ["git", "-C", str(folder), *identity, *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-# --- What is generated from ---
+# --- The sources of generation ---
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Releases:
 
 
 def make_releases(folder: Path) -> Releases:
-    """Clone this checkout, tag the release before, commit the files as they are here, and tag them, too.
+    """Clone this checkout, tag the release before, then commit the files of the working tree and tag them, too.
 
-    Raises ValueError where the history does not reach back to another version.
+    Raises ValueError if the history does not reach back to another version.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def make_releases(folder: Path) -> Releases:
     git(folder, "tag", f"v{old}", commit)
     git(folder, "rm", "-r", "--quiet", "--force", ".")
     for name in filter(None, git(CHECKOUT, "ls-files", "-z", "-co", "--exclude-standard").split("\0")):
-        # What is deleted, and not committed yet, is still listed.
+        # git still lists files whose deletion is not committed yet.
         if (CHECKOUT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(CHECKOUT / name, folder / name, follow_symlinks=False)
@@ -82,7 +82,7 @@ def make_releases(folder: Path) -> Releases:
     git(folder, "add", "--all", "--force")
     git(folder, "commit", "--quiet", "--allow-empty", "--message", "The files as they are")
     git(folder, "tag", f"v{new}")
-    # As it would come from a server: in one pack.
+    # In one pack, as a clone from a server has it.
     git(folder, "gc", "--quiet")
     return Releases(folder, f"v{old}", f"v{new}")
 
@@ -95,7 +95,7 @@ def _version(project: str) -> str:
 
 
 def make_old_crate(releases: Releases, crate: Path) -> None:
-    """A crate made from the older release, and committed as its message says."""
+    """Make a crate from the older release, and commit it as the closing message says."""
     shutil.rmtree(crate, ignore_errors=True)
     options = [*ANSWERS, f"--vcs-ref={releases.old}"]
     subprocess.run([str(COPIER), "copy", *options, str(releases.repository), str(crate)], check=True)
@@ -105,7 +105,7 @@ def make_old_crate(releases: Releases, crate: Path) -> None:
 
 
 def make_liquid_template(crate: Path, folder: Path) -> None:
-    """A template for cargo-generate with the files of a rendered crate: those render in it that do so in ours."""
+    """Make a template for cargo-generate from a rendered crate: it renders the same files as our template."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(crate, folder)
     ours = {
@@ -114,7 +114,7 @@ def make_liquid_template(crate: Path, folder: Path) -> None:
     rendered = [path for path in sorted(ours) if (folder / path).is_file()]
     for path in rendered:
         text = (folder / path).read_text(encoding="utf-8")
-        # Braces of the text itself are not for the template engine.
+        # Braces in the text itself must not reach the template engine.
         text = re.sub(r"\{\{|\}\}|\{%|%\}", r"{% raw %}\g<0>{% endraw %}", text)
         (folder / path).write_text(text.replace(NAME, "{{project-name}}"), encoding="utf-8")
     listed = ", ".join(json.dumps(path.as_posix()) for path in rendered)
@@ -126,7 +126,7 @@ def make_liquid_template(crate: Path, folder: Path) -> None:
 
 
 def install_cargo_generate() -> Path | None:
-    """The program, built if it is not there yet; None where it cannot be."""
+    """Return the program, building it if it is missing; None if it cannot be built."""
     root = SCRATCH / f"cargo-generate-{CARGO_GENERATE}"
     program = root / "bin" / "cargo-generate"
     if not program.exists():
@@ -135,24 +135,24 @@ def install_cargo_generate() -> Path | None:
     return program if program.exists() else None
 
 
-# --- What is timed ---
+# --- The commands that are timed ---
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A command that is timed, and what puts everything as it was before."""
+    """A command that is timed, and the function that restores the state before it."""
 
     name: str
     command: Sequence[str | Path]
     folder: Path
-    """What it makes or changes."""
+    """The folder that the command makes or changes."""
     prepare: Callable[[], object]
     inside: Path | None = None
-    """Where it runs."""
+    """The folder that the command runs in."""
 
 
 def contestants(folder: Path, releases: Releases, cargo_generate: Path | None) -> list[Contestant]:
-    """All commands, with what they need made in a folder."""
+    """Return all commands, and make what they need in a folder."""
     start, copied, updated, new = (folder / name for name in ("start", "copied", "updated", NAME))
     make_old_crate(releases, start)
 
@@ -176,7 +176,7 @@ def contestants(folder: Path, releases: Releases, cargo_generate: Path | None) -
 
 
 def _cargo_generate(program: Path, copy: Contestant, folder: Path) -> Contestant:
-    """The same crate by cargo-generate, from a template that is made of it."""
+    """Return cargo-generate as a contestant: the same crate, from a template that is made of it."""
     copy.prepare()
     subprocess.run(copy.command, check=True)
     make_liquid_template(copy.folder, folder / "liquid")
@@ -192,7 +192,7 @@ def _cargo_generate(program: Path, copy: Contestant, folder: Path) -> Contestant
 
 
 def time_all(found: Sequence[Contestant], runs: int) -> dict[str, list[float]]:
-    """Seconds of each whole process, by turns."""
+    """Return the seconds of each whole process; the contestants run in turns."""
     walls: dict[str, list[float]] = defaultdict(list)
     for _ in range(runs):
         for one in found:
@@ -202,7 +202,7 @@ def time_all(found: Sequence[Contestant], runs: int) -> dict[str, list[float]]:
 
 
 def look_inside(one: Contestant, runs: int) -> dict[str, float]:
-    """What a command of Copier spends its time on, in seconds, and how often it starts git; medians."""
+    """Return the median seconds of each part of a `copier` command, and how often it starts git."""
     spent: dict[str, list[float]] = defaultdict(list)
     for _ in range(runs):
         one.prepare()
@@ -217,7 +217,7 @@ def look_inside(one: Contestant, runs: int) -> dict[str, float]:
     return {part: median(seconds) for part, seconds in spent.items()}
 
 
-# --- What is written ---
+# --- The page ---
 
 PAGE = """\
 # How long do a copy and an update take?
@@ -246,7 +246,7 @@ crate.
 
 
 def page(releases: Releases, found: Sequence[Contestant], walls: Mapping[str, Sequence[float]], runs: int) -> str:
-    """The whole page; looks inside of Copier for it."""
+    """Return the whole page; this profiles Copier for it."""
     rows = [_row(one, walls[one.name]) for one in found]
     inside = {one.name: look_inside(one, runs) for one in found if one.name in AIMS}
     lines = [[text, *(f"{spent.get(part, 0):.2f} s" for spent in inside.values())] for part, text in PARTS.items()]

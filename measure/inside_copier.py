@@ -1,4 +1,4 @@
-"""Runs the `copier` command in this process, and prints what took its time, as JSON in the last line of its errors.
+"""Runs the `copier` command in this process, and prints its time by part, as JSON in the last line of standard error.
 
 Seconds, each counted once: `import` of Copier and all that it needs; `git`, and waiting for it; `templates`, compiling
 and rendering; `folders`, removing temporary ones; `rest`. `processes` is how many times git was started.
@@ -19,7 +19,7 @@ STARTED = time.perf_counter()
 
 
 class Watch:
-    """Says for each moment which part of the work it belongs to: the innermost that is watched."""
+    """Assigns each moment to a part of the work: to the innermost function that is watched."""
 
     def __init__(self) -> None:
         self.spent: defaultdict[str, float] = defaultdict(float)
@@ -28,17 +28,17 @@ class Watch:
         self.since = STARTED
 
     def turn(self) -> None:
-        """Book the time since the last turn."""
+        """Add the time since the last turn to the current part."""
         now = time.perf_counter()
         self.spent[self.parts[-1]] += now - self.since
         self.since = now
 
     def function(self, owner: Any, name: str, part: str) -> None:  # noqa: ANN401  A module or a class.
-        """Book what a function takes, under the name of a part."""
+        """Measure a function under the name of a part."""
         function: Callable[..., Any] = getattr(owner, name)
 
         @functools.wraps(function)
-        def watched(*arguments: object, **options: object) -> Any:  # noqa: ANN401  Whatever it returns.
+        def watched(*arguments: object, **options: object) -> Any:  # noqa: ANN401  The type of the result.
             self.turn()
             self.parts.append(part)
             self.calls[name] += 1
@@ -52,11 +52,11 @@ class Watch:
 
 
 def main() -> None:
-    """Watch, and run the command with our arguments."""
+    """Watch the functions, and run the command with our arguments."""
     watch = Watch()
     for method in ("__init__", "communicate", "wait"):
         watch.function(subprocess.Popen, method, "git")
-    # Before Copier is imported, which takes some of these by name.
+    # Must run before Copier is imported, since Copier imports some of these by name.
     watch.function(shutil, "rmtree", "folders")
     import jinja2  # noqa: PLC0415  It counts for the import.
 

@@ -1,4 +1,4 @@
-"""How far apart are the figures of `just perf` where nothing changed? One commit is measured again and again."""
+"""Measures the spread of the figures of `just perf` without a change: one commit is measured again and again."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ FIGURES = ("instructions", "cycles", "misses", "blocks", "peak", "median", "p95"
 
 
 def main() -> None:
-    """Print the spread of each figure: the difference of the greatest and the least, in percent of the least."""
+    """Print the spread of each figure: the difference of maximum and minimum, in percent of the minimum."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--no-times", action="store_true", help="count only, which needs no quiet machine")
@@ -23,12 +23,12 @@ def main() -> None:
         subprocess.run(command, cwd=crate, check=True)
     identity = ["-c", "user.name=measure", "-c", "user.email=measure@example.org"]
     subprocess.run(["git", *identity, "commit", "-qm", "Start"], cwd=crate, check=True)
-    # Without a change there would be nothing to compare; this one leaves the programs as they are.
+    # Without a change there would be nothing to compare; this change leaves the programs unchanged.
     with (crate / "src" / "lib.rs").open("a", encoding="utf-8") as file:
         file.write("// Measured again.\n")
     seen: dict[tuple[str, str], list[float]] = defaultdict(list)
     for run in range(1, runs + 1):
-        # Else the base would be counted once.
+        # Otherwise the base would be counted only once.
         shutil.rmtree(crate / "target" / "perf" / "bases", ignore_errors=True)
         subprocess.run(["just", "perf", "HEAD", *options], cwd=crate, check=True, stdout=subprocess.DEVNULL)
         for row in json.loads((crate / "target" / "perf.json").read_text(encoding="utf-8"))["rows"]:
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def spread(values: list[float]) -> str:
-    """How far apart values are, in percent of the least one."""
+    """Return the difference of maximum and minimum, in percent of the minimum."""
     if not values:
         return ""
     least, most = min(values), max(values)

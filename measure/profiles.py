@@ -1,4 +1,4 @@
-"""What each setting of a build costs and brings: one at a time is changed from what ships, and measured.
+"""Measures the cost and gain of each build setting: one setting at a time differs from the release profile.
 
 `make profiles` writes docs/profiles.md; `--quick` measures little of it, to see that it works.
 """
@@ -29,49 +29,49 @@ SHIPPED = "as it ships"
 
 @dataclass(frozen=True)
 class Knob:
-    """One setting, and how it is changed without an edit."""
+    """One setting, and how to change it without editing a file."""
 
     name: str
     environment: Mapping[str, str] = field(default_factory=dict)
     flag: str = ""
-    """For the compiler; it joins what .cargo/config.toml has."""
+    """A flag for the compiler, in addition to those of .cargo/config.toml."""
     answers: Mapping[str, str] = field(default_factory=dict)
-    """Of the template, where the setting is part of the code."""
+    """Answers to the template, where the setting is part of the code."""
     trained: bool = False
-    """Whether the build has a profile of the load, as by `just pgo`."""
+    """Whether the build uses a profile of the load, as `just pgo` makes it."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured."""
+    """The amount of measuring."""
 
     knobs: Mapping[str, Sequence[Knob]]
-    """For each kind of crate."""
+    """The settings of each crate kind."""
     rounds: int
-    """Of work in a timed run."""
+    """Rounds of work in a timed run."""
     repeats: int
-    """Of the timed run of each build."""
+    """Number of timed runs of each build."""
     note: str = ""
-    """What a reader of the page has to know of the plan."""
+    """The plan, in the words of the page."""
     clean: bool = True
     """Whether each build begins from nothing, so that its time counts."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """A program that was built, and what that took."""
+    """A program that was built, and the cost of building it."""
 
     name: str
     program: Path
     clean: float
     """Seconds to build the crate and its dependencies."""
     again: float | None
-    """Seconds to build it after a change of one file; None where that makes no sense."""
+    """Seconds to build it after a change of one file; None if that does not apply."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a program takes for the load."""
+    """The usage of a program under the load."""
 
     instructions: int
     memory: int
@@ -147,7 +147,7 @@ highest. If 1.00 is between these two, no difference was seen. *Memory* is the p
 
 
 def main() -> int:
-    """Measure all kinds, and write the page."""
+    """Measure all crate kinds, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two builds and little work")
     parser.add_argument("--output", type=Path, help="write the page there instead of to docs/profiles.md")
@@ -161,7 +161,7 @@ def main() -> int:
 
 
 def page(plan: Plan) -> str:
-    """The page, with a table for each kind."""
+    """Return the page, with a table for each kind."""
     tables = []
     missing = ""
     for kind, knobs in plan.knobs.items():
@@ -174,7 +174,7 @@ def page(plan: Plan) -> str:
 
 
 def rows(kind: str, knobs: Sequence[Knob], plan: Plan) -> tuple[list[list[str]], str]:
-    """Measure the builds of one kind: the rows of the table, and why one is left out, if one is."""
+    """Measure the builds of one kind; return the rows of the table, and the reason for a row that is left out."""
     crate = crate_of(kind, {})
     load = build_load(crate)
     why_not = ""
@@ -184,7 +184,7 @@ def rows(kind: str, knobs: Sequence[Knob], plan: Plan) -> tuple[list[list[str]],
         try:
             builds.append(build(crate_of(kind, knob.answers), knob, load, clean=plan.clean))
         except MergerMissingError as error:
-            # Only this is foreseen. Whatever else does not build ends it all.
+            # Only this failure is expected. Any other failed build ends the script.
             why_not = f"It was not measured: {error}."
     print(f"{kind}: running {len(builds)} builds", flush=True)
     measured = run(load, builds, plan)
@@ -196,7 +196,7 @@ def rows(kind: str, knobs: Sequence[Knob], plan: Plan) -> tuple[list[list[str]],
 
 
 def crate_of(kind: str, answers: Mapping[str, str]) -> Path:
-    """A crate of the sample, with all that its build needs at hand."""
+    """Make a crate of the sample, with everything that its build needs."""
     name = "-".join(["totals", kind, *answers.values()])
     crate = make_crate(FOLDER / "crates", name, kind=kind, **answers)
     measure(["cargo", "fetch", "--quiet"], folder=crate)
@@ -204,12 +204,12 @@ def crate_of(kind: str, answers: Mapping[str, str]) -> Path:
 
 
 def shared_target() -> Path:
-    """Return the folder of what is not timed, where tests may have built it already."""
+    """Return the target folder of builds that are not timed; tests may have filled it already."""
     return Path(os.environ.get("FAST_RUST_TARGET", FOLDER / "target"))
 
 
 def build_load(crate: Path) -> Path:
-    """Build what puts the program under load. It is never timed, so it may use what tests have built."""
+    """Build the load generator. Its build is never timed, so it may reuse builds of the tests."""
     target = shared_target()
     command = ["cargo", "build", "--quiet", "--workspace", "--example", "load"]
     measure(command, folder=crate, environment={"CARGO_TARGET_DIR": str(target), "CARGO_PROFILE_DEV_DEBUG": "0"})
@@ -221,7 +221,7 @@ def build_load(crate: Path) -> Path:
 def build(crate: Path, knob: Knob, load: Path, *, clean: bool = True) -> Build:
     """Build a crate, from nothing if it is to be clean, then again after a change.
 
-    Raises subprocess.CalledProcessError where that fails, MergerMissingError where it cannot be trained.
+    Raises subprocess.CalledProcessError if the build fails, MergerMissingError if no llvm-profdata fits.
     """
     target = FOLDER / "builds" if clean else shared_target()
     if clean:
@@ -245,29 +245,29 @@ def build(crate: Path, knob: Knob, load: Path, *, clean: bool = True) -> Build:
 
 
 def compile_crate(crate: Path, host: str, flag: str, environment: Mapping[str, str]) -> Path:
-    """Build a program as it ships but for a flag and the environment, and return it."""
+    """Build a program in its release profile, with a flag and an environment, and return it."""
     flags = ["--config", f"target.{host}.rustflags=[{json.dumps(flag)}]"] if flag else []
     measure(["cargo", "build", "--quiet", "--release", *flags], folder=crate, environment=environment)
     return Path(environment["CARGO_TARGET_DIR"], "release", crate.name)
 
 
 def compile_trained(crate: Path, host: str, flag: str, environment: Mapping[str, str]) -> Path:
-    """The same for a named target, as `just pgo` does, so that build scripts are not instrumented."""
+    """Build the same for a named target, as `just pgo` does, so that build scripts are not instrumented."""
     compile_crate(crate, host, flag, {**environment, "CARGO_BUILD_TARGET": host})
     return Path(environment["CARGO_TARGET_DIR"], host, "release", crate.name)
 
 
 def keep(program: Path, name: str) -> Path:
-    """Copy a program away from where the next build replaces it."""
+    """Copy a program to where the next build does not replace it."""
     kept = FOLDER / "programs" / name.replace(" ", "-")
     kept.parent.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy2(program, kept))
 
 
 def run(load: Path, builds: Sequence[Build], plan: Plan) -> dict[str, Figures]:
-    """Run all builds on the same load; all have to answer the same.
+    """Run all builds on the same load; all must give the same answers.
 
-    They take turns, so that a machine that slows down does so for all of them.
+    The builds take turns, so that a machine that slows down affects all of them.
     """
     answers = set()
     seconds: dict[str, list[float]] = {build.name: [] for build in builds}
@@ -287,9 +287,10 @@ def run(load: Path, builds: Sequence[Build], plan: Plan) -> dict[str, Figures]:
 
 
 def peak(load: Path, rounds: int, program: Path) -> int:
-    """Most bytes that a program had resident under load.
+    """Return the maximum resident memory of a program under load, in bytes.
 
-    Read while it runs: what `wait4` says afterwards is never less than this interpreter had when it started it.
+    It is read while the program runs: the value of `wait4` is never less than the memory of this interpreter at the
+    start of the program.
     """
     highest = 0
     with subprocess.Popen([load, str(rounds), program], stdout=subprocess.DEVNULL) as process:
@@ -300,7 +301,7 @@ def peak(load: Path, rounds: int, program: Path) -> int:
             except (OSError, IndexError):
                 continue
             found = re.search(r"VmHWM:\s*(\d+) kB", status)
-            # Between fork and exec it is still the load.
+            # Between fork and exec, the process still shows the memory of its parent.
             if found and status.startswith(f"Name:\t{program.name[:15]}\n"):
                 highest = max(highest, int(found[1]) * 1024)
             time.sleep(0.001)
@@ -310,7 +311,7 @@ def peak(load: Path, rounds: int, program: Path) -> int:
 
 
 def row(build: Build, figures: Figures, shipped: Figures) -> list[str]:
-    """A row of the table."""
+    """Return a row of the table."""
     ratios = [before / after for before, after in zip(shipped.seconds, figures.seconds, strict=True)]
     return [
         build.name,

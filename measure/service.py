@@ -1,6 +1,6 @@
-"""Write docs/compare-service.md: what a request costs in the service, by layer and beside other stacks.
+"""Write docs/compare-service.md: the cost of a request in the service, by layer and compared with other stacks.
 
-Needs Linux with two cores; valgrind and gungraun-runner for the layers, wrk and taskset for requests a second.
+Needs Linux with two cores; valgrind and gungraun-runner for the layers, wrk and taskset for requests per second.
 """
 
 import argparse
@@ -22,15 +22,15 @@ from workbench import SCRATCH, make_crate, table, write_page
 
 SOURCES = Path(__file__).with_name("service")
 NAME = "measured-service"
-# The bench counts so many together.
+# The bench counts this number of requests together.
 REQUESTS = 100
 CONNECTIONS = 16
 SERVER_CORE, CLIENT_CORE = "0", "1"
-# By wrk, with a body where there is one.
+# For wrk: each path, with a body if it has one.
 SCRIPTS = {"/plain": "", "/length": 'wrk.method = "POST"\nwrk.body = string.rep("x", 65536)\n'}
 TITLES = {"/plain": "two bytes answered", "/length": "64 KiB received"}
 LEVELS = ("warn", "info")
-# Built and started the same way: axum alone, and axum behind the middleware that people use.
+# Both are built and started in the same way: axum alone, and axum behind the middleware that people use.
 OTHERS = ("twin", "usual")
 
 
@@ -39,7 +39,7 @@ OTHERS = ("twin", "usual")
 
 @dataclass(frozen=True)
 class Servers:
-    """A crate with all servers, and the commands that start them at a level of the log."""
+    """A crate with all servers, and the commands that start them at a log level."""
 
     crate: Path
     programs: Path
@@ -49,13 +49,13 @@ class Servers:
         if server in OTHERS:
             return [*pinned, str(self.programs / server), level]
         addresses = ["--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0"]
-        # The first line of the log has the address, so that one is always written.
+        # The first line of the log has the address, so the log level must let it through.
         filters = f"{level},{NAME.replace('-', '_')}_server::server=info"
         return [*pinned, str(self.programs / NAME), *addresses, "--log-format", "json", "--log-filter", filters]
 
 
 def make_servers(folder: Path, profile: str = "release") -> Servers:
-    """Build a service with two routes more, and the others as members of its workspace, so that all are built alike."""
+    """Build a service with two more routes, and the other servers as members of its workspace, in the same way."""
     crate = make_crate(folder, NAME, kind="service")
     for other in OTHERS:
         shutil.copytree(SOURCES / other, crate / other)
@@ -68,7 +68,7 @@ def make_servers(folder: Path, profile: str = "release") -> Servers:
     document = tomlkit.parse(manifest.read_text(encoding="utf-8"))
     document["workspace"]["members"].extend(OTHERS)
     manifest.write_text(tomlkit.dumps(document), encoding="utf-8")
-    # One after the other, since features that one package asks for would be built into all.
+    # One package at a time, since cargo would build the features that one package asks for into all of them.
     for package in (NAME, *OTHERS):
         command = ["cargo", "build", "--quiet", "--profile", profile, "--package", package]
         subprocess.run(command, cwd=crate, check=True)
@@ -77,7 +77,7 @@ def make_servers(folder: Path, profile: str = "release") -> Servers:
 
 
 def insert(path: Path, anchor: str, added: str) -> None:
-    """Put text behind an anchor, which has to be there."""
+    """Insert text behind an anchor, which must exist."""
     text = path.read_text(encoding="utf-8")
     if anchor not in text:
         raise SystemExit(f"{path} has no `{anchor.strip()}` any more: measure/service.py puts its routes behind that")
@@ -86,21 +86,21 @@ def insert(path: Path, anchor: str, added: str) -> None:
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs."""
+    """A running server."""
 
     process: int
     address: str
 
     def cpu(self) -> float:
-        """Microseconds that all its threads have run for."""
+        """CPU time of all threads in microseconds."""
         threads = Path(f"/proc/{self.process}/task").glob("*/schedstat")
         return sum(int(thread.read_text(encoding="utf-8").split()[0]) for thread in threads) / 1000
 
 
 @contextmanager
 def running(command: Sequence[str]) -> Iterator[Server]:
-    """Run a server, which logs its address; the settings that ours logs before have port 0."""
-    # Somebody reads a log, as in production; that costs the client's core, not the server's.
+    """Run a server, which logs its address; the settings that our service logs first have port 0."""
+    # A process reads the log, as in production; this costs time on the client's core, not on the server's.
     reader = ["taskset", "--cpu-list", CLIENT_CORE, "cat"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0) as process:
         lines = iter(process.stdout or ())
@@ -114,17 +114,17 @@ def running(command: Sequence[str]) -> Iterator[Server]:
                 process.kill()
 
 
-# --- Requests a second ---
+# --- Requests per second ---
 
 
 @dataclass(frozen=True)
 class Round:
-    """What wrk saw in one round."""
+    """The results of wrk in one round."""
 
     rate: float
-    """Requests a second."""
+    """Requests per second."""
     cpu: float
-    """Microseconds of the server's core a request."""
+    """Microseconds of the server's core for each request."""
     p50: float
     """Milliseconds."""
     p99: float
@@ -135,7 +135,7 @@ UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
 def read_wrk(printed: str, cpu: float) -> Round:
-    """Read what `wrk --latency` prints; a request that failed spoils the round."""
+    """Read the output of `wrk --latency`; a failed request makes the round invalid."""
     if failed := re.search(r"Non-2xx.*|Socket errors.*", printed):
         raise SystemExit(f"wrk: {failed[0]}")
     rate = re.search(r"Requests/sec: +([\d.]+)", printed)
@@ -148,7 +148,7 @@ def read_wrk(printed: str, cpu: float) -> Round:
 
 
 def load(server: Server, path: str, seconds: int) -> Round:
-    """Ask for a path as fast as the server answers."""
+    """Request a path as fast as the server responds."""
     script = SCRATCH / f"wrk{path.replace('/', '-')}.lua"
     script.write_text(SCRIPTS[path], encoding="utf-8")
     options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script)]
@@ -159,7 +159,7 @@ def load(server: Server, path: str, seconds: int) -> Round:
 
 
 def compare(servers: Servers, path: str, level: str, rounds: int, seconds: int) -> dict[str, list[Round]]:
-    """Rounds of the servers in turn; who begins changes, too."""
+    """Run rounds of the servers in turn; the order rotates, too."""
     seen: dict[str, list[Round]] = {server: [] for server in ("ours", *OTHERS)}
     for number in range(rounds):
         for server in sorted(seen, reverse=bool(number % 2)):
@@ -169,7 +169,7 @@ def compare(servers: Servers, path: str, level: str, rounds: int, seconds: int) 
 
 
 def rate_row(path: str, level: str, seen: Mapping[str, Sequence[Round]]) -> list[str]:
-    """The ratios of the pairs of rounds to each other server, and the medians of all sides."""
+    """Return the ratios of the pairs of rounds to each other server, and the medians of all servers."""
     figures = [("rate", ",.0f"), ("cpu", ".1f"), ("p99", ".2f")]
     sides = [
         format(median([getattr(one, name) for one in seen[server]]), form)
@@ -180,7 +180,7 @@ def rate_row(path: str, level: str, seen: Mapping[str, Sequence[Round]]) -> list
 
 
 def ratio(ours: Sequence[Round], others: Sequence[Round]) -> str:
-    """The median of the ratios of rounds side by side, with the least and the greatest."""
+    """Return the median of the ratios of adjacent rounds, with minimum and maximum."""
     ratios = sorted(one.rate / other.rate for one, other in zip(ours, others, strict=True))
     return f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
@@ -189,7 +189,7 @@ def ratio(ours: Sequence[Round], others: Sequence[Round]) -> str:
 
 
 def count(crate: Path) -> dict[tuple[str, str], tuple[float, float]]:
-    """Instructions and heap blocks a request, by bench and by what is left out."""
+    """Return instructions and heap blocks for each request, by bench and by the layer that is left out."""
     bench = ["--package", f"{NAME}-bench", "--bench", "request_instructions"]
     subprocess.run(
         ["cargo", "bench", "--quiet", *bench, "--", "--save-summary=json"],
@@ -203,7 +203,7 @@ def count(crate: Path) -> dict[tuple[str, str], tuple[float, float]]:
 
 
 def read_summary(summary: dict[str, object]) -> tuple[tuple[str, str], tuple[float, float]]:
-    """Read one bench from the summary of gungraun, whose form may change with its version."""
+    """Read one bench from the summary of gungraun, whose format may change with its version."""
     match summary:
         case {"version": "7", "function_name": str(function), "id": str(identity), "profiles": list(profiles)}:
             totals = {profile["tool"]: profile["data"]["total"]["metrics"] for profile in profiles}
@@ -222,7 +222,7 @@ LAYERS = {
 
 
 def layer_rows(counts: Mapping[tuple[str, str], tuple[float, float]]) -> list[list[str]]:
-    """Each layer's cost: the whole without that of the whole but it."""
+    """Return the cost of each layer: that of all layers minus that of all other layers."""
     benches = ("empty", "of_64_kib")
 
     def row(title: str, costs: Sequence[tuple[float, float]]) -> list[str]:

@@ -1,7 +1,8 @@
-"""Measures `just setup` with an empty cache, beside that of release 0.7.0.
+"""Measures `just setup` with an empty cache, compared with that of release 0.7.0.
 
-`make measure-setup` prints both, and what each installed. The new way is as a person types it with nothing but Rust,
-git, a C compiler, valgrind and uv: `uvx --from rust-just just setup`. The older way compiles the tools.
+`make measure-setup` prints both times, and the programs that each installed. The new command runs as a person types it,
+with nothing but Rust, git, a C compiler, valgrind and uv: `uvx --from rust-just just setup`. The older command compiles
+the tools.
 """
 
 import os
@@ -30,7 +31,7 @@ def environment(cache: Path) -> dict[str, str]:
 
 
 def measure(name: str, crate: Path, *command: str | Path) -> None:
-    """Run a command in a crate, and print how long it took, and how it ended."""
+    """Run a command in a crate, and print its time and exit code."""
     begun = time.perf_counter()
     done = subprocess.run(
         command, cwd=crate, env=environment(FOLDER / f"cache-{name}"), check=False, capture_output=True, text=True
@@ -42,7 +43,7 @@ def measure(name: str, crate: Path, *command: str | Path) -> None:
 
 
 def main() -> None:
-    """Print both."""
+    """Print the results for both releases."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     just = ("uvx", "--from", "rust-just", "just", "setup")

@@ -1,6 +1,6 @@
-"""Write docs/soak.md: what a service does under overload, slow clients, resets, full resources and drains: `make soak`.
+"""Write docs/soak.md: tests a service under overload, slow clients, resets, full resources and drains: `make soak`.
 
-Each phase starts the service, loads it, and fails if a request is lost, if `/healthz` does not answer, or if requests,
+Each phase starts the service, loads it, and fails if a request is lost, if `/healthz` does not respond, or if requests,
 bytes or files are still in use afterwards. Needs Linux.
 """
 
@@ -31,39 +31,39 @@ PATIENCE = 30.0
 CONCURRENCY = 8
 WORKERS = 64
 IN_FLIGHT_LIMIT = 128 * MIB
-# Memory beyond the limit on bytes: the program, its buffers, and what the allocator keeps.
+# Memory in addition to the limit on bytes: the program, its buffers, and memory that the allocator keeps.
 MEMORY = IN_FLIGHT_LIMIT + 256 * MIB
 FILES = 160
 RECORDS = b"".join(b"key %d;%d.5\n" % (number % 500, number) for number in range(40_000))
-# Its response is 15 times as long.
+# The response to this request is 15 times as long.
 MANY_KEYS = b"".join(b"\x01%d;1\n" % number for number in range(8_000))
 GET = b"GET /healthz HTTP/1.1\r\nhost: soak\r\n\r\n"
 
 
 class SoakError(Exception):
-    """A phase in which the service lost a request, stopped answering, or kept something."""
+    """A phase in which the service lost a request, stopped responding, or did not release a resource."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything."""
+    """The size of each load."""
 
     clients: int
-    """Slow clients and resets."""
+    """Number of slow clients and resets."""
     seconds: float
-    """How long a load lasts."""
+    """Seconds that a load lasts."""
     drains: int
     health: float
-    """Seconds in which `/healthz` has to answer."""
+    """Seconds in which `/healthz` must respond."""
 
 
 FULL = Scale(1000, 60.0, 20, 5.0)
-# On a machine that builds crates meanwhile.
+# Higher limit for a machine that builds crates at the same time.
 QUICK = Scale(40, 1.0, 2, 20.0)
 
 
 def post(body: bytes, length: int | None = None) -> bytes:
-    """Return a request, of which perhaps not all of the body follows."""
+    """Return a request whose body may be incomplete."""
     return b"POST /aggregate HTTP/1.1\r\nhost: soak\r\ncontent-length: %d\r\n\r\n" % (length or len(body)) + body
 
 
@@ -89,7 +89,7 @@ class Service:
         self._watch.start()
 
     def _read_log(self) -> None:
-        # Beside nobody else; not by the file object, which another thread could not close.
+        # This thread is the only reader. It does not use the file object, which another thread could not close.
         with suppress(OSError):
             while self.process.stderr and os.read(self.process.stderr.fileno(), MIB):
                 pass
@@ -99,7 +99,7 @@ class Service:
         return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
 
     def get(self, path: str) -> tuple[int, str]:
-        """Ask the admin address."""
+        """Send a request to the admin address."""
         with closing(HTTPConnection("127.0.0.1", self.admin_port, timeout=PATIENCE)) as connection:
             connection.request("GET", path, headers={"connection": "close"})
             response = connection.getresponse()
@@ -120,7 +120,7 @@ class Service:
             self.slowest = max(self.slowest, time.monotonic() - begun)
 
     def settle(self) -> None:
-        """Wait until nothing is in use any more.
+        """Wait until nothing is in use.
 
         Raises SoakError if something stays in use.
         """
@@ -132,12 +132,12 @@ class Service:
 
     def _in_use(self) -> dict[str, int]:
         used = {name: self.figure(name) for name in ("http_server_active_requests", "http_body_bytes_in_use")}
-        # The connection that asked for the metrics may still have one.
+        # The connection that asked for the metrics may still have a file open.
         used["files"] = self.open_files() - self.files - 1
         return {name: count for name, count in used.items() if count > 0}
 
     def close(self) -> None:
-        """End the service by its process id."""
+        """Stop the service by its process id."""
         self.unwatch()
         with self.process:
             self.process.kill()
@@ -145,14 +145,14 @@ class Service:
                 self._reader.join()
 
     def unwatch(self) -> None:
-        """End the watch, whose requests a stopping service refuses."""
+        """Stop the watch, because a stopping service refuses its requests."""
         self._ended.set()
         self._watch.join()
 
 
 @contextmanager
 def running(program: Path, *flags: str, is_log_read: bool = True) -> Iterator[Service]:
-    """Run a service, and end it by its process id."""
+    """Run a service, and stop it by its process id."""
     service = Service(program, *flags, is_log_read=is_log_read)
     try:
         yield service
@@ -165,7 +165,7 @@ def running(program: Path, *flags: str, is_log_read: bool = True) -> Iterator[Se
 
 @dataclass
 class Seen:
-    """What clients saw."""
+    """What the clients observed."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     lost: int = 0
@@ -180,7 +180,7 @@ class Client:
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self, request: bytes, expected: Sequence[int] = (200, 503)) -> int:
-        """Send a request and read its response; a new connection if the last response closed the old one.
+        """Send a request and read its response; open a new connection if the last response closed the old one.
 
         Raises OSError if the service does not accept a connection.
         """
@@ -213,7 +213,7 @@ class Client:
 
 
 async def load(service: Service, seen: Seen, request: bytes, workers: int, seconds: float) -> float:
-    """Send requests from so many clients for a time; return the responses with status 200 a second."""
+    """Send requests from this number of clients for a time; return the responses with status 200 per second."""
     begun, before = time.monotonic(), seen.statuses[200]
 
     async def work() -> None:
@@ -226,7 +226,7 @@ async def load(service: Service, seen: Seen, request: bytes, workers: int, secon
 
 
 async def gathered(clients: int, client: Callable[[], Awaitable[None]]) -> None:
-    """Run so many clients at once; one that is refused or cut off has done its part."""
+    """Run this number of clients at once; a client that is refused or cut off counts as finished."""
 
     async def guarded() -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -239,7 +239,7 @@ async def gathered(clients: int, client: Callable[[], Awaitable[None]]) -> None:
 
 
 async def overload(service: Service, seen: Seen, scale: Scale) -> str:
-    """Send as much as the service takes, then from eight times as many clients."""
+    """Send as much as the service can take, then send from eight times as many clients."""
     capacity = await load(service, seen, post(RECORDS), CONCURRENCY, scale.seconds / 6)
     answered, begun = sum(seen.statuses.values()), time.monotonic()
     served = await load(service, seen, post(RECORDS), WORKERS, scale.seconds)
@@ -281,7 +281,7 @@ async def slow_readers(service: Service, seen: Seen, scale: Scale) -> str:
 
 
 async def resets(service: Service, seen: Seen, scale: Scale) -> str:
-    """Reset half of the connections within the request, the others within the response."""
+    """Reset half of the connections during the request, the others during the response."""
     numbers = iter(range(scale.clients))
 
     async def reset() -> None:
@@ -301,13 +301,13 @@ async def resets(service: Service, seen: Seen, scale: Scale) -> str:
 
 
 async def full_log(service: Service, seen: Seen, scale: Scale) -> str:
-    """Let nobody read the log."""
+    """Leave the log unread."""
     rate = await load(service, seen, post(b"a;1\n"), CONCURRENCY, scale.seconds)
     return f"{rate:,.0f} a second; {service.figure('log_lines_dropped_total'):,} log lines dropped and counted"
 
 
 async def many_connections(service: Service, seen: Seen, scale: Scale) -> str:
-    """Open more connections than there are files."""
+    """Open more connections than the limit on open files allows."""
 
     async def wait() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", service.port)
@@ -321,14 +321,14 @@ async def many_connections(service: Service, seen: Seen, scale: Scale) -> str:
 
 @dataclass(frozen=True)
 class Phase:
-    """A load, and the flags of the service that it is for."""
+    """A load, and the flags that the service needs for it."""
 
     name: str
     load: Callable[[Service, Seen, Scale], Coroutine[Any, Any, str]]
     flags: tuple[str, ...] = ()
     is_log_read: bool = True
     files: int = 0
-    """The limit on open files, where there is one."""
+    """The limit on open files, if the phase sets one."""
 
 
 PHASES = (
@@ -343,7 +343,7 @@ PHASES = (
 
 @contextmanager
 def limited(files: int) -> Iterator[None]:
-    """Limit the open files of the programs that are started meanwhile."""
+    """Limit the open files of programs that are started within the block."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files or most, most))
     try:
@@ -355,7 +355,7 @@ def limited(files: int) -> Iterator[None]:
 def run(phase: Phase, program: Path, scale: Scale) -> list[str]:
     """Run a phase, and return its row.
 
-    Raises SoakError where the service does not withstand it.
+    Raises SoakError if the service does not withstand the load.
     """
     seen = Seen()
     with limited(phase.files):
@@ -376,9 +376,9 @@ def run(phase: Phase, program: Path, scale: Scale) -> list[str]:
 
 
 def drain(program: Path, scale: Scale) -> list[str]:
-    """Stop services under load, and return the row of all.
+    """Stop services under load, and return one row for all of them.
 
-    Raises SoakError for a request that is lost, or another exit code than 0.
+    Raises SoakError for a lost request, or an exit code other than 0.
     """
     seen, memory = Seen(), 0
     for _ in range(scale.drains):
@@ -395,7 +395,7 @@ def drain(program: Path, scale: Scale) -> list[str]:
 
 async def _stop_under_load(service: Service, seen: Seen) -> None:
     async def work() -> None:
-        # Until it accepts no more.
+        # Until the service stops accepting.
         with suppress(ConnectionError), closing(Client(service, seen)) as client:
             while True:
                 await client.send(post(RECORDS))
@@ -427,7 +427,7 @@ HEADS = ("load", "responses", "most memory, MiB", "slowest /healthz, ms", "what 
 
 
 def main() -> None:
-    """Build the service as it ships, run all phases, and write the page."""
+    """Build the service in its release profile, run all phases, and write the page."""
     crate = make_crate(SCRATCH / "soak", "soaked-service", kind="service")
     subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=crate, check=True)
     program = Path(os.environ.get("CARGO_TARGET_DIR", crate / "target")) / "release" / crate.name

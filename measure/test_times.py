@@ -1,4 +1,4 @@
-"""Where the time of the tests goes: seconds and CPU seconds of each test and of each call of cargo.
+"""Records the time of the tests: seconds and CPU seconds of each test and of each call of cargo.
 
 `make test-times` loads this module as a plugin of pytest, runs all tests, and prints the tables.
 """
@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[1] / "build" / "test-times"
 TESTS, CARGO = FOLDER / "tests.tsv", FOLDER / "cargo.tsv"
 ROWS = 40
 
-# Stands before cargo on PATH. One write of less than a page is atomic, so processes need no lock.
+# This shim is before cargo on PATH. One write of less than a page is atomic, so processes need no lock.
 SHIM = """#!{python} -IS
 import os, subprocess, sys, time
 begun = time.monotonic()
@@ -35,22 +35,22 @@ sys.exit(status)
 
 
 def pytest_configure() -> None:
-    """Put a cargo first on PATH that notes how long it took."""
+    """Put a shim before cargo on PATH that records the time of each call."""
     shim = FOLDER / "bin" / "cargo"
-    # A process of pytest-xdist begins with the PATH of the first one, where the shim is.
+    # A process of pytest-xdist inherits the PATH of the first process, which has the shim.
     places = [place for place in os.environ["PATH"].split(os.pathsep) if place != str(shim.parent)]
     cargo = shutil.which("cargo", path=os.pathsep.join(places)) or "cargo"
     shim.parent.mkdir(parents=True, exist_ok=True)
     shim.write_text(SHIM.format(python=sys.executable, cargo=cargo, log=str(CARGO)), encoding="utf-8")
     shim.chmod(0o755)
     os.environ["PATH"] = os.pathsep.join([str(shim.parent), *places])
-    # Tests pass on the environment of their session, in which pytest's own variable names another test.
+    # Tests inherit the environment of their session, in which pytest's own variable names another test.
     os.environ["TEST_TIMES_CURRENT"] = str(FOLDER / f"current-{os.getpid()}")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Note what a test takes, with the fixtures that it is the first to ask for."""
+    """Record the time of a test, with the fixtures that it is the first to request."""
     Path(os.environ["TEST_TIMES_CURRENT"]).write_text(item.nodeid, encoding="utf-8")
     begun, used = time.monotonic(), cpu_seconds()
     result = yield
@@ -77,7 +77,7 @@ class Row:
 
 
 def read(path: Path) -> list[Row]:
-    """Read a log; empty if nothing was noted."""
+    """Read a log; return an empty list if the log is missing."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     cells = [line.split("\t") for line in lines]
     return [Row(float(seconds), float(cpu), test, command) for seconds, cpu, test, command in cells]

@@ -1,4 +1,4 @@
-"""What the measuring scripts share: crates made from this checkout, commands measured, and pages written."""
+"""Shared code of the measuring scripts: crates made from this checkout, commands measured, and pages written."""
 
 import os
 import platform
@@ -14,20 +14,20 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
 DOCUMENTS = CHECKOUT / "docs"
-# Big inputs, sources and results of the measurements; never committed.
+# Large inputs, sources and results of the measurements; never committed.
 SCRATCH = Path(os.environ.get("FAST_RUST_SCRATCH", CHECKOUT / "build" / "measure"))
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What one run of a command took."""
+    """The usage of one run of a command."""
 
     wall: float
-    """Seconds from start to end."""
+    """Wall-clock seconds."""
     cpu: float
-    """Seconds of all its threads, in user and system mode."""
+    """CPU seconds of all threads, in user and system mode."""
     memory: int
-    """Most bytes that were resident at once; says little of what ends within hundredths of a second."""
+    """Maximum resident memory in bytes; unreliable for processes that end within hundredths of a second."""
     output: bytes
 
 
@@ -38,9 +38,9 @@ def measure(
     folder: Path | None = None,
     success: Collection[int] = (0,),
 ) -> Usage:
-    """Run a command that has to succeed, and say what it took; its standard output is kept.
+    """Run a command that must succeed, and return its usage; its standard output is kept.
 
-    Raises subprocess.CalledProcessError where it fails.
+    Raises subprocess.CalledProcessError if the command fails.
     """
     own_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
@@ -49,7 +49,8 @@ def measure(
     ) as process:
         watch = _MemoryWatch(process.pid)
         output = process.stdout.read() if process.stdout else b""
-        # Only wait4 tells what this one child used; Popen would not hear of its end otherwise.
+        # Only wait4 reports the usage of this one child; without the next line Popen would not learn that the child
+        # ended.
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.perf_counter() - start
@@ -59,16 +60,16 @@ def measure(
     # Linux counts kibibytes, macOS bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     memory = used.ru_maxrss * unit
-    # Linux counts to a child what its parent held when it was started; up to that, only the watch tells.
+    # Linux counts the memory of the parent at the start of a child as the child's; below that, only the watch is exact.
     if used.ru_maxrss <= 1.05 * own_memory:
         memory = watch.peak or memory
     return Usage(wall, used.ru_utime + used.ru_stime, memory, output)
 
 
 def fetch(folder: Path, packages: Mapping[str, str]) -> dict[str, Path]:
-    """Let cargo download packages at exact versions, by a crate in a folder; return where it has their sources.
+    """Let cargo download packages at exact versions, by a crate in a folder; return the folder of their sources.
 
-    Raises subprocess.CalledProcessError where it fails.
+    Raises subprocess.CalledProcessError if cargo fails.
     """
     (folder / "src").mkdir(parents=True, exist_ok=True)
     (folder / "src" / "lib.rs").touch()
@@ -81,7 +82,7 @@ def fetch(folder: Path, packages: Mapping[str, str]) -> dict[str, Path]:
 
 
 class _MemoryWatch(threading.Thread):
-    """Asks Linux for the peak of a process a hundred times a second, since it is gone when the process is."""
+    """Reads the peak memory of a process from Linux a hundred times a second, until the process ends."""
 
     def __init__(self, process: int) -> None:
         super().__init__(daemon=True)
@@ -96,20 +97,20 @@ class _MemoryWatch(threading.Thread):
                 lines = self._status.read_text(encoding="utf-8").splitlines()
             except OSError:  # another system, or the process is gone
                 return
-            # A process that ended, but was not waited for, has no such line.
+            # A process that has ended, but was not waited for, lacks this line.
             peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
             self.peak = max([self.peak, *peaks])
             if self._ended.wait(0.01):
                 return
 
     def stop(self) -> None:
-        """Ends with the process."""
+        """Stop when the process has ended."""
         self._ended.set()
         self.join()
 
 
 def make_crate(folder: Path, name: str, **answers: str | bool) -> Path:
-    """Make a crate from this checkout as a user does, committed or not; it replaces what was there."""
+    """Make a crate from this checkout as a user does, committed or not; it replaces an existing crate."""
     crate = folder / name
     shutil.rmtree(crate, ignore_errors=True)
     data = [
@@ -124,7 +125,7 @@ def make_crate(folder: Path, name: str, **answers: str | bool) -> Path:
 
 
 def machine() -> str:
-    """The processor, its cores, the system and the compiler, in one line."""
+    """Return the processor, its cores, the system and the compiler, in one line."""
     model = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -135,13 +136,13 @@ def machine() -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> str:
-    """A Markdown table; so many columns are text, and the others figures."""
+    """Return a Markdown table; the first columns are text, and the others are figures."""
     lines = [heads, [*["---"] * texts, *["---:"] * (len(heads) - texts)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_page(name: str, target: str, text: str) -> None:
-    """Write docs/NAME, which says how it was made and where it was measured."""
+    """Write docs/NAME, with the command that makes it and the machine."""
     note = f"*Written by `make {target}` on {time.strftime('%Y-%m-%d')}: {machine()}. Do not edit.*"
     title, _, rest = text.strip().partition("\n")
     (DOCUMENTS / name).write_text(f"{title}\n\n{note}\n{rest}\n", encoding="utf-8")
@@ -151,10 +152,10 @@ def crate_of(release: str, folder: Path, *, kind: str) -> Path:
     """Make a crate of the last commit (`HEAD`), or of a past release, and return its folder."""
     reference = release
     if release != "HEAD":
-        # A release is the last commit that has its version.
+        # A release is the last commit with its version.
         search = ("git", "log", "--format=%H", f'-Gversion = "{release}"', "--", "pyproject.toml")
         found = subprocess.run(search, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout.split()
-        # The first commit that the search prints replaced the version.
+        # The first commit that the search prints is the one that replaced the version.
         reference = f"{found[0]}^"
     copier = Path(sys.executable).with_name("copier")
     options = ["--quiet", "--defaults", f"--vcs-ref={reference}", f"--data=crate_name={folder.name}"]

@@ -28,7 +28,7 @@ def duckdb(path: str, threads: int) -> Rows:
 
 
 def polars(path: str, engine: str) -> Rows:
-    """A lazy frame; how many threads there are is read from POLARS_MAX_THREADS."""
+    """Use a lazy frame; Polars reads the number of threads from POLARS_MAX_THREADS."""
     peer = import_module("polars")
     schema = {"key": peer.String, "value": peer.Float64}
     value = peer.col("value")
@@ -41,7 +41,7 @@ def polars(path: str, engine: str) -> Rows:
 
 
 def python(path: str) -> Rows:
-    """The csv module, and a dictionary of lists."""
+    """Use the csv module, and a dictionary of lists."""
     rows: dict[str, list[float]] = {}
     with Path(path).open(encoding="utf-8", newline="") as file:
         for key, text in csv.reader(file, delimiter=";", quoting=csv.QUOTE_NONE):
@@ -51,7 +51,7 @@ def python(path: str) -> Rows:
                 rows[key] = [1, value, value, value]
                 continue
             row[0] += 1
-            # A comparison takes half the time of a call of `min`.
+            # An `if` takes half the time of a call of `min`.
             if value < row[1]:  # noqa: PLR1730
                 row[1] = value
             row[2] += value
@@ -61,7 +61,7 @@ def python(path: str) -> Rows:
 
 
 def main() -> None:
-    """Run one of them."""
+    """Run one peer."""
     name, path, threads = sys.argv[1:]
     run: dict[str, Callable[[], Rows]] = {
         "duckdb": lambda: duckdb(path, int(threads)),

@@ -38,7 +38,7 @@ pub fn count_lines(mut input: File) -> io::Result<usize> {
     }
 }
 
-/// Count, least, greatest and sum.
+/// Count, minimum, maximum and sum.
 type Row<N> = (u64, N, N, N);
 type Floats = HashMap<String, Row<f64>>;
 type Tenths = HashMap<Box<[u8]>, Row<i64>>;
@@ -77,7 +77,7 @@ fn line_buffer(input: File) -> io::Result<Floats> {
     Ok(rows)
 }
 
-/// Bytes that nobody checks to be UTF-8, and integers; with SipHash or with rustc-hash.
+/// Bytes without a check for UTF-8, and integers; with SipHash or with rustc-hash.
 fn fixed_point<S: BuildHasher>(
     input: File,
     mut rows: HashMap<Box<[u8]>, Row<i64>, S>,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 pub struct Bench {
     rounds: usize,
-    /// Least time of one side in one round.
+    /// Minimum time of one side in one round.
     turn: Duration,
 }
 
@@ -93,7 +93,7 @@ pub fn allocations<'input, I: ?Sized, R>(input: &'input I, side: impl Fn(&'input
     ALLOCATIONS.get() - before
 }
 
-/// A claim that is a count: what the guide's way comes to, beside what it is compared with.
+/// Prints a claim that is a count: the count of the guide's way, and the count that it is compared with.
 pub fn count(id: &str, counted: f64, compared: f64) {
     println!("{id}\t{counted}\t{compared}\t{}\t0\t0", counted / compared);
 }
@@ -105,7 +105,7 @@ thread_local! {
 /// The allocator of the system, and a count.
 pub struct Counting;
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);

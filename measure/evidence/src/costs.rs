@@ -41,8 +41,8 @@ fn called(step: &Add, value: u64) -> u64 {
 
 const CALLS: usize = 10_000;
 
-/// What is on top of a static call that is inlined, and of one that is not; with one type behind the table, and with
-/// two by chance.
+/// Measures the cost added to a static call that is inlined, and to one that is not; with one type behind the table,
+/// and with two at random.
 fn dispatch(bench: &Bench) {
     let numbers = random(CALLS);
     let adds: Vec<Add> = numbers.iter().map(|number| Add(*number)).collect();
@@ -112,7 +112,7 @@ fn tasks(bench: &Bench) {
     );
 }
 
-/// Within a task, as servers spawn: `block_on` runs beside the workers and would have to wake them.
+/// Runs within a task, as servers spawn: `block_on` runs outside the workers and would have to wake them.
 fn in_task<F: Future<Output = u64> + Send + 'static>(runtime: &Runtime, task: F) -> u64 {
     runtime.block_on(async { tokio::spawn(task).await.expect("it does not panic") })
 }
@@ -154,7 +154,7 @@ fn spawned_at_once(runtime: &Runtime) -> u64 {
     })
 }
 
-/// Stands for a file or a socket: each call of it would be a call of the system.
+/// Replaces a file or a socket: each of its calls would be a system call.
 struct Counted<T> {
     inner: T,
     calls: u64,

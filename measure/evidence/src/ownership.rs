@@ -36,7 +36,7 @@ fn clone_or_borrow(bench: &Bench) {
     );
 }
 
-/// The same, where the callee does what it is called for.
+/// Measures the same with a callee that reads its argument.
 fn clone_or_borrow_and_read(bench: &Bench) {
     let by_value = |numbers: Vec<u64>| {
         numbers
@@ -107,7 +107,7 @@ fn own_each_or_cow(bench: &Bench) {
     }
 }
 
-/// Each clone is dropped again; what a borrow takes in the same loop is subtracted.
+/// Drops each clone again; the time of a borrow in the same loop is subtracted.
 fn counted_references(bench: &Bench) {
     bench.pair("rc\tone thread", 1, &Rc::new(1_u64), Rc::clone, |shared| {
         &**shared as *const u64

@@ -1,5 +1,5 @@
 //! The handlers of the service behind the usual middleware: trace, request id, timeout, body limit, panics caught,
-//! load shed at a limit of concurrency, metrics, and a JSON log from a thread of its own.
+//! load shed at a limit of concurrency, metrics, and a JSON log from a separate thread.
 
 mod handlers;
 
