@@ -1,4 +1,4 @@
-"""What all tests share: isolation from the machine, and one rendering of each variant."""
+"""Shared fixtures: isolation from the machine, and one rendering of each variant."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ from support.workshop import Workshop, make_workshop
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option for the long way round."""
+    """Add the option `--exhaustive`."""
     parser.addoption(
         "--exhaustive",
         action="store_true",
@@ -36,7 +36,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the usual tests, or the others."""
+    """Run the usual tests, or with `--exhaustive` the others."""
     deselect_other_cases(config, items)
 
 
@@ -48,14 +48,14 @@ def text(snapshot: SnapshotAssertion) -> SnapshotAssertion:
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A folder that the processes of one run have in common."""
+    """A folder that all processes of one test run share."""
     own = tmp_path_factory.getbasetemp()
     return own if worker_id == "master" else own.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Leave out the machine: its git and Copier settings, and a git hook or a make that may be running us."""
+    """Hide the machine's settings of git and Copier, and the variables of a git hook or a make that runs pytest."""
     home = tmp_path_factory.mktemp("home")
     (home / "settings.yml").write_text("{}\n")
     (home / "gitconfig").write_text(
@@ -70,7 +70,7 @@ def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("FAST_RUST_CACHE_DIR", str(home / "fast-rust"))
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-        # Nothing here may need a remote repository.
+        # No test here may need a remote repository.
         patch.setenv("GIT_ALLOW_PROTOCOL", "file")
         patch.setenv("NO_COLOR", "1")
         patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
@@ -79,14 +79,14 @@ def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _once(tmp_path_factory: pytest.TempPathFactory, _isolation: None) -> Iterator[None]:
-    """Let Copier do once what is the same for each of its runs in this process."""
+    """Cache the work that Copier repeats for each of its runs in this process."""
     with once(tmp_path_factory.mktemp("clones")):
         yield
 
 
 @pytest.fixture(scope="session")
 def template(shared_folder: Path) -> Template:
-    """The template as it is in this checkout."""
+    """The template of this checkout."""
     folder = shared_folder / "template"
     with FileLock(shared_folder / "template.lock"):
         if folder.exists():
@@ -102,5 +102,5 @@ def releases(shared_folder: Path) -> Releases:
 
 @pytest.fixture(scope="session")
 def workshop(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """Where crates are built."""
+    """The workshop in which crates are built."""
     return make_workshop(template, tmp_path_factory.mktemp("crates"))

@@ -26,7 +26,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
-    """Run all steps; 0 if the service did what it should."""
+    """Run all steps; return 0 if the service worked as expected."""
     started = time.monotonic()
     render()
     program = build()
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def step(text: str) -> None:
-    """Say what comes next."""
+    """Print the name of the next step."""
     console.print(f"\n[bold]{text}[/bold]")
 
 
@@ -59,7 +59,7 @@ def render() -> None:
     subprocess.run(
         [copier, "copy", "--quiet", "--defaults", "--vcs-ref", "HEAD", "--data", "kind=service", CHECKOUT, CRATE],
         check=True,
-        # This checkout may have changes that are not committed; then they are what is to be shown.
+        # If this checkout has uncommitted changes, the demo shows them.
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
     for path in sorted(path for path in CRATE.rglob("*") if path.is_file()):
@@ -67,7 +67,7 @@ def render() -> None:
 
 
 def build() -> Path:
-    """Build what ships."""
+    """Build the release profile."""
     step("cargo build --release")
     subprocess.run(
         ["cargo", "build", "--quiet", "--release"],
@@ -79,14 +79,14 @@ def build() -> Path:
 
 
 def sample() -> list[tuple[str, Decimal]]:
-    """What a network of stations would measure."""
+    """Return measurements as a network of weather stations would send them."""
     chance = random.Random(1)
     names = ("Bergen", "Cádiz", "Dakar", "Hobart", "Lima", "Nuuk", "Oslo", "Quito", "Turku", "Zürich")
     return [(chance.choice(names), Decimal(chance.randint(-400, 500)) / 10) for _ in range(LINES)]
 
 
 def use(log: IO[str], lines: list[tuple[str, Decimal]]) -> bool:
-    """Post the sample, and say whether the answer is right."""
+    """Post the sample, and return whether the response is correct."""
     event = next(event for event in map(json.loads, log) if event["message"] == "listening")
     address, admin_address = event["address"], event["admin_address"]
 
@@ -107,13 +107,13 @@ def use(log: IO[str], lines: list[tuple[str, Decimal]]) -> bool:
 
 
 def fetch(url: str, body: bytes | None = None) -> bytes:
-    """Answer of the service."""
+    """Return the body of a response of the service."""
     with urllib.request.urlopen(url, body, timeout=60) as response:  # noqa: S310  Loopback.
         return bytes(response.read())
 
 
 def compare(answer: list[dict[str, Decimal]], lines: list[tuple[str, Decimal]]) -> bool:
-    """Show the answer beside Python's own, and say whether they are the same."""
+    """Print the response next to Python's result, and return whether they are equal."""
     values: dict[str, list[Decimal]] = defaultdict(list)
     for key, value in lines:
         values[key].append(value)
@@ -129,7 +129,7 @@ def compare(answer: list[dict[str, Decimal]], lines: list[tuple[str, Decimal]]) 
 
 
 def stop(service: subprocess.Popen[str]) -> bool:
-    """End the service as an orchestrator does, and say whether it drained."""
+    """Stop the service as an orchestrator does, and return whether it drained."""
     step("kill -TERM")
     service.send_signal(signal.SIGTERM)
     _, log = service.communicate(timeout=60)
@@ -140,7 +140,7 @@ def stop(service: subprocess.Popen[str]) -> bool:
 
 
 def say_what_next(seconds: float) -> None:
-    """The way on for somebody who likes what they saw."""
+    """Print the next steps for the reader."""
     step(f"That took {seconds:.0f} s. Your own crate:")
     console.print('  .venv/bin/copier copy "$PWD" ../my-crate')
     console.print("  cd ../my-crate && cargo test")

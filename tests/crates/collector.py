@@ -1,4 +1,4 @@
-"""An OTLP receiver on loopback, and collectors that are out of order."""
+"""An OTLP receiver on loopback, and broken collectors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Mode: TypeAlias = Literal["accepting", "refusing", "slow"]
 
 
 class Collector:
-    """What has arrived, by the protobuf definitions that OpenTelemetry publishes."""
+    """Records the received data, decoded by the protobuf definitions that OpenTelemetry publishes."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -53,7 +53,7 @@ class Collector:
         return self._wait(lambda: next((span for span in self.spans if span.name == name), None), f"span {name}")
 
     def metric(self, name: str, has: Callable[[Metric], bool]) -> Metric:
-        """Wait for a metric of this name that has something."""
+        """Wait for a metric of this name that has data points."""
         return self._wait(lambda: next((m for m in self.metrics if m.name == name and has(m)), None), name)
 
     def _wait(self, find: Callable[[], Found | None], what: str) -> Found:
@@ -64,13 +64,16 @@ class Collector:
 
 
 def values(attributes: Iterable[KeyValue]) -> dict[str, Value]:
-    """Return attributes as Python has them."""
+    """Return attributes as Python values."""
     return {one.key: getattr(one.value, str(one.value.WhichOneof("value"))) for one in attributes}
 
 
 @contextmanager
 def collector(mode: Mode = "accepting") -> Iterator[Collector]:
-    """Listen until the end of the block. A slow collector accepts connections, reads requests and never responds."""
+    """Listen until the end of the block.
+
+    A slow collector accepts connections and reads requests, but never responds.
+    """
     ending = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):

@@ -9,11 +9,11 @@ from support.workshop import Workshop
 
 @pytest.fixture(scope="session")
 def cli_binary(workshop: Workshop) -> Path:
-    """The program as it ships."""
+    """The program in its release profile."""
     return workshop.release_binary(workshop.ready("cli"))
 
 
 @pytest.fixture(scope="session")
 def service_binary(workshop: Workshop) -> Path:
-    """The service as its own tests build it; how fast it is is the claim of others."""
+    """The service, built as its own tests build it; other tests measure its speed."""
     return workshop.debug_binary(workshop.ready("service"))

@@ -1,4 +1,4 @@
-"""A crate of others that is adopted: gates that it does not meet are staged, all others hold."""
+"""An adopted crate of other authors: gates that it does not pass are staged, and all others are enforced."""
 
 from collections import Counter
 from pathlib import Path
@@ -27,7 +27,7 @@ SLOPPY: Files = {
 
 
 def staged_in(crate: Path) -> dict[str, int]:
-    """The number of places of each gate that is staged."""
+    """Return the number of staged places of each gate."""
     found: Counter[str] = Counter()
     for mark, count in marks(crate).items():
         found[mark.gate] += count
@@ -59,7 +59,7 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
     assert "| OP-2 MUST | enforced |" in done.stdout
     assert "still failing" not in done.stdout
 
-    # As the report says.
+    # The report names this command.
     for path in ("justfile", ".github/workflows/ci.yml", ".github/workflows/perf.yml"):
         git(crate, "mv", "-f", f"{path}.proposed", path)
     commit(crate)
@@ -76,7 +76,7 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
     done = invoke("adopt", "--unstage", crate)
     assert done.exit_code == 0, done.output
     assert "enabled  clippy::unwrap_used: 1 when `adopt` disabled it, 0 now" in done.stdout
-    # Its own CI file is gone; the dependency is still not used, and what is built is the crate's.
+    # The crate's former CI file is deleted; the dependency is still unused; the build settings are still the crate's.
     left = {"cargo-shear": 1, "standards::release_profile_is_tuned": 1, "standards::toolchain_is_pinned": 1}
     assert staged_in(crate) == left
     assert not (crate / "rustfmt.toml").exists()
@@ -89,7 +89,7 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
 def test_recipes_run_this_program_and_no_warning_of_that_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The launcher would install the pinned release; a variable of the user is theirs."""
+    """The launcher would install the pinned release; a variable that the user sets must stay."""
     recipe = '    @echo "warning: FAST_RUST is set, so it runs" >&2; echo "$FAST_RUST"; exit {}\n'
     recipes = {name: recipe.format(int(name == "lint")) for name in ("lint", "test", "doc", "audit")}
     crate = make(

@@ -1,4 +1,4 @@
-"""The program of the sample, built as it ships, on real files."""
+"""The program of the sample, built in its release profile, on real files."""
 
 import contextlib
 import csv
@@ -26,7 +26,7 @@ Totals = dict[str, tuple[int, Decimal, Decimal, Decimal]]
 
 
 def aggregate(lines: list[str]) -> Totals:
-    """Count, minimum, mean and maximum of each key, by Python's own decimals."""
+    """Compute count, minimum, mean and maximum of each key with Python's decimals."""
     values: dict[str, list[Decimal]] = defaultdict(list)
     for line in lines:
         key, value = line.split(";")
@@ -44,12 +44,12 @@ def aggregate(lines: list[str]) -> Totals:
 
 
 def run(program: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run the program to its end."""
+    """Run the program until it exits."""
     return subprocess.run([program, *arguments], input=stdin, capture_output=True, check=False, timeout=60)
 
 
 def run_into(output: int, program: Path, *arguments: str, stdin: bytes = b"") -> tuple[int, bytes]:
-    """Run the program with a descriptor as its output, and close that; return the exit code and standard error."""
+    """Run the program with a descriptor as its output, and close the descriptor; return exit code and errors."""
     command: list[str | Path] = [program, *arguments]
     with os.fdopen(output, "wb"):
         done = subprocess.run(command, input=stdin, stdout=output, stderr=subprocess.PIPE, check=False, timeout=60)
@@ -69,7 +69,7 @@ def full_disk() -> int:
 
 
 def run_on_terminal(program: Path, *arguments: str | Path, **environment: str) -> bytes:
-    """Run the program with a terminal for its output and errors, and return what it shows."""
+    """Run the program with a terminal for its output and errors, and return the text of the terminal."""
     shown, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     unset = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CLICOLOR_FORCE", "CI")}
@@ -80,7 +80,7 @@ def run_on_terminal(program: Path, *arguments: str | Path, **environment: str) -
     ) as process:
         os.close(terminal)
         output = b""
-        # Linux ends the output of a terminal by an error.
+        # Linux ends the output of a terminal with an error.
         with contextlib.suppress(OSError):
             while piece := os.read(shown, 65_536):
                 output += piece
@@ -90,14 +90,14 @@ def run_on_terminal(program: Path, *arguments: str | Path, **environment: str) -
 
 
 def totals(output: bytes) -> Totals:
-    """Read the JSON output, with every digit that is there."""
+    """Read the JSON output with all digits."""
     rows = json.loads(output, parse_float=Decimal, parse_int=Decimal)
     return {row["key"]: (int(row["count"]), row["min"], row["mean"], row["max"]) for row in rows}
 
 
 @pytest.fixture(scope="module")
 def lines() -> list[str]:
-    """A million lines, of all that a line may have."""
+    """Return a million lines with every form that a line may have."""
     chance = random.Random(7)
     keys = [f"{name}-{number}" for name in ("oslo", "são paulo", "東京") for number in range(150)]
     return [
@@ -108,31 +108,31 @@ def lines() -> list[str]:
 
 @pytest.fixture(scope="module")
 def measurements(lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The lines in a file."""
+    """A file with these lines."""
     path = tmp_path_factory.mktemp("input") / "measurements.txt"
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "5"])
-def test_it_agrees_with_python_on_a_million_lines(
+def test_it_agrees_with_python_on_a_million_lines_to_the_last_digit(
     cli_binary: Path, measurements: Path, lines: list[str], threads: str
 ) -> None:
-    """To the last digit, for any number of threads."""
+    """For any number of threads."""
     done = run(cli_binary, "--format", "json", "--threads", threads, str(measurements))
     assert (done.returncode, done.stderr) == (0, b"")
     assert totals(done.stdout) == aggregate(lines)
 
 
-def test_it_reads_standard_input_and_several_files(cli_binary: Path, tmp_path: Path) -> None:
-    """As one input, `-` being standard input."""
+def test_it_reads_standard_input_and_several_files_as_one_input(cli_binary: Path, tmp_path: Path) -> None:
+    """The argument `-` is standard input."""
     (tmp_path / "more").write_bytes(b"a;3\r\n\r\nb;1.5")
     done = run(cli_binary, "--format", "json", "-", str(tmp_path / "more"), stdin=b"a;1")
     assert totals(done.stdout) == aggregate(["a;1", "a;3", "b;1.5"])
 
 
 def test_all_formats_have_the_same_rows(cli_binary: Path) -> None:
-    """Table for people, JSON and CSV for programs."""
+    """The table is for people; JSON and CSV are for programs."""
     stdin = b'x;1\n"quoted, key";-2.5\nx;2\n'
     expected = [['"quoted, key"', "1", "-2.5", "-2.5", "-2.5"], ["x", "2", "1", "1.5", "2"]]
     as_csv = run(cli_binary, "--format", "csv", stdin=stdin).stdout.decode().splitlines()
@@ -149,13 +149,13 @@ def test_a_key_does_not_control_the_terminal(cli_binary: Path) -> None:
 
 
 def test_bytes_that_are_not_utf_8_stay_in_csv_and_are_marked_in_json(cli_binary: Path) -> None:
-    """JSON cannot hold them."""
+    """JSON strings cannot contain such bytes."""
     assert b"\ncaf\xe9,1,2,2,2\n" in run(cli_binary, "--format", "csv", stdin=b"caf\xe9;2").stdout
     assert list(totals(run(cli_binary, "--format", "json", stdin=b"caf\xe9;2").stdout)) == ["caf\ufffd"]
 
 
-def test_an_empty_input_has_no_rows(cli_binary: Path) -> None:
-    """And is no error."""
+def test_an_empty_input_gives_no_rows_and_no_error(cli_binary: Path) -> None:
+    """The program exits with code 0."""
     done = run(cli_binary, "--format", "json")
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
 
@@ -170,8 +170,8 @@ def test_an_empty_input_has_no_rows(cli_binary: Path) -> None:
         (b"a" * 2_000_000, b"expected at most 1048576 bytes before the end of the line"),
     ],
 )
-def test_a_malformed_line_is_named(cli_binary: Path, tmp_path: Path, line: bytes, expected: bytes) -> None:
-    """With its file, its number and what should have stood there; nothing else is printed."""
+def test_a_malformed_line_is_reported(cli_binary: Path, tmp_path: Path, line: bytes, expected: bytes) -> None:
+    """The error names the file, the line number and the expected form; the program prints nothing else."""
     path = tmp_path / "faulty.txt"
     path.write_bytes(b"a;1\n\n" + line + b"\na;2\n")
     done = run(cli_binary, str(path))
@@ -179,8 +179,8 @@ def test_a_malformed_line_is_named(cli_binary: Path, tmp_path: Path, line: bytes
     assert done.stderr == b"error: %s: line 3: %s\n" % (os.fsencode(path), expected)
 
 
-def test_a_missing_file_is_named(cli_binary: Path, tmp_path: Path) -> None:
-    """With the reason that the system gives."""
+def test_a_missing_file_is_reported(cli_binary: Path, tmp_path: Path) -> None:
+    """The error has the reason that the system gives."""
     done = run(cli_binary, str(tmp_path / "none"))
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.startswith(b"error: %s: cannot read the input: No such file" % os.fsencode(tmp_path / "none"))
@@ -191,7 +191,7 @@ def test_a_missing_file_is_named(cli_binary: Path, tmp_path: Path) -> None:
     [("--max-keys", b"more than 2 distinct keys"), ("--max-key-bytes", b"more than 2 bytes of distinct keys")],
 )
 def test_too_many_keys_are_refused(cli_binary: Path, flag: str, message: bytes) -> None:
-    """So that memory has a limit that the user sets."""
+    """The limit on keys, which the user sets, bounds the memory."""
     assert run(cli_binary, flag, "2", stdin=b"a;1\nb;1\na;2\n").returncode == 0
     done = run(cli_binary, flag, "2", stdin=b"a;1\nb;1\nc;1\n")
     assert (done.returncode, done.stdout) == (1, b"")
@@ -200,14 +200,14 @@ def test_too_many_keys_are_refused(cli_binary: Path, flag: str, message: bytes) 
 
 @pytest.mark.parametrize("keys", [1, 100_000])
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
-def test_a_reader_that_leaves_early_is_no_error(cli_binary: Path, form: str, keys: int) -> None:
-    """As in `| head -1`, also where the last flush is the first write that fails."""
+def test_a_closed_pipe_is_not_an_error(cli_binary: Path, form: str, keys: int) -> None:
+    """As in `| head -1`, also if the last flush is the first write that fails."""
     lines = b"".join(b"key-%d;1\n" % key for key in range(keys))
     assert run_into(without_reader(), cli_binary, "--format", form, stdin=lines) == (0, b"")
 
 
-def test_a_reader_of_a_named_pipe_that_leaves_early_is_no_error(cli_binary: Path, tmp_path: Path) -> None:
-    """As it is none for standard output."""
+def test_a_closed_named_pipe_is_not_an_error(cli_binary: Path, tmp_path: Path) -> None:
+    """The same applies to a named pipe as to standard output."""
     lines, pipe = tmp_path / "lines", tmp_path / "pipe"
     lines.write_bytes(b"".join(b"key-%d;1\n" % key for key in range(100_000)))
     os.mkfifo(pipe)
@@ -220,21 +220,21 @@ def test_a_reader_of_a_named_pipe_that_leaves_early_is_no_error(cli_binary: Path
 @pytest.mark.parametrize("keys", [1, 100_000])
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
 def test_a_full_disk_is_an_error(cli_binary: Path, form: str, keys: int) -> None:
-    """Also where the last flush is the first write that fails."""
+    """Also if the last flush is the first write that fails."""
     lines = b"".join(b"key-%d;1\n" % key for key in range(keys))
     assert run_into(full_disk(), cli_binary, "--format", form, stdin=lines) == (1, FULL)
 
 
 def test_a_dash_is_standard_output(cli_binary: Path, tmp_path: Path) -> None:
-    """As it is standard input for an input."""
+    """The argument `-` of `--output` is standard output, as `-` is standard input for an input."""
     done = subprocess.run([cli_binary, "-o", "-"], cwd=tmp_path, input=b"a;1", capture_output=True, check=True)
     assert done.stdout.startswith(b"key")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("fault", ["of the input", "of the disk"])
-def test_an_output_file_is_replaced_as_a_whole_or_not_at_all(cli_binary: Path, tmp_path: Path, fault: str) -> None:
-    """After an error the old file is as it was, and no other file is left."""
+def test_an_output_file_is_replaced_atomically(cli_binary: Path, tmp_path: Path, fault: str) -> None:
+    """After an error the old file is unchanged, and the program leaves no other file."""
     output, lines = tmp_path / "totals.csv", b"".join(b"key-%d;1\n" % key for key in range(10_000))
     assert run(cli_binary, "--format", "csv", "--output", str(output), stdin=b"a;1").returncode == 0
     output.chmod(0o640)
@@ -249,7 +249,7 @@ def test_an_output_file_is_replaced_as_a_whole_or_not_at_all(cli_binary: Path, t
 
 
 def test_an_output_file_keeps_its_permissions(cli_binary: Path, tmp_path: Path) -> None:
-    """And a new one gets those of any new file."""
+    """A new file gets the permissions of any new file."""
     old, new, usual = tmp_path / "old", tmp_path / "new", tmp_path / "usual"
     old.touch()
     old.chmod(0o604)
@@ -261,8 +261,8 @@ def test_an_output_file_keeps_its_permissions(cli_binary: Path, tmp_path: Path) 
     assert old.stat().st_ino != before
 
 
-def test_an_output_that_is_no_regular_file_is_written_in_place(cli_binary: Path, tmp_path: Path) -> None:
-    """The file behind a symlink, and what standard output is."""
+def test_an_output_that_is_not_a_regular_file_is_written_in_place(cli_binary: Path, tmp_path: Path) -> None:
+    """The output is the target of a symlink, or the device of standard output."""
     link, target = tmp_path / "link", tmp_path / "target"
     target.write_bytes(b"old" * 100)
     link.symlink_to("target")
@@ -275,15 +275,15 @@ def test_an_output_that_is_no_regular_file_is_written_in_place(cli_binary: Path,
 @pytest.mark.parametrize(
     "arguments", [["--threads", "0"], ["--threads", "1025"], ["--format", "xml"], ["-q", "-v"], ["--none"]]
 )
-def test_a_wrong_command_line_is_refused(cli_binary: Path, arguments: list[str]) -> None:
-    """With exit code 2, as its help says."""
+def test_an_invalid_command_line_is_rejected(cli_binary: Path, arguments: list[str]) -> None:
+    """The exit code is 2, as the help says."""
     done = run(cli_binary, *arguments)
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"--help" in done.stderr
 
 
 def test_it_describes_itself(cli_binary: Path) -> None:
-    """Help with exit codes, completions, a manual page, a version with its commit."""
+    """The program prints help with exit codes, completions, a manual page, and a version with its commit."""
     assert b"Exit codes:" in run(cli_binary, "--help").stdout
     assert b"complete -F" in run(cli_binary, "--completions", "bash").stdout
     assert b".SH OPTIONS" in run(cli_binary, "--manual").stdout
@@ -291,7 +291,7 @@ def test_it_describes_itself(cli_binary: Path) -> None:
 
 
 def test_a_version_has_no_commit_of_a_repository_that_does_not_track_the_crate(tmp_path: Path) -> None:
-    """Such as the one around a vendored copy."""
+    """For example the repository around a vendored copy."""
     compile_it = ["rustc", str(CHECKOUT / "template" / "build.rs"), "-o", str(tmp_path / "build")]
     subprocess.run(compile_it, check=True, env=os.environ | {"CARGO_PKG_VERSION": "0.1.0"})
     crate = tmp_path / "repository" / "vendor"
@@ -319,13 +319,13 @@ def test_a_version_has_no_commit_of_a_repository_that_does_not_track_the_crate(t
     ],
 )
 def test_a_description_that_cannot_be_written_is_an_error(cli_binary: Path, arguments: list[str]) -> None:
-    """And no panic; a reader that leaves early is no error."""
+    """The program does not panic; a closed pipe is not an error."""
     assert run_into(full_disk(), cli_binary, *arguments) == (1, FULL)
     assert run_into(without_reader(), cli_binary, *arguments) == (0, b"")
 
 
-def test_verbose_says_more_and_quiet_nothing(cli_binary: Path) -> None:
-    """On standard error, so that the output stays clean."""
+def test_verbose_logs_more_and_quiet_logs_nothing(cli_binary: Path) -> None:
+    """Logs go to standard error, so that the output stays clean."""
     assert b"aggregated" in run(cli_binary, "-v", stdin=b"a;1").stderr
     assert run(cli_binary, "-q", stdin=b"a;1").stderr == b""
 
@@ -334,7 +334,7 @@ def test_verbose_says_more_and_quiet_nothing(cli_binary: Path) -> None:
 def test_colors_follow_the_flag_the_environment_and_the_terminal(
     cli_binary: Path, tmp_path: Path, arguments: list[str]
 ) -> None:
-    """Those of logs, help and errors."""
+    """This applies to the colors of logs, help and errors."""
     path = tmp_path / "lines"
     path.write_bytes(b"a;1\n" * 1_000_000)
 
@@ -353,8 +353,8 @@ def test_colors_follow_the_flag_the_environment_and_the_terminal(
     assert b"\x1b" not in run(cli_binary, *arguments, str(path)).stderr
 
 
-def test_events_do_not_tear_the_progress_bar(cli_binary: Path, tmp_path: Path) -> None:
-    """Each begins on a line of its own, and the bar is gone at the end."""
+def test_events_do_not_break_the_progress_bar(cli_binary: Path, tmp_path: Path) -> None:
+    """Each event begins on a separate line, and the bar is gone at the end."""
     paths = [tmp_path / name for name in "abcd"]
     for path in paths:
         path.write_bytes(b"a;1\n" * 2_000_000)

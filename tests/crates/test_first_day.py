@@ -1,4 +1,4 @@
-"""What a new user meets on the first day: the commands of the closing message, missing programs, the last line."""
+"""The first day of a new user: the commands of the closing message, missing programs, the last line."""
 
 import os
 import re
@@ -28,12 +28,12 @@ MISSING = [
     ("perf", "valgrind", SETUP),
     ("perf", "git", "https://git-scm.com"),
 ]
-# Recipes that run other recipes only, or that end without a program.
+# Recipes that only run other recipes, or that end without a program.
 WITHOUT_PROGRAMS = {"fast-rust", "format", "prepared"}
 
 
 def without(program: str, folder: Path) -> str:
-    """Return a PATH that has everything except a program."""
+    """Return a PATH with every program except one."""
     for entry in os.environ["PATH"].split(os.pathsep):
         for path in sorted(Path(entry).glob("*")):
             if path.name != program and not (folder / path.name).is_symlink():
@@ -43,7 +43,7 @@ def without(program: str, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def small(workshop: Workshop) -> Path:
-    """A library with a hot path, committed twice, so that there is something to compare."""
+    """A library with a hot path, with two commits to compare."""
     crate = workshop.crate("first-day", kind="lib")
     workshop.run(crate, "cargo", "generate-lockfile")
     start_history(crate)
@@ -68,7 +68,7 @@ def test_every_recipe_is_tried_without_a_program(workshop: Workshop, small: Path
     assert recipes - WITHOUT_PROGRAMS == {recipe for recipe, *_ in MISSING}
 
 
-def test_setup_without_uv_and_pipx_says_how_to_get_uv(workshop: Workshop, small: Path, tmp_path: Path) -> None:
+def test_setup_without_uv_and_pipx_explains_how_to_get_uv(workshop: Workshop, small: Path, tmp_path: Path) -> None:
     path = without("uv", tmp_path)
     (tmp_path / "pipx").unlink()
     done = workshop.try_to(small, "just", "setup", PATH=path, FAST_RUST="", XDG_CACHE_HOME=str(tmp_path))
@@ -78,7 +78,7 @@ def test_setup_without_uv_and_pipx_says_how_to_get_uv(workshop: Workshop, small:
 
 @pytest.mark.parametrize("kind", ["lib", "cli", "service"])
 def test_the_closing_message_commits_the_lockfile_on_main(workshop: Workshop, kind: str, tmp_path: Path) -> None:
-    """Whatever git's default branch is."""
+    """For any default branch of git."""
     repository, crate = workshop.template.repository, tmp_path / "log-totals"
     outcome = copier("copy", "--defaults", f"--data=kind={kind}", str(repository), str(crate))
     commands = re.findall(r"(?m)^ {4,}(\S.*)$", outcome.stderr.partition("Created the crate ")[2])
@@ -87,7 +87,7 @@ def test_the_closing_message_commits_the_lockfile_on_main(workshop: Workshop, ki
     workshop.run(tmp_path, "sh", "-ec", "\n".join(first), **branch)
     assert git(crate, "branch", "--show-current").strip() == "main"
     assert "Cargo.lock" in git(crate, "ls-tree", "--name-only", "HEAD").split()
-    # No later command writes a file that the commit lacks.
+    # No later command writes a file that is missing in the commit.
     workshop.run(crate, "cargo", "metadata", "--format-version", "1", "--locked")
     assert git(crate, "status", "--porcelain") == ""
 
@@ -96,7 +96,7 @@ def test_the_closing_message_commits_the_lockfile_on_main(workshop: Workshop, ki
 def test_the_last_line_of_check_says_that_all_is_green(
     workshop: Workshop, small: Path, tmp_path: Path, *, is_green: bool
 ) -> None:
-    """With a cargo that does nothing, and one that fails at the end."""
+    """Tested with a cargo that does nothing, and with one that fails at the end."""
     path = without("cargo", tmp_path)
     for name, code in (("cargo", 0), ("fast-rust", 0), ("gungraun-runner", 0)):
         (tmp_path / name).unlink(missing_ok=True)
@@ -111,7 +111,7 @@ def test_the_last_line_of_check_says_that_all_is_green(
 
 
 def test_instructions_print_few_lines_for_each_bench(workshop: Workshop) -> None:
-    """On the first run callgrind has nothing to compare with, and says N/A for each of 14 figures."""
+    """On the first run callgrind has no earlier figures, and prints N/A for each of 14 figures."""
     crate = workshop.ready("lib")
     printed = workshop.run(crate, "just", "instructions", **{**QUICK_BENCHES, "GUNGRAUN_HOME": str(crate / "target")})
     figures = re.findall(r"(?m)^ +[A-Z][\w +-]+: +[\d,]+\|", printed)

@@ -28,7 +28,7 @@ from support.variants import CHECKOUT, Answers, Variant, all_combinations, cover
 from support.workshop import QUICK_RELEASE, Workshop
 
 CHOICES = ("kind", "place", "sample", "allocator", "cpu_level", "container", "otel")
-# Cargo plans the build, for which it reads all manifests and the lock file, but compiles nothing.
+# Cargo plans the build, for which it reads all manifests and the lockfile, but compiles nothing.
 PLANNING_CARGO = """#!/bin/sh
 if [ "$1" = build ]; then
     RUSTC_BOOTSTRAP=1 "$CARGO_ITSELF" "$@" -Zunstable-options --unit-graph >/dev/null || exit
@@ -41,13 +41,13 @@ fi
 
 @cache
 def with_an_image() -> tuple[Variant, ...]:
-    """Each combination of the answers that change an image or what it is built from, once."""
+    """Return each combination of the answers that change an image or its build context, once."""
     found = {variant.only(CHOICES) for variant in all_combinations() if variant.answers.get("container")}
     return tuple(sorted(found, key=str))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run for variants in which any two answers meet, or for all where that is asked for."""
+    """Run for a pairwise cover of the variants, or with --exhaustive for all."""
     if "variant_with_image" in metafunc.fixturenames:
         usual = sorted(cover(with_an_image()), key=str)
         metafunc.parametrize("variant_with_image", cases(metafunc, usual, with_an_image()), ids=str)
@@ -55,19 +55,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @dataclass(frozen=True)
 class Images:
-    """Builds images, with a cargo that plans but does not compile."""
+    """Builds images with a cargo that plans the build but does not compile."""
 
     workshop: Workshop
     folder: Path
 
     def crate(self, name: str, **answers: str | bool) -> Path:
-        """A crate of its own with a Containerfile and a lock file."""
+        """Return a separate crate with a Containerfile and a lockfile."""
         crate = self.workshop.crate(name, **{**answers, "container": True})
         self.workshop.run(crate, "cargo", "generate-lockfile")
         return crate
 
     def build(self, crate: Path) -> Stage:
-        """Build the image, and hold it to what all images have in common."""
+        """Build the image, and check the properties that all images share."""
         programs = self.folder / "programs"
         if not programs.exists():
             programs.mkdir(parents=True)
@@ -83,7 +83,7 @@ class Images:
 
 
 def shell(workshop: Workshop, **environment: str) -> Callable[[Path, str], str]:
-    """What runs a command of RUN: with a target folder where cargo has it by default."""
+    """Return a function that runs a RUN command, with cargo's default target folder."""
     own = {name: value for name, value in workshop.environment.items() if name != "CARGO_TARGET_DIR"}
     return lambda folder, command: Workshop(workshop.template, workshop.folder, own).run(
         folder, "sh", "-c", command, **environment
@@ -91,7 +91,7 @@ def shell(workshop: Workshop, **environment: str) -> Callable[[Path, str], str]:
 
 
 def checked(image: Stage) -> Stage:
-    """An image has its program and nothing else, which runs without root."""
+    """Check that an image has its program and no other file, and that the program runs without root."""
     [program] = json.loads(image.settings["ENTRYPOINT"])
     assert list(read_tree(image.root)) == [program.lstrip("/")]
     assert os.access(image.path(program), os.X_OK)
@@ -102,7 +102,7 @@ def checked(image: Stage) -> Stage:
 
 @pytest.fixture
 def images(workshop: Workshop, tmp_path: Path) -> Images:
-    """Images that are built from crates of this test."""
+    """The images of crates of this test."""
     return Images(workshop, tmp_path)
 
 
@@ -146,7 +146,7 @@ def test_a_new_hot_path_and_a_new_package_need_no_change(images: Images, kind: s
         ("Cargo.toml", 'serde_json = "1.0"\n', 'serde_json = "1.0"\nitoa = "1.0"\n', "--locked"),
     ],
 )
-def test_a_missing_file_is_noticed(images: Images, file: str, old: str, new: str, complaint: str) -> None:
+def test_a_missing_file_is_an_error(images: Images, file: str, old: str, new: str, complaint: str) -> None:
     crate = images.crate(f"incomplete-{zlib.crc32(repr((file, old, new)).encode())}", kind="service")
     text = (crate / file).read_text(encoding="utf-8")
     old = old.format(name=crate.name)
@@ -157,7 +157,7 @@ def test_a_missing_file_is_noticed(images: Images, file: str, old: str, new: str
 
 
 def test_hadolint_has_no_finding(images: Images, variant_with_image: Variant) -> None:
-    """But that packages of Debian have no version: those that the base image comes with have none either."""
+    """Except that Debian packages have no version: the packages of the base image have none either."""
     crate = images.workshop.template.rendering({"crate_name": "linted", **variant_with_image.answers})
     images.workshop.run(crate, "hadolint", "--ignore", "DL3008", "Containerfile")
 
@@ -177,13 +177,13 @@ def test_labels_say_what_the_image_is(images: Images, description: str) -> None:
 
 
 def test_renovate_pins_the_base_images() -> None:
-    """That preset has `docker:pinDigests`."""
+    """The preset of Renovate sets `docker:pinDigests`."""
     configuration = json.loads((CHECKOUT / "template" / ".github" / "renovate.json").read_text(encoding="utf-8"))
     assert "config:best-practices" in configuration["extends"]
 
 
 WORKFLOW = CHECKOUT / "template" / ".github" / "workflows" / "image.yml"
-# It is healthy at the second look.
+# The container is healthy at the second check.
 DOCKER = """#!/bin/sh
 echo "docker $*" >> calls
 case "$*" in
@@ -197,10 +197,10 @@ esac
     ("status", "exit_code", "refused"),
     [("healthy", "0", ""), ("unhealthy", "0", "Wait"), ("healthy", "1", "Stop the service")],
 )
-def test_the_workflow_demands_health_and_a_clean_end(
+def test_the_workflow_requires_health_and_a_clean_exit(
     workshop: Workshop, tmp_path: Path, status: str, exit_code: str, refused: str
 ) -> None:
-    """Run as it is written, with a docker that only prints."""
+    """The step runs unchanged, with a docker that only prints."""
     for name, text in (("docker", DOCKER), ("curl", "#!/bin/sh\necho curl $4 >> calls\n"), ("pipx", ""), ("just", "")):
         (tmp_path / name).write_text(text or "#!/bin/sh\n", encoding="utf-8")
         (tmp_path / name).chmod(0o755)
@@ -223,7 +223,7 @@ def test_the_workflow_demands_health_and_a_clean_end(
 
 @dataclass(frozen=True)
 class Shipped:
-    """What an image of a service has, and its symbols apart."""
+    """The files of the image of a service, and its symbols, which are separate."""
 
     image: Stage
     program: Path
@@ -232,11 +232,12 @@ class Shipped:
 
 @pytest.fixture(scope="module")
 def shipped(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
-    """Built by the Containerfile, without the optimisation that takes most of a build."""
+    """The image is built by the Containerfile, without the optimisation that takes most of the build time."""
     folder = tmp_path_factory.mktemp("image")
     images = Images(workshop, folder)
     crate = images.crate("shipped-service", kind="service")
-    # Cargo reads this too, being above the root. No test needs symbols but the crate's own, or a fast program.
+    # Cargo also reads this file, which is above the root. The tests need only the crate's own symbols, and no fast
+    # program.
     configuration = folder / "root" / ".cargo" / "config.toml"
     configuration.parent.mkdir(parents=True)
     own = f'[profile.release]\nopt-level = 0\n[profile.release.package.{crate.name}]\ndebug = "line-tables-only"\n'
@@ -258,8 +259,8 @@ def test_the_program_has_function_names_but_no_lines(shipped: Shipped, workshop:
     assert len(builds) == 1
 
 
-def test_an_address_becomes_a_line_later(shipped: Shipped, workshop: Workshop) -> None:
-    """The shipped program has the address of a function, its symbols the line."""
+def test_the_symbols_resolve_an_address_to_a_line(shipped: Shipped, workshop: Workshop) -> None:
+    """The shipped program has the address of a function, and its symbols have the line."""
     listed = workshop.run(shipped.program.parent, "nm", "-C", shipped.program.name)
     [address] = [line.split()[0] for line in listed.splitlines() if line.endswith(" shipped_service::main")]
     without, line = (
@@ -272,14 +273,14 @@ def test_an_address_becomes_a_line_later(shipped: Shipped, workshop: Workshop) -
 
 @pytest.fixture
 def service(shipped: Shipped) -> Iterator[Service]:
-    """The program of the image, running."""
+    """The running program of the image."""
     running = Service(shipped.program, ())
     yield running
     running.close()
 
 
 def health(shipped: Shipped, admin_address: str) -> tuple[int, str, float]:
-    """Run the health check of the image, with the address where the image has it: its exit code, message and time."""
+    """Run the image's health check with the address in the image's variable; return exit code, message and time."""
     words_of_check = words(shipped.image.settings["HEALTHCHECK"].partition(" CMD ")[0])
     assert words_of_check == ["--interval=10s", "--timeout=3s"]
     command = json.loads(shipped.image.settings["HEALTHCHECK"].partition(" CMD ")[2])
@@ -305,21 +306,21 @@ def test_a_running_service_is_healthy(shipped: Shipped, service: Service, addres
 
 
 def test_a_draining_service_is_healthy(shipped: Shipped, service: Service) -> None:
-    """Else it would be killed before its time."""
+    """Otherwise it would be killed before its time."""
     service.terminate()
     service.event(message="draining")
     assert health(shipped, f"0.0.0.0:{service.admin_address[1]}")[:2] == (0, "")
 
 
-def test_no_service_is_not_healthy(shipped: Shipped) -> None:
+def test_a_missing_service_is_unhealthy(shipped: Shipped) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"127.0.0.1:{closed.getsockname()[1]}"
     code, message, _ = health(shipped, address)
     assert (code, message) == (1, "error: not healthy: Connection refused (os error 111)\n")
 
 
-def test_a_silent_service_is_not_healthy_soon(shipped: Shipped) -> None:
-    """Before the engine gives up."""
+def test_a_service_that_does_not_respond_is_soon_unhealthy(shipped: Shipped) -> None:
+    """The check fails before the timeout of the container engine."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         code, message, took = health(shipped, f"127.0.0.1:{silent.getsockname()[1]}")
     assert (code, message[:20]) == (1, "error: not healthy: ")
@@ -329,7 +330,7 @@ def test_a_silent_service_is_not_healthy_soon(shipped: Shipped) -> None:
 @pytest.mark.parametrize(("status", "outcome"), [(200, (0, "")), (503, (1, "error: not healthy: HTTP/1.1 503\n"))])
 @pytest.mark.parametrize(("host", "asked"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("::1", "[::]")])  # noqa: S104
 def test_the_status_decides(shipped: Shipped, host: str, asked: str, status: int, outcome: tuple[int, str]) -> None:
-    """Over loopback where the service listens on all addresses."""
+    """The check uses loopback if the service listens on all addresses."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -350,13 +351,13 @@ def test_the_status_decides(shipped: Shipped, host: str, asked: str, status: int
 
 
 def test_the_first_process_of_a_container_ends_by_sigterm(shipped: Shipped) -> None:
-    """The system gives it no signal that it has no handler for; `unshare` makes one."""
+    """The system sends it no signal without a handler; `unshare` makes such a process."""
     isolated = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
     if subprocess.run([*isolated, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine does not let `unshare` make a namespace of processes")
     flags = ("--address=127.0.0.1:0", "--admin-address=127.0.0.1:0", "--log-format=json", "--drain-grace=0s")
     command = [*isolated, str(shipped.program), *flags]
-    # Else a failed assertion would wait for a program that nothing ends.
+    # Otherwise a failed assertion would wait for a program that nothing stops.
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, ExitStack() as ending:
         ending.callback(process.kill)
         assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""Names of crates that collide with a module, with what a file imports, or with the standard library."""
+"""Names of crates that collide with a module, with an import of a file, or with the standard library."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from support.template import Template, copy_in_process
 from support.variants import CHECKOUT, domain
 from support.workshop import Workshop
 
-# A path that begins with one of these can mean no crate of the user's.
+# A path that begins with one of these cannot refer to the user's crate.
 FIXED = {"", "crate", "self", "super", "std"}
 COLLIDING = {
     "lib": ["aggregate", "error", "thread"],
@@ -21,7 +21,7 @@ COLLIDING = {
 
 
 def refused_names() -> set[str]:
-    """What the validator refuses because the crate depends on it."""
+    """Return the names that the validator rejects because the crate depends on crates of these names."""
     text = (CHECKOUT / "validators.jinja").read_text(encoding="utf-8")
     found = re.search(r'set dependencies = "([^"]*)"', text)
     assert found
@@ -38,7 +38,7 @@ def first_segments(folder: Path) -> Iterator[tuple[str, int, str]]:
 
 @pytest.mark.parametrize("kind", domain("kind"))
 def test_no_import_depends_on_the_name_of_the_crate(template: Template, kind: str) -> None:
-    """Each begins with `::`, with a keyword, or with a crate whose name is refused: so any name that is taken works."""
+    """Each import begins with `::`, a keyword, or a crate whose name is rejected, so every accepted name works."""
     folder = template.rendering({"crate_name": "log-totals", "kind": kind})
     known = FIXED | refused_names() | {"server"}
     assert [found for found in first_segments(folder) if found[2] not in known] == []

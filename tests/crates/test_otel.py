@@ -1,6 +1,6 @@
-"""Runs a service that exports traces and metrics, against OTLP receivers: one that works and three that do not.
+"""Runs a service that exports traces and metrics, with OTLP receivers: one that works and three broken ones.
 
-The services are copies of the crate with routes of many shapes. The undefended one lacks the lines of DEFENCES.
+The services are copies of the crate with routes of many kinds. The undefended one lacks the lines of DEFENCES.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ mod probe {
 """
 
 LIB, REQUESTS, EXPORT = "lib.rs", "requests.rs", "export.rs"
-# What the undefended service has in place of a line of otel/src.
+# The lines of the undefended service instead of lines of otel/src.
 DEFENCES = [
     (REQUESTS, ".start_with_context(&self.tracer, &parent)", ".start_with_context(&self.tracer, &Context::new())"),
     (REQUESTS, "propagator.inject_context(&context, &mut HeaderInjector(request.headers_mut()));\n", ""),
@@ -91,23 +91,23 @@ DEFENCES = [
 ]
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
-# Else an export after 5 s or a minute would be the first.
+# Otherwise an export after 5 s or a minute would be the first.
 SOON = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_METRIC_EXPORT_INTERVAL": "100"}
 LATER = {"OTEL_BSP_SCHEDULE_DELAY": "600000", "OTEL_METRIC_EXPORT_INTERVAL": "600000"}
-# The drain ends in 1.1 s, and a machine under load may need as long again.
+# The drain ends in 1.1 s, and a loaded machine may need as long again.
 DRAIN = ("--drain-grace", "0s", "--drain-cap", "1s")
 DRAINED = 2.5
 
 
 @pytest.fixture(scope="session")
 def exporting_binary(workshop: Workshop) -> Path:
-    """The service that all tests share."""
+    """The service that all tests share, with an exporter."""
     return workshop.debug_binary(_probed(workshop, "exporting-service"))
 
 
 @pytest.fixture(scope="session")
 def undefended_exporting_binary(workshop: Workshop) -> Path:
-    """The same without the lines of DEFENCES."""
+    """The same service without the lines of DEFENCES."""
     crate = _probed(workshop, "undefended-exporting")
     for name, line, instead in DEFENCES:
         replace_only(crate / "otel" / "src" / name, line, instead)
@@ -122,7 +122,7 @@ def _probed(workshop: Workshop, name: str) -> Path:
 
 @pytest.fixture
 def start(request: pytest.FixtureRequest) -> Iterator[Start]:
-    """Services that end with the test."""
+    """Start services, and stop them at the end of the test."""
     with ExitStack() as running:
 
         def start(endpoint: str, *flags: str, is_defended: bool = True, **environment: str) -> Service:
@@ -210,7 +210,7 @@ def test_a_trace_that_its_client_does_not_sample_is_not_exported(start: Start, r
 
 @BOTH
 def test_the_log_has_the_id_of_the_trace(start: Start, receiver: Collector, is_defended: bool) -> None:
-    """Also of one that begins here."""
+    """Also the id of a trace that begins in the service."""
     service = start(receiver.url, is_defended=is_defended)
     service.request("GET", "/status/200")
     span = receiver.span("GET /status/{status}")
@@ -223,7 +223,7 @@ def test_a_request_passes_its_span_on(start: Start, receiver: Collector, is_defe
     service = start(receiver.url, is_defended=is_defended)
     response = service.request("GET", "/inner")
     if not is_defended:
-        # The header that is not there.
+        # The missing header.
         assert response.status == 500
         return
     inner, outer = receiver.span("inner"), receiver.span("GET /inner")
@@ -260,12 +260,12 @@ def test_a_failure_is_an_error(
     assert found["error.type"] == str(status)
 
 
-def test_an_error_of_the_client_is_none_of_the_service(start: Start, receiver: Collector) -> None:
+def test_a_client_error_is_not_an_error_of_the_service(start: Start, receiver: Collector) -> None:
     service = start(receiver.url)
     service.request("GET", "/status/404")
     service.request("BREW", "/nowhere")
     assert receiver.span("GET /status/{status}").status.code == Status.STATUS_CODE_UNSET
-    # The path of a stranger is in no name.
+    # No name contains the path of an unknown client.
     assert "http.route" not in values(receiver.span("_OTHER").attributes)
 
 
@@ -325,11 +325,11 @@ def _active(receiver: Collector) -> int:
     return int(sum(point.as_int for point in newest.sum.data_points))
 
 
-# --- The export, and collectors that are out of order ---
+# --- The export, and broken collectors ---
 
 
 def _count(service: Service, name: str, **labels: str) -> int:
-    """The value of a counter of /metrics."""
+    """Return the value of a counter of /metrics."""
     listed = ",".join(f'{label}="{value}"' for label, value in labels.items())
     named = f"{name}_total{{{listed}}} " if labels else f"{name}_total "
     [line] = [line for line in service.metrics().splitlines() if line.startswith(named)]
@@ -343,7 +343,7 @@ def _seconds(wait: Callable[[], object]) -> float:
 
 
 def _ends_in_time(service: Service) -> bool:
-    """Whether it ends within the time of its drain."""
+    """Whether the service exits within the time limit of its drain."""
     service.terminate()
     try:
         code = service.process.wait(DRAINED)
@@ -355,7 +355,7 @@ def _ends_in_time(service: Service) -> bool:
 
 @pytest.fixture
 def broken(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a collector that is out of order."""
+    """The address of a broken collector."""
     mode: str = request.param
     if mode == "dead":
         yield dead_collector()
@@ -371,7 +371,7 @@ SMALL = {"OTEL_BSP_MAX_QUEUE_SIZE": "8", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "4"}
 
 @BROKEN
 def test_a_broken_collector_costs_no_request(start: Start, broken: str) -> None:
-    """Not one is lost or waits, what is dropped is counted, and the service ends in time."""
+    """The service loses and delays no request, counts the dropped spans, and exits in time."""
     service = start(broken, **SMALL)
     connection = service.connect()
 
@@ -383,7 +383,7 @@ def test_a_broken_collector_costs_no_request(start: Start, broken: str) -> None:
 
     # The timeout of an export is 10 s.
     assert max(_seconds(request) for _ in range(200)) < 1
-    # All are accounted for, but those that are in the queue or being sent.
+    # All spans are accounted for, except those that are in the queue or are being sent.
     eventually(lambda: 200 - _dropped(service) <= 8)
     assert _count(service, "otel_spans_exported") == 0
     assert _ends_in_time(service)
@@ -438,7 +438,7 @@ def test_a_second_signal_does_not_wait_for_the_collector(start: Start, is_defend
         service.request("GET", "/status/200")
         service.terminate()
         service.event(message="draining")
-        # A signal within 100 ms counts as the first one.
+        # A second signal within 100 ms counts as the first one.
         time.sleep(0.2)
         service.terminate()
         service.event(message="interrupted")
@@ -450,7 +450,7 @@ def test_a_second_signal_does_not_wait_for_the_collector(start: Start, is_defend
             assert is_defended
 
 
-def test_what_is_queued_is_sent_at_the_end(start: Start, receiver: Collector) -> None:
+def test_queued_spans_are_sent_at_the_end(start: Start, receiver: Collector) -> None:
     service = start(receiver.url, **LATER)
     service.request("GET", "/status/200")
     assert receiver.requests == 0
@@ -461,7 +461,7 @@ def test_what_is_queued_is_sent_at_the_end(start: Start, receiver: Collector) ->
 
 
 def test_a_killed_service_sends_nothing(start: Start, receiver: Collector) -> None:
-    """So that it is the end of the other test's service that sends."""
+    """This proves that the flush at the end sends the spans in the other test."""
     service = start(receiver.url, **LATER)
     service.request("GET", "/status/200")
     service.process.send_signal(signal.SIGKILL)
@@ -470,7 +470,7 @@ def test_a_killed_service_sends_nothing(start: Start, receiver: Collector) -> No
 
 
 @BOTH
-def test_the_end_says_what_is_lost(start: Start, is_defended: bool) -> None:
+def test_the_last_log_line_counts_the_lost_spans(start: Start, is_defended: bool) -> None:
     with collector("slow") as slow:
         service = start(slow.url, is_defended=is_defended, **LATER)
         service.request("GET", "/status/200")
@@ -501,8 +501,10 @@ def test_exports_are_counted(start: Start, receiver: Collector) -> None:
     ],
 )
 @pytest.mark.parametrize("flags", [("--check-config",), ("--address=127.0.0.1:0", "--admin-address=127.0.0.1:0")])
-def test_a_bad_variable_is_refused(exporting_binary: Path, variable: str, value: str, flags: tuple[str, ...]) -> None:
-    """Also by --check-config."""
+def test_an_invalid_variable_is_rejected(
+    exporting_binary: Path, variable: str, value: str, flags: tuple[str, ...]
+) -> None:
+    """`--check-config` also rejects it."""
     done = run_to_end(exporting_binary, *flags, **{variable: value})
     assert done.returncode == 2
     assert done.stdout == ""
@@ -529,7 +531,7 @@ def test_the_export_can_be_turned_off(
     assert bool(receiver.metrics) == metrics
 
 
-def test_the_endpoint_of_one_signal_is_used_as_it_is(start: Start, receiver: Collector) -> None:
+def test_the_endpoint_of_one_signal_is_used_unchanged(start: Start, receiver: Collector) -> None:
     traces = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{receiver.url}/v1/traces"}
     start(dead_collector(), **traces).request("GET", "/status/200")
     receiver.span("GET /status/{status}")

@@ -1,4 +1,4 @@
-"""What the workflows and the recipes of a crate say is run, as it is written."""
+"""Runs the commands of a crate's workflows and recipes unchanged."""
 
 import json
 import re
@@ -21,9 +21,9 @@ NOT_RUN_HERE = {
     "cargo semver-checks": "it compares with a version that is published, and none is",
     "exit 1": "the gate itself, run only where a job failed",
 }
-# Recipes that call only others.
+# Recipes that only call other recipes.
 PARTS = ("check", "lint")
-# What `plan` found out, where a lock file was changed and where not.
+# Outputs of `plan` for a changed and an unchanged lockfile.
 OUTPUTS = ("advisories", "")
 
 
@@ -40,17 +40,17 @@ class Step:
 
     @property
     def expanded(self) -> str:
-        """The command with the variables that its step sets, as the shell runs it."""
+        """The command with the variables that its step sets expanded, as the shell runs it."""
         return re.sub(r"\$(RECIPES|TOOLS)", lambda name: dict(self.environment)[name[1]], self.command).strip()
 
     @property
     def reason(self) -> str:
-        """Why it is not run here; empty if it is."""
+        """Return why the step is not run here; an empty string if it is run."""
         return next((why for name, why in NOT_RUN_HERE.items() if self.expanded.startswith(name)), "")
 
 
 def run_steps(workflow: Path) -> Iterator[Step]:
-    """All such steps of a workflow, for each job of a matrix."""
+    """Return all steps with commands of a workflow, for each job of a matrix."""
     for job, content in yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"].items():
         matrix = content.get("strategy", {}).get("matrix", {}).get("include", [{}])
         for one in matrix:
@@ -79,11 +79,11 @@ RECIPES = {word for word in WORDS if not word.startswith("-")} - {"advisories"}
 @pytest.mark.parametrize("kind", ["lib", "cli", "service"])
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_a_workflow_step_works_as_written(workshop: Workshop, tmp_path: Path, kind: str, step: Step) -> None:
-    """By the shell that GitHub runs it with."""
+    """The step runs in the shell that GitHub uses."""
     if step.reason:
         pytest.skip(f"not run here: {step.reason}")
     output = tmp_path / "output"
-    # Its bench is that of the library, whose instructions are counted as they ship.
+    # Its bench is that of the library, which counts the instructions of the release profile.
     quick = QUICK_BENCHES if kind == "cli" else {}
     workshop.run(
         workshop.ready(kind),
@@ -98,14 +98,14 @@ def test_a_workflow_step_works_as_written(workshop: Workshop, tmp_path: Path, ki
         assert (platforms[0], len(platforms)) == ("ubuntu-24.04", 1 if kind == "service" else 3)
 
 
-def test_every_step_that_is_not_run_is_there() -> None:
-    """So that the list of exceptions does not outlive them."""
+def test_every_exempt_step_exists() -> None:
+    """So the list of exceptions contains no stale entry."""
     commands = [step.expanded for name in ("ci.yml", "publish.yml") for step in run_steps(WORKFLOWS / name)]
     assert [name for name in NOT_RUN_HERE if not any(command.startswith(name) for command in commands)] == []
 
 
 def test_every_recipe_is_run_by_some_test(workshop: Workshop) -> None:
-    """By the steps above, by `test_variants`, by those of `tests/performance`, or below."""
+    """The steps above run it, or `test_variants`, the tests of `tests/performance`, or a test below."""
     recipes = set(workshop.run(workshop.ready("lib"), "just", "--summary").split())
     assert recipes == (RECIPES - {"prepared"}) | {"lint", "fmt", "bench", "check", "dist", "pgo", "flame", "perf"} | {
         "fast-rust"
@@ -113,7 +113,7 @@ def test_every_recipe_is_run_by_some_test(workshop: Workshop) -> None:
 
 
 def test_prepare_of_the_crate_runs_first(workshop: Workshop) -> None:
-    """In each job, and in `setup`; without it, nothing runs."""
+    """In each job, and in `setup`; without `prepare`, no other step works."""
     crate = workshop.crate("prepared", kind="lib", sample=False)
     assert workshop.run(crate, "just", "prepared") == ""
     (crate / "local.just").write_text("prepare:\n    @echo prepared\n")
@@ -123,8 +123,8 @@ def test_prepare_of_the_crate_runs_first(workshop: Workshop) -> None:
     assert workshop.try_to(crate, "just", "prepared").returncode != 0
 
 
-def test_fmt_mends_what_lint_refuses(workshop: Workshop) -> None:
-    """And nothing else."""
+def test_fmt_fixes_the_format_that_lint_rejects(workshop: Workshop) -> None:
+    """And changes nothing else."""
     crate = workshop.crate("unformatted", kind="lib")
     path = crate / "src" / "lib.rs"
     text = path.read_text()
@@ -134,14 +134,14 @@ def test_fmt_mends_what_lint_refuses(workshop: Workshop) -> None:
 
 
 def test_bench_takes_arguments(workshop: Workshop) -> None:
-    """Of cargo, and behind `--` of criterion, which here runs each bench once."""
+    """Arguments of cargo, and behind `--` those of criterion, which here runs each bench once."""
     crate = workshop.ready("lib")
     printed = workshop.run(crate, "just", "bench", "--bench", "aggregate", "--", "--test", **QUICK_BENCHES)
     assert "Testing aggregate/read_by_2_threads/200000\nSuccess" in printed
 
 
 def test_dist_ships_a_program_with_its_checksum(workshop: Workshop) -> None:
-    """And a library has none to ship."""
+    """A library has no program to ship."""
     crate = workshop.ready("cli")
     workshop.run(crate, "cargo", "generate-lockfile")
     workshop.run(crate, "just", "dist")
@@ -155,7 +155,7 @@ def test_dist_ships_a_program_with_its_checksum(workshop: Workshop) -> None:
 
 
 def test_dist_ships_a_program_that_is_a_member_of_a_library(workshop: Workshop) -> None:
-    """At the root, and no tool of those who work on it."""
+    """The program is at the root; the archive contains none of the developers' tools."""
     root = workshop.crate("with-a-member", kind="lib", sample=False)
     workshop.add_member(root, "shipped-member", {"kind": "cli", "sample": False})
     (root / "xtask" / "src").mkdir(parents=True)
@@ -170,8 +170,8 @@ def test_dist_ships_a_program_that_is_a_member_of_a_library(workshop: Workshop) 
     workshop.run(root / "target" / "dist", "sha256sum", "--check", "--strict", "SHA256SUMS")
 
 
-def test_flame_says_which_tool_it_misses(workshop: Workshop, tmp_path: Path) -> None:
-    """And how to get it."""
+def test_flame_names_the_missing_tool(workshop: Workshop, tmp_path: Path) -> None:
+    """The error also says how to install it."""
     crate = workshop.ready("lib")
     for name in ("cargo", "rustc", "just", "sh", "cc", "ld"):
         (tmp_path / name).symlink_to(workshop.run(crate, "which", name).strip())
@@ -180,8 +180,8 @@ def test_flame_says_which_tool_it_misses(workshop: Workshop, tmp_path: Path) -> 
     assert "Missing: samply (cargo install --locked samply) or perf" in done.stdout
 
 
-def test_arguments_reach_cargo_as_they_are(workshop: Workshop) -> None:
-    """With their quotes; doctests know no filter expression."""
+def test_arguments_reach_cargo_unchanged(workshop: Workshop) -> None:
+    """Quotes are kept; `cargo test --doc` does not support filter expressions."""
     crate = workshop.ready("lib")
     printed = workshop.run(crate, "just", "test", "-E", "test(reads_and_writes) | test(no such test)")
     assert "1 test run: 1 passed" in printed
@@ -196,7 +196,7 @@ def test_a_new_crate_has_no_advice(workshop: Workshop, kind: str) -> None:
 
 
 def test_check_runs_what_ci_runs(workshop: Workshop) -> None:
-    """The recipes of the jobs, in one."""
+    """`just check` runs the recipes of all jobs."""
     crate = workshop.ready("lib")
     shown = {name: re.findall(rf"(?m)^{name}:(.*)$", workshop.run(crate, "just", "--show", name)) for name in PARTS}
     shown = {name: line.split() for name, [line] in shown.items()}
@@ -205,8 +205,8 @@ def test_check_runs_what_ci_runs(workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lib", "cli"])
-def test_a_package_builds_from_what_it_includes(workshop: Workshop, kind: str) -> None:
-    """Without the benches, the workspace, and what is not for users."""
+def test_a_package_builds_from_the_files_that_it_includes(workshop: Workshop, kind: str) -> None:
+    """The package excludes the benches, the workspace, and files that users do not need."""
     crate = workshop.crate(f"package-{kind}", kind=kind, publish=True, repository_url="https://example.org/a/b")
     start_history(crate)
     workshop.run(crate, "cargo", "package", "--allow-dirty")
@@ -215,8 +215,8 @@ def test_a_package_builds_from_what_it_includes(workshop: Workshop, kind: str) -
     assert not {path for path in listed if path.startswith(("bench", ".github", "tests"))}
 
 
-def test_the_hooks_of_a_crate_pass_and_bite(workshop: Workshop) -> None:
-    """Run by pre-commit itself."""
+def test_the_hooks_of_a_crate_pass_and_reject_violations(workshop: Workshop) -> None:
+    """pre-commit itself runs the hooks."""
     crate = workshop.crate("hooked", kind="lib", sample=False)
     start_history(crate)
     workshop.run(crate, "pre-commit", "run", "--all-files")
@@ -229,13 +229,13 @@ def test_the_hooks_of_a_crate_pass_and_bite(workshop: Workshop) -> None:
 
 
 def test_setup_lists_the_tools_of_the_crate(workshop: Workshop) -> None:
-    """With their versions, and what installed them."""
+    """The list has their versions, and the program that installed each."""
     printed = workshop.run(workshop.ready("lib"), "just", "setup")
     assert re.search(r"(?m)^gungraun-runner +0\.20\.0$", printed)
 
 
 def test_the_example_of_a_library_runs(workshop: Workshop, tmp_path: Path) -> None:
-    """As its first line says, on a file."""
+    """The command is the one of its first line, with a file."""
     (tmp_path / "measurements.txt").write_text("oslo;-1.5\nrome;20\noslo;2\n")
     crate = workshop.ready("lib")
     printed = workshop.run(crate, "cargo", "run", "--quiet", "--example", "totals", str(tmp_path / "measurements.txt"))

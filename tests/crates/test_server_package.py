@@ -1,4 +1,4 @@
-"""The package server/ of a service: what a release may add to it, and how an older service gets it."""
+"""The package server/ of a service: additions that a release may make, and how an older service gets the package."""
 
 import gzip
 import re
@@ -17,7 +17,7 @@ from support.template import copier_in_process
 from support.variants import CHECKOUT
 from support.workshop import Workshop
 
-# A field or a variant that a release may add, next to one that is there.
+# A field or a variant that a release may add, next to an existing one.
 ADDITIONS = {
     "limits.rs": {
         "    pub total_time: Duration,\n": "    /// New.\n    pub next: u32,\n",
@@ -55,7 +55,7 @@ fn the_defaults_of_the_flags_are_those_of_the_package() {
     assert_eq!(text(&config.drain()), text(&server::Drain::default()));
 }
 """
-# What a user has added to an old service: a path of the module, a dependency of its own use, and a test.
+# A user's additions to an old service: a path of the module, the user's own dependency, and a test.
 OWN_CODE = """
 /// A rejection.
 #[must_use]
@@ -88,7 +88,7 @@ fn limits_are_as_given() {
 
 
 def test_a_release_may_add_fields_and_variants(workshop: Workshop) -> None:
-    """The starters compile with them, and what would not compile then does not compile now."""
+    """The starters compile with them; code that would not compile then does not compile now."""
     crate = workshop.crate("next-release", kind="service")
     starters = (crate / "src" / "lib.rs").read_text(encoding="utf-8")
     (crate / "src" / "lib.rs").write_text(starters + LITERALS, encoding="utf-8")
@@ -114,7 +114,7 @@ def test_flags_and_package_have_the_same_defaults(workshop: Workshop) -> None:
 
 
 def follow(workshop: Workshop, crate: Path, name: str) -> None:
-    """Do what a page of the documentation says: its commands, files and patches."""
+    """Follow a page of the documentation: run its commands, write its files, apply its patches."""
     start_history(crate)
     page = (CHECKOUT / "docs" / name).read_text(encoding="utf-8")
     for path, content in re.findall(r"(?ms)^`(\S+)`:\n\n```rust,ignore\n(.*?)^```$", page):
@@ -128,7 +128,7 @@ def follow(workshop: Workshop, crate: Path, name: str) -> None:
 
 
 def test_the_page_on_additions_works_as_written(workshop: Workshop) -> None:
-    """It makes a service whose tests pass, without a warning."""
+    """The result is a service whose tests pass, without a warning."""
     crate = workshop.crate("demo", kind="service")
     follow(workshop, crate, "add-to-a-service.md")
     workshop.run(crate, "cargo", "fmt", "--all", "--check")
@@ -138,7 +138,7 @@ def test_the_page_on_additions_works_as_written(workshop: Workshop) -> None:
 
 @pytest.mark.exhaustive
 def test_the_page_on_heap_profiles_works_as_written(workshop: Workshop) -> None:
-    """It takes the C of jemalloc, which compiles for minutes."""
+    """The test compiles the C sources of jemalloc, which takes minutes."""
     crate = workshop.crate("profiled", kind="service", sample=False, allocator="jemalloc")
     follow(workshop, crate, "profile-the-heap.md")
     workshop.run(crate, "cargo", "fmt", "--all", "--check")
@@ -156,7 +156,7 @@ def test_the_page_on_heap_profiles_works_as_written(workshop: Workshop) -> None:
 
 @pytest.fixture
 def old_service(releases: Releases, tmp_path: Path) -> Path:
-    """A service of the last release without the package, with code of its user, updated to the newest release."""
+    """A service of the last release without the package, with user code, updated to the newest release."""
     crate = tmp_path / "old-service"
     answers: dict[str, str | bool] = {"crate_name": crate.name, "kind": "service", "sample": False}
     shutil.copytree(releases.rendering(releases.tags[-2], answers), crate)
@@ -170,7 +170,7 @@ def old_service(releases: Releases, tmp_path: Path) -> Path:
 
 
 def test_an_older_service_moves_to_the_package(workshop: Workshop, old_service: Path) -> None:
-    """Its tests pass, what its user wrote is there, and the move can be undone."""
+    """Its tests pass, the user's code is kept, and the move can be undone."""
     before = read_tree(old_service)
     printed = workshop.run(old_service, "fast-rust", "migrate", "server")
     assert "The tests pass." in printed
@@ -184,7 +184,7 @@ def test_an_older_service_moves_to_the_package(workshop: Workshop, old_service: 
     code = "".join(text.decode() for path, text in after.items() if path.endswith(".rs"))
     assert "::plumbing" not in code
     assert "mod plumbing" not in code
-    # Used by the user's code, and by tests alone.
+    # Used only by the user's code and by tests.
     manifest = after["Cargo.toml"].decode()
     dependencies = manifest.partition("\n[dependencies]\n")[2].partition("\n[")[0]
     assert "fastrand = " in dependencies
@@ -205,7 +205,7 @@ def test_an_older_service_moves_to_the_package(workshop: Workshop, old_service: 
     ],
     ids=["edited", "red"],
 )
-def test_a_service_that_would_be_broken_is_left_as_it_is(
+def test_a_service_that_the_move_would_break_is_unchanged(
     workshop: Workshop, old_service: Path, path: str, line: str, reason: str
 ) -> None:
     file = old_service / path
@@ -220,7 +220,7 @@ def test_a_service_that_would_be_broken_is_left_as_it_is(
 
 
 def test_only_a_service_of_the_newest_release_is_moved(workshop: Workshop, releases: Releases, tmp_path: Path) -> None:
-    """With the command to run first; and one that has the package needs nothing."""
+    """Otherwise the error names the command to run first; a service that has the package needs no move."""
     crate = tmp_path / "old-service"
     answers: dict[str, str | bool] = {"crate_name": crate.name, "kind": "service", "sample": False}
     shutil.copytree(releases.rendering(releases.tags[-2], answers), crate)

@@ -25,7 +25,7 @@ from support.variants import CHECKOUT
 
 @pytest.fixture(scope="module", autouse=True)
 def _enough_open_files() -> None:
-    """A service warns if there are few."""
+    """A service warns if the limit on open files is low."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -45,7 +45,7 @@ def start(service_binary: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def quiet(start: Start) -> Iterator[Start]:
-    """Services in which nothing happens that is worth a warning."""
+    """Start services that must log no warning."""
     services: list[Service] = []
 
     def start_quiet(*flags: str) -> Service:
@@ -71,7 +71,7 @@ def _aggregate(records: bytes) -> dict[str, tuple[int, Decimal, Decimal, Decimal
     return {k: (len(v), min(v), sum(v, Decimal(0)) / len(v), max(v)) for k, v in values.items()}
 
 
-# Good requests
+# Valid requests
 
 
 @pytest.mark.parametrize("count", [1, 1_000, 200_000])
@@ -106,7 +106,7 @@ def test_health(quiet: Start) -> None:
     assert service.request("GET", "/readyz").status == 200
 
 
-# Refused requests
+# Rejected requests
 
 
 def test_malformed_line_is_named(quiet: Start) -> None:
@@ -187,7 +187,7 @@ def test_slow_body(quiet: Start) -> None:
 
 
 def test_client_that_takes_no_response_is_dropped(start: Start) -> None:
-    # Long enough for a busy machine to send all of the body without a pause that is longer.
+    # Long enough for a busy machine to send all of the body without a pause that exceeds the timeout.
     service = start("--idle-time", "2s", "--drain-grace", "0s")
     body = b"".join(b"%0*d;1\n" % (1500, key) for key in range(10_000))
     with socket.socket() as stream:
@@ -200,7 +200,7 @@ def test_client_that_takes_no_response_is_dropped(start: Start) -> None:
         service.event(message="response aborted")
 
 
-def test_sheds_beyond_the_concurrency_limit(quiet: Start) -> None:
+def test_requests_above_the_concurrency_limit_are_shed(quiet: Start) -> None:
     service = quiet("--concurrency", "2")
     held = [service.held(8), service.held(8)]
     service.wait_in_flight(2)
@@ -220,7 +220,7 @@ def test_sheds_beyond_the_concurrency_limit(quiet: Start) -> None:
     assert 'http_requests_shed_total{reason="concurrency"} 5\n' in service.metrics()
 
 
-def test_sheds_beyond_the_bytes_in_flight(quiet: Start) -> None:
+def test_requests_above_the_limit_on_bytes_are_shed(quiet: Start) -> None:
     service = quiet("--body-limit", "1KiB", "--in-flight-limit", "1KiB")
     with service.held(1024) as held:
         held.sendall(b"a;1\n" * 254)
@@ -240,7 +240,7 @@ def test_sheds_beyond_the_bytes_in_flight(quiet: Start) -> None:
 
 def test_connections_are_bounded(start: Start) -> None:
     service = start("--connections", "2", "--concurrency", "1")
-    # Neither is idle: the service reads what the second one may still send after its early response.
+    # Neither connection is idle: the service still reads from the second one after its early response.
     first = service.held()
     service.wait_in_flight(1)
     assert Answer.on(service.held()).status == 503
@@ -266,7 +266,7 @@ def test_running_out_of_files_pauses(start: Start) -> None:
     assert sum(event["message"] == "cannot accept" for event in service.events) < 10
 
 
-# What the service tells about itself
+# Observability
 
 
 def test_request_id_and_trace_in_response_and_log(quiet: Start) -> None:
@@ -349,7 +349,7 @@ def _queries(board: str) -> list[str]:
     return [target["expr"] for panel in panels for target in panel.get("targets", [])]
 
 
-def test_the_dashboard_asks_for_what_there_is(quiet: Start) -> None:
+def test_the_dashboard_queries_existing_metrics(quiet: Start) -> None:
     service = quiet()
     service.request("POST", "/aggregate", b"a;1\n")
     there = _names(service.metrics())
@@ -359,39 +359,39 @@ def test_the_dashboard_asks_for_what_there_is(quiet: Start) -> None:
         assert _names(query) <= there, query
     misspelt = board.replace("http_connections_open", "http_connection_open")
     assert not all(_names(query) <= there for query in _queries(misspelt))
-    # And the page lists what there is.
+    # The page lists all metrics, too.
     page = (CHECKOUT / "docs" / "service.md").read_text(encoding="utf-8")
     families = set(re.findall(r"(?m)^# TYPE (\S+)", service.metrics()))
     assert {name for name in families if f"`{name}" not in page} == set()
 
 
-def test_client_that_leaves_is_no_error(quiet: Start) -> None:
+def test_a_client_that_disconnects_is_not_an_error(quiet: Start) -> None:
     service = quiet()
     service.held().close()
     service.event(message="request", route="/aggregate")
     assert service.request("POST", "/aggregate", b"a;1\n").status == 200
 
 
-def test_whom_a_connection_failed_with_is_logged(quiet: Start) -> None:
+def test_the_peer_of_a_failed_connection_is_logged(quiet: Start) -> None:
     service = quiet("--log-filter", "debug")
     held = service.held()
     service.wait_in_flight(1)
     host, port = held.getsockname()
-    # A reset, as a plain end may come after the last write, and then nothing has failed.
+    # A reset, because a regular close may arrive after the last write, and then no error occurs.
     held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     held.close()
     service.event(message="connection failed", peer=f"{host}:{port}")
 
 
 @pytest.mark.parametrize("source", ["127.0.0.1", "127.255.10.99"])
-def test_who_sent_a_request_is_logged(quiet: Start, source: str) -> None:
+def test_the_peer_of_a_request_is_logged(quiet: Start, source: str) -> None:
     service = quiet("--log-filter", "debug")
     with socket.create_connection(service.address, source_address=(source, 0)) as client:
         client.sendall(head_of(0))
         service.event(message="request", peer="{}:{}".format(*client.getsockname()))
 
 
-# The end
+# Shutdown
 
 
 def test_request_finishes_after_sigterm(quiet: Start) -> None:
@@ -420,7 +420,7 @@ def _accepts(service: Service) -> bool:
 
 
 def _busy_client(service: Service, reconnect: bool, answered: list[int], lost: list[OSError]) -> None:
-    """Sends request after request until it is told to go, and notes those without an answer."""
+    """Send requests until the service accepts no connection; record the statuses and the lost requests."""
     request = head_of(4) + b"a;1\n"
     while True:
         try:
@@ -443,7 +443,7 @@ def _busy_client(service: Service, reconnect: bool, answered: list[int], lost: l
 
 
 def drain_under_load(service: Service, reconnect: bool) -> tuple[list[int], list[OSError], int]:
-    """Ends the service under 32 busy keep-alive connections: answers, losses and exit code."""
+    """Stop the service under 32 busy keep-alive connections; return responses, losses and exit code."""
     answered: list[int] = []
     lost: list[OSError] = []
     arguments = (service, reconnect, answered, lost)
@@ -465,7 +465,7 @@ def test_no_request_is_lost_under_load(quiet: Start, *, reconnect: bool, attempt
     assert (lost, set(answered), code) == ([], {200}, 0)
 
 
-def test_drain_cap_cuts(start: Start) -> None:
+def test_the_drain_limit_closes_connections(start: Start) -> None:
     service = start("--drain-grace", "0s", "--drain-cap", "200ms")
     with service.held():
         service.wait_in_flight(1)
@@ -475,13 +475,13 @@ def test_drain_cap_cuts(start: Start) -> None:
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
-def test_second_signal_ends_at_once(quiet: Start, second: signal.Signals) -> None:
+def test_a_second_signal_stops_the_service_at_once(quiet: Start, second: signal.Signals) -> None:
     service = quiet()
     with service.held():
         service.wait_in_flight(1)
         service.terminate()
         service.event(message="draining")
-        # One that follows at once is the first one again.
+        # A signal that follows at once counts as the first one.
         time.sleep(0.2)
         began = time.monotonic()
         service.process.send_signal(second)
@@ -499,7 +499,7 @@ def test_sigint_drains_idle_connections(quiet: Start) -> None:
 
 
 @pytest.mark.parametrize("level", ["info", "off"])
-def test_runs_until_the_signal_whatever_is_logged(service_binary: Path, level: str) -> None:
+def test_the_service_runs_until_the_signal_at_any_log_level(service_binary: Path, level: str) -> None:
     flags = ("--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0", "--drain-grace", "0s")
     with subprocess.Popen([service_binary, *flags, "--log-filter", level], stderr=subprocess.PIPE) as process:
         with pytest.raises(subprocess.TimeoutExpired):
@@ -508,11 +508,11 @@ def test_runs_until_the_signal_whatever_is_logged(service_binary: Path, level: s
         assert process.wait(PATIENCE) == 0
 
 
-# The beginning
+# Start
 
 
 @pytest.mark.parametrize("flag", ["--address", "--admin-address"])
-def test_taken_address(service_binary: Path, flag: str) -> None:
+def test_an_address_in_use_is_an_error(service_binary: Path, flag: str) -> None:
     addresses = {"--address": "127.0.0.1:0", "--admin-address": "127.0.0.1:0"}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         addresses[flag] = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -1,6 +1,6 @@
-"""Attacks the limits of the service; for each there is a service without the defence, on which it succeeds.
+"""Attacks each limit of the service, and shows that the attack succeeds without the limit.
 
-The services are copies of the crate with routes of many shapes. The undefended one lacks the lines of DEFENCES.
+The services are copies of the crate with routes of many kinds. The undefended one lacks the lines of DEFENCES.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ LIMITS, SERVER, CONNECTIONS = "limits.rs", "server.rs", "connections.rs"
 EXTRACT, JSON, RECORD, TELEMETRY = "extract.rs", "json.rs", "record.rs", "telemetry.rs"
 METRICS, SETTINGS = "metrics.rs", "settings.rs"
 SLOW = 'tracing::warn!("handler exceeded the request time");\n        Rejection::Late\n'
-# What the undefended service has in place of a line of server/src.
+# The lines of the undefended service instead of lines of server/src.
 DEFENCES = [
     (JSON, "        && known == now.as_secs()\n", "        && known > 0\n"),
     (LIMITS, "        self.hold(response)\n", "        let _ = Self::hold;\n        response\n"),
@@ -211,7 +211,7 @@ DEFENCES = [
 ]
 
 WHOLE = 6_000_000
-"""Length of a response that no buffer between the service and its client takes in."""
+"""Length of a response that does not fit into the buffers between the service and its client."""
 
 
 @pytest.fixture(scope="session")
@@ -238,7 +238,7 @@ def _probed(workshop: Workshop, name: str) -> Path:
 
 @pytest.fixture
 def start(request: pytest.FixtureRequest) -> Iterator[Start]:
-    """Services that end with the test."""
+    """Start services, and stop them at the end of the test."""
     running: list[Service] = []
 
     def start(*flags: str, is_defended: bool = True, **environment: str) -> Service:
@@ -255,7 +255,7 @@ both = pytest.mark.parametrize("is_defended", [True, False], ids=["defended", "u
 
 
 class Reader:
-    """A client that reads a response when it is told to."""
+    """A client that reads a response only when a test calls `read`."""
 
     def __init__(self, service: Service, path: str) -> None:
         self.stream = socket.socket()
@@ -270,7 +270,7 @@ class Reader:
         self.status = int(self.head[9:12] or 0)
 
     def read(self, rest: int, *, pause: float = 0.0, piece: int = 1 << 16) -> int:
-        """Read until the end of the response has come or `rest` bytes, and return how many have come."""
+        """Read to the end of the response, or `rest` bytes; return the number of bytes read."""
         got = 0
         while got < rest and (data := self.stream.recv(piece)):
             got += len(data)
@@ -294,14 +294,14 @@ def read(request: pytest.FixtureRequest) -> Callable[[Service, str], Reader]:
 Read = Callable[[Service, str], Reader]
 
 
-# B1: responses that are held
+# B1: responses that clients do not read
 
 
 @both
 def test_responses_count_against_the_bytes_until_they_are_sent(start: Start, read: Read, *, is_defended: bool) -> None:
     service = start("--body-limit", "1MiB", "--in-flight-limit", "16MiB", is_defended=is_defended)
     readers = [read(service, f"/whole/{WHOLE}") for _ in range(8)]
-    # Two of them fit into 16 MiB.
+    # Two responses fit into 16 MiB.
     assert sorted(reader.status for reader in readers) == ([200] * 2 + [503] * 6 if is_defended else [200] * 8)
     if not is_defended:
         return
@@ -316,7 +316,7 @@ def test_responses_count_against_the_bytes_until_they_are_sent(start: Start, rea
     assert len(service.request("GET", f"/whole/{WHOLE}").body) == WHOLE
 
 
-def test_a_limit_beyond_all_responses_refuses_none(start: Start, read: Read) -> None:
+def test_a_limit_above_all_responses_rejects_none(start: Start, read: Read) -> None:
     service = start("--in-flight-limit", "1GiB")
     assert {read(service, f"/whole/{WHOLE}").status for _ in range(8)} == {200}
     service.wait_in_flight(8)
@@ -342,9 +342,9 @@ def test_responses_count_against_the_concurrency_until_they_are_sent(
 def test_frames_count_from_their_production_until_they_are_sent(start: Start, read: Read, *, is_defended: bool) -> None:
     service = start("--body-limit", "64KiB", "--in-flight-limit", "1MiB", is_defended=is_defended)
     count = 160
-    # More than the limit in sum, but not at once.
+    # The sum exceeds the limit, but the frames do not exist at the same time.
     assert len(service.request("GET", f"/frames/{count}").body) == count * 65_536
-    # Each holds up to the write buffer of hyper, 400 KiB, less what the system takes.
+    # Each response holds up to the write buffer of hyper, 400 KiB, minus the bytes in the buffers of the system.
     readers = [read(service, f"/frames/{count}") for _ in range(16)]
     if is_defended:
         eventually(lambda: re.search(r'shed_total{reason="memory"} [1-9]', service.metrics()) is not None)
@@ -362,7 +362,7 @@ def test_frames_count_from_their_production_until_they_are_sent(start: Start, re
 def test_a_slow_but_steady_reader_gets_all_of_a_response(start: Start, read: Read, *, is_defended: bool) -> None:
     service = start("--idle-time", "1s", is_defended=is_defended)
     reader = read(service, f"/whole/{WHOLE}")
-    # A third of what the system would buffer takes longer than a second.
+    # Reading a third of the buffers of the system takes longer than a second.
     got = reader.read(WHOLE, pause=0.02, piece=8 * 1024)
     assert (got == WHOLE) == is_defended
 
@@ -400,12 +400,12 @@ def test_only_received_bytes_are_reserved(start: Start, *, is_defended: bool) ->
         service.stream().sendall(_post("/bytes", 1024) + b"1234")
     service.wait_in_flight(3)
     answer = service.request("POST", "/bytes", b"x" * 1000)
-    # The undefended service has no status for a limit that an extractor meets.
+    # The undefended service returns no status for a limit that an extractor exceeds.
     assert answer.status == (200 if is_defended else 400)
     if not is_defended:
         assert b"use too much memory" in answer.body
         return
-    # What has come is reserved.
+    # Received bytes are reserved.
     for _ in range(4):
         service.stream().sendall(_post("/bytes", 1024) + b"x" * 1000)
     service.wait_in_flight(7)
@@ -459,7 +459,7 @@ def test_extractors_give_the_status_of_a_limit(start: Start, path: str, *, is_de
         ("/typed/two", b'"a"', "application/json", 400, "bad_path"),
     ],
 )
-def test_what_does_not_parse_is_refused_in_the_common_shape(
+def test_a_body_that_does_not_parse_is_rejected_in_the_common_format(
     start: Start, path: str, body: bytes, kind: str, status: int, code: str, *, is_defended: bool
 ) -> None:
     service = start(is_defended=is_defended)
@@ -489,7 +489,7 @@ def test_extractors_give_503_while_the_memory_is_full(start: Start, *, is_defend
 
 
 @both
-def test_a_slow_handler_is_the_fault_of_the_service(start: Start, *, is_defended: bool) -> None:
+def test_a_slow_handler_is_an_error_of_the_service(start: Start, *, is_defended: bool) -> None:
     service = start("--request-time", "300ms", "--idle-time", "300ms", is_defended=is_defended)
     for answer in (service.request("GET", "/sleep/60000"), service.request("POST", "/sleep/60000", b"x" * 100)):
         assert (answer.status, answer.error["code"]) == (503 if is_defended else 408, "too_slow")
@@ -502,7 +502,7 @@ def test_a_slow_handler_is_the_fault_of_the_service(start: Start, *, is_defended
     assert (answer.status, answer.headers["connection"]) == (408, "close")
 
 
-# M2: connections that do nothing
+# M2: idle connections
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n"
 
@@ -526,7 +526,7 @@ def test_idle_connections_make_room(start: Start, sent: bytes, *, is_defended: b
                 other.recv(1)
             return
         assert Answer.on(other).status == 200
-        # The one that was idle the longest.
+        # The connection that was idle the longest.
         assert idle[0].recv(1) == b""
         assert 'http_connections_open{endpoint="public"} 4\n' in service.metrics()
         assert service.event(message="all connections in use; closing idle ones")["connections"] == 4
@@ -559,7 +559,7 @@ def test_the_admin_address_answers_health_checks(start: Start) -> None:
     connection.close()
 
 
-# M8: what hyper refuses
+# M8: requests that hyper rejects
 
 REFUSED = {
     "malformed": b"GET\r\n\r\n",
@@ -602,7 +602,7 @@ def test_http2_is_refused_by_its_own_error(start: Start, *, is_defended: bool) -
 
 
 def _doubled(line: str) -> list[str]:
-    """The names that an object of a line has twice."""
+    """Return the names that occur twice in an object of a line."""
     found: list[str] = []
 
     def check(pairs: list[tuple[str, object]]) -> None:
@@ -619,7 +619,7 @@ def test_a_line_has_the_time_at_which_it_was_written(start: Start, *, is_defende
     is_right = []
     for number in range(40):
         if number == 20:
-            # Each thread keeps the text of a second, for the lines of that second.
+            # Each thread caches the text of a second, for the lines of the same second.
             time.sleep(1.1)
         before = datetime.now(UTC)
         assert service.request("GET", "/peer", x_request_id=f"r{number}").status == 200
@@ -654,13 +654,13 @@ def test_an_event_in_inner_spans_keeps_the_request_id(start: Start, *, is_defend
 
 
 @both
-def test_a_fault_is_logged_with_its_cause(start: Start, *, is_defended: bool) -> None:
+def test_an_internal_error_is_logged_with_its_cause(start: Start, *, is_defended: bool) -> None:
     service = start(is_defended=is_defended)
     assert service.request("GET", "/status/504").status == 504
     assert service.event(message="nothing")["error"] == ("no report: disk on fire" if is_defended else "no report")
-    fault = service.request("GET", "/fault")
-    assert (fault.status, fault.error["code"]) == (500, "internal")
-    assert b"disk" not in fault.body
+    failure = service.request("GET", "/fault")
+    assert (failure.status, failure.error["code"]) == (500, "internal")
+    assert b"disk" not in failure.body
     assert service.request("GET", "/unavailable").status == 503
     assert service.request("GET", "/panic").status == 500
     text = "no report: disk on fire"
@@ -668,7 +668,7 @@ def test_a_fault_is_logged_with_its_cause(start: Start, *, is_defended: bool) ->
         event = service.event(message="request", route=path)
         assert (event["level"], event.get("cause")) == (("ERROR", cause) if is_defended else ("INFO", None))
         assert event["span"]["request_id"]
-    # A refusal is no fault.
+    # A rejected request is not an internal error.
     assert service.request("GET", "/status/503").status == 503
     assert service.event(message="request", route="/status/{status}", status=503)["level"] == "INFO"
 
@@ -716,7 +716,7 @@ def test_a_body_that_fails_is_recorded(start: Start, read: Read, *, is_defended:
 
 @both
 def test_the_line_of_a_streamed_response_has_its_bytes(start: Start, read: Read, *, is_defended: bool) -> None:
-    """It is written at the end; the metrics end with the head, as for any other response."""
+    """The line is written at the end of the body; the metrics are recorded at the head, as for any other response."""
     service = start(is_defended=is_defended)
     assert len(service.request("GET", "/frames/2").body) == 131_072
     event = service.event(message="request", route="/frames/{count}")
@@ -734,7 +734,7 @@ def test_the_line_of_a_streamed_response_has_its_bytes(start: Start, read: Read,
     eventually(lambda: "http_server_active_requests 0\n" in service.metrics())
 
 
-# What somebody on call asks for
+# Data for on-call engineers
 
 
 @both
@@ -781,7 +781,7 @@ def test_a_panic_of_a_thread_is_counted(start: Start, *, is_defended: bool) -> N
 
 
 @both
-def test_limits_are_shown_beside_what_is_in_use(start: Start, *, is_defended: bool) -> None:
+def test_limits_are_shown_next_to_their_usage(start: Start, *, is_defended: bool) -> None:
     flags = ("--connections", "9", "--concurrency", "8", "--in-flight-limit", "32MiB")
     service = start(*flags, "--drain-grace", "2s", is_defended=is_defended)
     assert f"http_body_bytes_limit {32 * MIB}\n" in service.metrics()
@@ -831,7 +831,7 @@ def test_the_log_filter_is_changed_at_run_time(start: Start, *, is_defended: boo
 
 
 @both
-def test_what_starts_is_logged_without_secrets(start: Start, *, is_defended: bool) -> None:
+def test_the_configuration_is_logged_at_the_start_without_secrets(start: Start, *, is_defended: bool) -> None:
     kind = "defended" if is_defended else "undefended"
     service = start("--body-limit", "1MiB", is_defended=is_defended, **{f"{kind.upper()}_SERVICE_KEY": "hunter2"})
     event = service.event(message="starting", name=f"{kind}-service")
@@ -847,7 +847,7 @@ def test_an_unknown_variable_is_refused(request: pytest.FixtureRequest, *, is_de
     kind = "defended" if is_defended else "undefended"
     binary: Path = request.getfixturevalue(f"{kind}_binary")
     prefix = f"{kind.upper()}_SERVICE_"
-    # Kubernetes sets these for services of such names.
+    # Kubernetes sets these variables for services with such names.
     for name in ("SERVICE_HOST", "PORT", "PORT_80_TCP", "CACHE_SERVICE_PORT_HTTP"):
         assert (run_to_end(binary, "--check-config", **{prefix + name: "x"}).returncode == 0) == is_defended
     refused = run_to_end(binary, "--check-config", **{f"{prefix}BODY_LIMT": "1MiB"})
@@ -856,7 +856,7 @@ def test_an_unknown_variable_is_refused(request: pytest.FixtureRequest, *, is_de
     assert (f"{prefix}BODY_LIMIT" in refused.stderr) == is_defended
 
 
-# M12: lines that the log loses
+# M12: dropped log lines
 
 
 @both
@@ -865,7 +865,7 @@ def test_dropped_lines_are_counted(start: Start, *, is_defended: bool) -> None:
     assert "log_lines_dropped_total 0\n" in service.metrics()
     lines = 200_000
     with service.unread_log():
-        # More than the queue and the pipe hold, in parts that a busy machine writes within the client's patience.
+        # More than the capacity of queue and pipe, in parts that a busy machine writes within the client's timeout.
         for _ in range(20):
             assert service.request("GET", f"/log/{lines // 20}").status == 200
         dropped = re.search(r"^log_lines_dropped_total (\d+)$", service.metrics(), re.MULTILINE)
@@ -873,7 +873,7 @@ def test_dropped_lines_are_counted(start: Start, *, is_defended: bool) -> None:
     assert (50_000 < int(dropped[1]) < lines) == is_defended
 
 
-# M9: who the peer is, and what it may not do
+# M9: the address of the peer, and requests that it may not send
 
 
 @both
@@ -899,7 +899,7 @@ def test_an_upgrade_is_refused(start: Start, *, is_defended: bool) -> None:
     assert (answer.status, answer.error["code"], answer.headers["upgrade"]) == (501, "upgrade", None)
     event = service.event(message="request", route="/upgrade")
     assert (event["level"], event["status"]) == ("ERROR", 501)
-    # The connection goes on.
+    # The connection stays open.
     stream.sendall(HEALTH)
     assert Answer.on(stream).status == 200
 
@@ -908,7 +908,7 @@ def test_an_upgrade_is_refused(start: Start, *, is_defended: bool) -> None:
 
 
 @both
-def test_the_admin_address_has_files_left(start: Start, *, is_defended: bool) -> None:
+def test_open_files_are_reserved_for_the_admin_address(start: Start, *, is_defended: bool) -> None:
     with _open_files(100):
         service = start(is_defended=is_defended)
     event = service.event(connections=896, open_files=100, reduced_to=20)
@@ -928,7 +928,7 @@ def test_the_admin_address_has_files_left(start: Start, *, is_defended: bool) ->
     service.event(message="all connections in use; closing idle ones")
     assert 'http_connections_open{endpoint="public"} 20\n' in service.metrics()
     assert "http_accept_failures_total 0\n" in service.metrics()
-    # Handlers have opened more than was left to them.
+    # Handlers have opened more files than the reserve leaves to them.
     resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (16, 100))
     with pytest.raises(TimeoutError):
         _ask(service.admin_address)
@@ -951,12 +951,12 @@ def _open_files(limit: int) -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
 
 
-# Requests that are not what they seem
+# Misleading requests
 
 
 @both
 @pytest.mark.parametrize("hosts", [(), ("a", "b"), ("a/b",), ("user@a",)])
-def test_a_strange_host_is_refused(start: Start, hosts: tuple[str, ...], *, is_defended: bool) -> None:
+def test_an_invalid_host_is_rejected(start: Start, hosts: tuple[str, ...], *, is_defended: bool) -> None:
     service = start(is_defended=is_defended)
     stream = service.stream()
     stream.sendall(_get("/healthz", *hosts))
@@ -1012,7 +1012,7 @@ def test_an_encoded_body_is_refused(start: Start, *, is_defended: bool) -> None:
 
 
 @both
-def test_a_reset_within_a_body_is_no_error_of_the_request(start: Start, *, is_defended: bool) -> None:
+def test_a_reset_within_a_body_is_not_an_error_of_the_request(start: Start, *, is_defended: bool) -> None:
     service = start(is_defended=is_defended)
     stream = service.stream()
     stream.sendall(_post("/bytes", 1024) + b"1234")
@@ -1023,7 +1023,7 @@ def test_a_reset_within_a_body_is_no_error_of_the_request(start: Start, *, is_de
     assert service.event(message="request", route="/bytes")["status"] == (499 if is_defended else 400)
 
 
-# The end
+# Shutdown
 
 
 @both
@@ -1031,7 +1031,7 @@ def test_a_signal_that_is_sent_twice_at_once_counts_once(start: Start, *, is_def
     service = start("--drain-grace", "300ms", is_defended=is_defended)
     service.terminate()
     service.event(message="draining")
-    # As `timeout` does: to the process, and to its group.
+    # As `timeout` sends it: to the process, and to its group.
     service.terminate()
     assert service.exit_code() == (0 if is_defended else 1)
 
@@ -1046,7 +1046,7 @@ def test_a_drain_without_grace_loses_no_request(start: Start, *, is_defended: bo
     service.terminate()
     service.event(message="draining")
     time.sleep(0.03)
-    # On its way when the signal came.
+    # The request was on its way at the time of the signal.
     if not is_defended:
         with pytest.raises((ConnectionError, http.client.HTTPException)):
             _ask_again(idle)
@@ -1060,11 +1060,11 @@ def _ask_again(stream: socket.socket) -> Answer:
     return Answer.on(stream)
 
 
-# All at once
+# All limits at once
 
 
 def test_no_byte_and_no_slot_is_lost(start: Start) -> None:
-    """What requests of all kinds have taken is given back, whatever way they end."""
+    """Requests of all kinds release their reservations, however they end."""
     service = start("--body-limit", "1MiB", "--in-flight-limit", "2MiB", "--concurrency", "4", "--idle-time", "300ms")
 
     def attack() -> None:
@@ -1083,7 +1083,7 @@ def test_no_byte_and_no_slot_is_lost(start: Start) -> None:
     for attacker in attackers:
         attacker.join()
     service.wait_in_flight(0)
-    # All of the limit is free again, and no more.
+    # The entire limit is free again, and not more.
     assert service.request("GET", f"/whole/{2 * MIB}").status == 200
     service.wait_in_flight(0)
     assert service.request("GET", f"/whole/{2 * MIB + 1}").status == 503

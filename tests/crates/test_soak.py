@@ -1,4 +1,4 @@
-"""The loads of `make soak`, smaller: the service withstands each, and each finds what it is for."""
+"""Smaller loads of `make soak`: the service withstands each load, and each load detects its kind of bug."""
 
 import asyncio
 import socket
@@ -28,7 +28,7 @@ def test_no_request_is_lost_in_a_drain(service_binary: Path) -> None:
 
 
 async def killed(service: Service, seen: Seen, _: Scale) -> str:
-    """Kill the service within a request."""
+    """Kill the service during a request."""
     with closing(soak.Client(service, seen)) as client:
         sent = asyncio.create_task(client.send(soak.post(b"a;1\n", 100)))
         await asyncio.sleep(0.2)
@@ -37,13 +37,13 @@ async def killed(service: Service, seen: Seen, _: Scale) -> str:
     return ""
 
 
-def test_a_lost_request_is_noticed(service_binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_request_is_detected(service_binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Service, "settle", lambda _: None)
     with pytest.raises(SoakError, match="killed: 1 requests were lost"):
         soak.run(Phase("killed", killed), service_binary, QUICK)
 
 
-def test_a_request_that_stays_is_noticed(service_binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_stays_in_use_is_detected(service_binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak, "PATIENCE", 1.0)
     held: list[socket.socket] = []
 
@@ -62,7 +62,7 @@ def test_a_request_that_stays_is_noticed(service_binary: Path, monkeypatch: pyte
     [("MEMORY", QUICK, "the service took"), ("", Scale(1, 0.5, 0, 0.0), "/healthz took")],
     ids=["memory", "health"],
 )
-def test_a_limit_that_is_exceeded_is_noticed(
+def test_an_exceeded_limit_is_detected(
     service_binary: Path, monkeypatch: pytest.MonkeyPatch, name: str, scale: Scale, message: str
 ) -> None:
     if name:
@@ -71,7 +71,7 @@ def test_a_limit_that_is_exceeded_is_noticed(
         soak.run(Phase("resets", soak.resets), service_binary, scale)
 
 
-def test_another_status_is_noticed(service_binary: Path) -> None:
+def test_an_unexpected_status_is_detected(service_binary: Path) -> None:
     async def malformed(service: Service, seen: Seen, _: Scale) -> str:
         with closing(soak.Client(service, seen)) as client:
             await client.send(soak.post(b"no record\n"))

@@ -1,4 +1,4 @@
-"""A crate of each kind that was made from the oldest release, and is updated, passes its own checks."""
+"""A crate of each kind, made from the oldest release and updated to this one, passes its own checks."""
 
 import dataclasses
 import shutil
@@ -35,7 +35,7 @@ ACTS = (
 def test_a_crate_from_the_oldest_release_passes_its_checks(
     workshop: Workshop, releases: Releases, tmp_path: Path, kind: str
 ) -> None:
-    """So does its own test, and its own recipe. One of them never had the sample."""
+    """Its own tests and recipes pass, too. One of the crates never had the sample."""
     crate = tmp_path / NAMES[kind]
     answers: dict[str, str | bool] = {"crate_name": NAMES[kind], "kind": kind, "sample": kind != "service"}
     shutil.copytree(releases.rendering(releases.tags[0], answers), crate)
@@ -49,7 +49,8 @@ def test_a_crate_from_the_oldest_release_passes_its_checks(
     apply(planned)
     assert [list(act) for act in begun] == [[] for _ in begun]
     here = dataclasses.replace(workshop, folder=tmp_path)
-    # A service's limits hold for what ships; its debug information was tuned, and would build all dependencies again.
+    # The limits of a service are for the release profile; its debug information is tuned, and would rebuild all
+    # dependencies.
     service = {"CARGO_PROFILE_BENCH_DEBUG": "line-tables-only"}
     here.run(crate, "just", "check", **(service if kind == "service" else QUICK_BENCHES))
     own_tests = ("--workspace", "--all-features", "--profile", "nightly", "-E", "binary(ours)")
@@ -70,7 +71,7 @@ class Plain:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Build one library as a rule, and a crate of each release, kind and form with --exhaustive."""
+    """Build one library in the usual run, and a crate of each release, kind and form with --exhaustive."""
     if "plain" in metafunc.fixturenames:
         tags = list(past_releases())
         every = [
@@ -82,7 +83,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_a_plain_update_leaves_a_workspace_that_passes_its_tests(
     plain: Plain, workshop: Workshop, releases: Releases, tmp_path: Path
 ) -> None:
-    """What older releases made is left, and disturbs nothing; `just rules` names it."""
+    """Files of older releases stay, and break nothing; `just rules` names them."""
     crate = tmp_path / NAMES[plain.kind]
     answers: dict[str, str | bool] = {"crate_name": crate.name, "kind": plain.kind, "sample": plain.has_sample}
     shutil.copytree(releases.rendering(plain.tag, answers), crate)
@@ -112,8 +113,8 @@ IGNORED = "// ast-grep-ignore: ours-no-todo -- it is next\nfn todo() {}\n"
 
 
 @pytest.mark.parametrize("way", ["copier", "fast-rust"])
-def test_what_a_crate_has_decided_is_in_force_after_an_update(releases: Releases, tmp_path: Path, way: str) -> None:
-    """Its own rules, staged gates, limits, accepted licences and advisories, and exceptions."""
+def test_the_decisions_of_a_crate_are_enforced_after_an_update(releases: Releases, tmp_path: Path, way: str) -> None:
+    """Its own rules, staged gates, limits, accepted licences and advisories, and exceptions stay in force."""
     crate = tmp_path / "totals"
     answers: dict[str, str | bool] = {"crate_name": "totals", "kind": "lib", "sample": True}
     shutil.copytree(releases.rendering(releases.tags[-2], answers), crate)
@@ -150,8 +151,8 @@ def errors(crate: Path) -> list[str]:
     return sorted(one.gate for one in find_all(crate, advice=False) if one.severity is Severity.ERROR)
 
 
-def test_a_rule_of_the_crates_own_is_a_gate(releases: Releases, workshop: Workshop, tmp_path: Path) -> None:
-    """`just rules` runs it with ours, and knows the exceptions from either."""
+def test_the_crates_own_rule_is_a_gate(releases: Releases, workshop: Workshop, tmp_path: Path) -> None:
+    """`just rules` runs it with our rules, and accepts suppressions of both."""
     crate = tmp_path / "totals"
     shutil.copytree(releases.rendering(releases.tags[-1], {"crate_name": "totals", "sample": False}), crate)
     own = "id: ours-no-todo\nlanguage: rust\nseverity: error\nrule:\n  pattern: fn later() {}\n"
@@ -166,7 +167,7 @@ def test_a_rule_of_the_crates_own_is_a_gate(releases: Releases, workshop: Worksh
     workshop.run(crate, "just", "rules")
 
 
-def test_the_configuration_of_cargo_takes_in_the_crates_own(
+def test_the_configuration_of_cargo_includes_the_crates_own(
     releases: Releases, workshop: Workshop, tmp_path: Path
 ) -> None:
     crate = tmp_path / "totals-cli"
@@ -179,7 +180,7 @@ def test_the_configuration_of_cargo_takes_in_the_crates_own(
 def test_a_service_of_the_last_release_compiles_with_the_new_middleware(
     workshop: Workshop, releases: Releases, tmp_path: Path
 ) -> None:
-    """An update replaces src/plumbing under starters that it leaves as they are."""
+    """An update replaces src/plumbing, and leaves the starters that use it unchanged."""
     crate = tmp_path / NAMES["service"]
     answers: dict[str, str | bool] = {"crate_name": crate.name, "kind": "service", "sample": True}
     shutil.copytree(releases.rendering(releases.tags[-2], answers), crate)

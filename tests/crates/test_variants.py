@@ -1,7 +1,7 @@
-"""Every variant builds, passes the checks that it brings, and runs.
+"""Every variant builds, passes its own checks, and runs.
 
-The usual run takes variants in which any two answers meet. With --exhaustive the others follow, and programs are built
-as they ship.
+The usual run takes a pairwise cover of the variants. With --exhaustive the others follow, and programs are built in
+their release profile.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,10 +18,10 @@ from support.template import Template
 from support.variants import Variant, all_combinations, cover
 from support.workshop import BUILD, QUICK_RELEASE, Workshop, flags_of_own_code, program_name
 
-# The answers that change what is compiled; the last one changes nothing but the profile that ships.
+# The answers that change the compiled code; the last one changes only the release profile.
 COMPILED = ("kind", "place", "sample", "allocator", "cpu_level", "panic")
 CHECKED = COMPILED[:-1]
-# One variant has the package otel/: nothing in it depends on other answers.
+# Only one variant has the package otel/, because no other answer affects it.
 WITH_OTEL = {"kind": "service", "place": "repository", "sample": True, "allocator": "mimalloc"}
 # With --exhaustive also a member, and a service without the sample.
 CHECKED_WITH_OTEL = {"kind": "service", "allocator": "system", "cpu_level": "portable"}
@@ -30,13 +30,13 @@ CHECKS = ("just lint", "just test", "just doc", "just audit", "cargo test --work
 
 @cache
 def compiled_variants() -> tuple[Variant, ...]:
-    """Each combination of the answers that change what is compiled, once."""
+    """Return each combination of the answers that change the compiled code, once."""
     return tuple(sorted({variant.only(COMPILED) for variant in all_combinations()}, key=str))
 
 
 @cache
 def pairwise_compiled() -> tuple[Variant, ...]:
-    """Few of them, in which any two answers meet; one has the package otel/, too."""
+    """Return a pairwise cover of these combinations; one of them has the package otel/, too."""
     covering = sorted(cover(compiled_variants()), key=str)
     first = next(index for index, variant in enumerate(covering) if WITH_OTEL.items() <= variant.answers.items())
     covering[first] = Variant((*covering[first].items, ("otel", True)))
@@ -45,7 +45,7 @@ def pairwise_compiled() -> tuple[Variant, ...]:
 
 @cache
 def checked_variants() -> tuple[Variant, ...]:
-    """Those of the cover, and one of each kind that differs from them in what is checked."""
+    """Return the cover, and one variant of each kind that differs from it in the checks."""
     first: dict[Variant, Variant] = {}
     for variant in (*pairwise_compiled(), *compiled_variants()):
         first.setdefault(variant.only((*CHECKED, "otel")), variant)
@@ -58,14 +58,14 @@ def checked_variants() -> tuple[Variant, ...]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run for the cover, or for all combinations where that is asked for."""
+    """Run for the cover, or with --exhaustive for all combinations."""
     if "checked_variant" in metafunc.fixturenames:
         metafunc.parametrize("checked_variant", cases(metafunc, pairwise_compiled(), checked_variants()), ids=str)
 
 
 @pytest.fixture(scope="module")
 def jemalloc(workshop: Workshop, request: pytest.FixtureRequest) -> dict[str, str]:
-    """Environment that links a stand-in: the C of jemalloc takes minutes, so only --exhaustive builds it."""
+    """Return an environment that links a stub of jemalloc: its C code takes minutes, so only --exhaustive builds it."""
     if request.config.getoption("--exhaustive"):
         return {}
     library, source = workshop.folder / "libjemalloc_pic.a", Path(__file__).with_name("jemalloc_stand_in.c")
@@ -77,7 +77,7 @@ def jemalloc(workshop: Workshop, request: pytest.FixtureRequest) -> dict[str, st
 def test_it_passes_its_own_checks_and_runs(
     workshop: Workshop, checked_variant: Variant, tmp_path: Path, jemalloc: dict[str, str]
 ) -> None:
-    """Formatting, clippy without a warning, tests, doctests, documentation, dependencies, benches run once."""
+    """Formatting, clippy without warnings, tests, doctests, documentation, dependencies, and one run of each bench."""
     with its_command(checked_variant):
         crate = workshop.variant(checked_variant)
         flags = {**flags_of_own_code(workshop, crate), **jemalloc}
@@ -90,7 +90,7 @@ def test_it_passes_its_own_checks_and_runs(
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("variant_built", compiled_variants(), ids=str)
 def test_it_runs_optimised(workshop: Workshop, variant_built: Variant, tmp_path: Path) -> None:
-    """Built like what ships, but without the link-time optimisation that takes most of the time."""
+    """Built in the release profile, but without the link-time optimisation that takes most of the time."""
     with its_command(variant_built):
         quick = {**QUICK_RELEASE, **flags_of_own_code(workshop, workshop.variant(variant_built))}
         release_and_run_once(workshop, variant_built, tmp_path, **quick)
@@ -98,15 +98,15 @@ def test_it_runs_optimised(workshop: Workshop, variant_built: Variant, tmp_path:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("variant_shipped", pairwise_compiled(), ids=str)
-def test_it_runs_as_it_ships(workshop: Workshop, variant_shipped: Variant, tmp_path: Path) -> None:
-    """With the crate's own flags for its dependencies, too."""
+def test_it_runs_in_its_release_profile(workshop: Workshop, variant_shipped: Variant, tmp_path: Path) -> None:
+    """Also with the crate's own flags for its dependencies."""
     with its_command(variant_shipped):
         release_and_run_once(workshop, variant_shipped, tmp_path)
 
 
 @pytest.mark.exhaustive
-def test_variants_that_are_not_checked_differ_only_in_what_ships(template: Template) -> None:
-    """So the checks of one of them are the checks of the others."""
+def test_variants_that_are_not_checked_differ_only_in_the_release_profile(template: Template) -> None:
+    """So the checks of one variant are also those of the others."""
     trees: dict[Variant, list[Mapping[str, bytes]]] = {}
     for variant in compiled_variants():
         tree = read_tree(template.rendering({"crate_name": "totals", **variant.answers}))
@@ -122,7 +122,7 @@ def test_variants_that_are_not_checked_differ_only_in_what_ships(template: Templ
 
 @contextmanager
 def its_command(variant: Variant) -> Iterator[None]:
-    """Name the command that renders, builds and runs just this variant, where that fails."""
+    """Return the command that renders, builds and runs only this variant, for the message of a failure."""
     try:
         yield
     except BaseException as error:
@@ -131,21 +131,21 @@ def its_command(variant: Variant) -> Iterator[None]:
 
 
 def jemalloc_built(workshop: Workshop) -> dict[str, str]:
-    """Environment that names the jemalloc of an earlier test: its C takes minutes, and is the same in each variant."""
+    """Environment with the jemalloc that an earlier test built: its C code takes minutes, and is always the same."""
     builds = Path(workshop.environment["CARGO_TARGET_DIR"], "debug", "build")
     built = sorted(builds.glob("tikv-jemalloc-sys-*/out/lib/libjemalloc_pic.a"))
     return {"JEMALLOC_OVERRIDE": str(built[0])} if built else {}
 
 
 def release_and_run_once(workshop: Workshop, variant: Variant, folder: Path, **environment: str) -> None:
-    """Build the workspace of a variant by its release profile, and run what it is about."""
+    """Build the workspace of a variant in its release profile, and run its program or example."""
     built = {**environment, **jemalloc_built(workshop)}
     workshop.run(workshop.variant(variant), *BUILD, "--release", **built)
     run_once(workshop, variant, "release", folder)
 
 
 def run_once(workshop: Workshop, variant: Variant, profile: str, folder: Path) -> None:
-    """Run the program once, or start the service, ask it and stop it, or run the example of a library."""
+    """Run the program once, or start the service, send a request and stop it, or run the example of a library."""
     binaries = Path(workshop.environment["CARGO_TARGET_DIR"], profile)
     program, sample = binaries / program_name(variant), bool(variant.answers["sample"])
     records = folder / "records"
@@ -163,7 +163,7 @@ def run_once(workshop: Workshop, variant: Variant, profile: str, folder: Path) -
 
 
 def ask_service(program: Path, *, sample: bool) -> None:
-    """Start a service, ask for its health, send it a request, and stop it."""
+    """Start a service, check its health, send it a request, and stop it."""
     service = Service(program, ())
     try:
         assert service.request("GET", "/healthz").status == 200
@@ -175,7 +175,7 @@ def ask_service(program: Path, *, sample: bool) -> None:
 
 
 def test_a_workspace_takes_two_members(workshop: Workshop) -> None:
-    """Made by two more `copier copy` and two lines in `members`."""
+    """The members are made by two more `copier copy` commands and two lines in `members`."""
     workspace = workshop.crate("two-members", kind="lib", sample=False)
     workshop.add_member(workspace, "first-member", {"kind": "lib"})
     workshop.add_member(workspace, "second-member", {"kind": "cli", "sample": False})
@@ -184,7 +184,7 @@ def test_a_workspace_takes_two_members(workshop: Workshop) -> None:
 
 
 def test_plain_cargo_needs_nothing_installed(workshop: Workshop, tmp_path: Path) -> None:
-    """Who has only Rust can build and test."""
+    """A user who has only Rust can build and test."""
     programs = tmp_path / "programs"
     programs.mkdir()
     for name in ("cargo", "rustc", "cc", "ld", "sh", "git"):
