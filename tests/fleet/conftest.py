@@ -1,4 +1,4 @@
-"""A template with two releases, and the command as a person types it."""
+"""Fixtures: a template with two releases, and the command as a person types it."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from support.template import Template
 
 @pytest.fixture(scope="session")
 def two_releases(template: Template, shared_folder: Path) -> Path:
-    """The template with a second release, which changes a recipe, a lint and a shared file of each kind."""
+    """A template with a second release, which changes a recipe, a lint and a shared file of each kind."""
     folder = shared_folder / "fleet-template"
     with FileLock(shared_folder / "fleet-template.lock"):
         if not folder.exists():
@@ -37,7 +37,7 @@ def two_releases(template: Template, shared_folder: Path) -> Path:
 
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
-    """Run `fast-rust fleet` in a folder of its own; its workers are copies of this process."""
+    """Run `fast-rust fleet` in a separate folder; its workers are copies of this process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(workers, "ProcessPoolExecutor", pool_of_copies)
     return partial(invoke, "fleet")

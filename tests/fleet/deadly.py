@@ -1,4 +1,4 @@
-"""A work that takes its process with it; in a module that a new process can import."""
+"""A task that kills its own process; in a module that a new process can import."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Fleets to command: manifests, and a small template with two releases that Copier renders in a tenth of the time."""
+"""Small fleets: manifests, and a small template with two releases that Copier renders in a tenth of the time."""
 
 import subprocess
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def write_manifest(folder: Path, template: Path | str, rows: str, head: str = ""
 
 
 def make_template(folder: Path) -> Path:
-    """Make the template with its two releases."""
+    """Make a template with two releases."""
     write(folder, FILES)
     git(folder, "init", "--quiet")
     release(folder, OLD)
@@ -92,7 +92,7 @@ def make_crate(template: Path | str, folder: Path, tag: str = OLD, **answers: st
 
 
 def snapshot(repository: Path) -> dict[str, object]:
-    """What a refusal must leave as it was: the refs, HEAD, the index, and the working tree."""
+    """Return the state that must be unchanged after an error: the refs, HEAD, the index, and the working tree."""
     command = ["git", "-C", str(repository), "for-each-ref", "--format=%(refname) %(objectname)"]
     refs = subprocess.run(command, check=False, capture_output=True, text=True).stdout
     files = {

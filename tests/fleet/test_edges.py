@@ -1,4 +1,4 @@
-"""Edges at which a fleet once lost an update, left a broken manifest, or ended in a traceback."""
+"""Edge cases in which a fleet once lost an update, left a broken manifest, or ended with a traceback."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from support.git import commit_all, git
 from support.template import copy
 
 
-def test_two_worktrees_of_one_repository_are_refused(fleet: Type, two_releases: Path, tmp_path: Path) -> None:
+def test_two_worktrees_of_one_repository_are_rejected(fleet: Type, two_releases: Path, tmp_path: Path) -> None:
     """They would share one branch, and the second update would replace the first."""
     crate = tmp_path / "clones" / "one"
     assert copy(two_releases, crate, {"kind": "lib", "sample": False}).exit_code == 0
@@ -31,7 +31,7 @@ def test_two_worktrees_of_one_repository_are_refused(fleet: Type, two_releases: 
     ("name", "text"),
     [("long.csv", f"name,owner\na,{'x' * 200_000}\n"), ("name.csv", "name\na b\n"), ("twice.csv", "name\na\na\n")],
 )
-def test_a_list_that_is_refused_leaves_no_manifest(fleet: Type, tmp_path: Path, name: str, text: str) -> None:
+def test_a_rejected_list_creates_no_manifest(fleet: Type, tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     done = fleet("init", name, "--template", "/template")
     assert done.exit_code == 2, done.output
@@ -61,7 +61,7 @@ def test_a_folder_whose_name_is_not_utf8_is_named(fleet: Type, tmp_path: Path) -
     ],
     ids=repr,
 )
-def test_a_damaged_journal_begins_a_new_run(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_journal_starts_a_new_run(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "update.jsonl"
     journal = Journal(path, {"target": OLD})
     path.write_bytes(path.read_bytes() + damage)

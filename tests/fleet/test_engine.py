@@ -1,4 +1,4 @@
-"""`fleet plan` says what `fleet update` does, file by file, whatever users have done to their crates."""
+"""`fleet plan` predicts what `fleet update` does, file by file, for all kinds of changes that users make."""
 
 import json
 from collections.abc import Callable
@@ -93,7 +93,7 @@ def attributes(crate: Path) -> None:
 
 
 def unnormalized(crate: Path) -> None:
-    """Commit line endings that `.gitattributes` forbids later: no update is to normalize them."""
+    """Commit line endings that a later `.gitattributes` forbids: an update must not normalize them."""
     write(crate, {"notes.txt": "a\r\nb\r\n"})
     (crate / "notes.txt").write_bytes(b"a\r\nb\r\n")
     commit_all(crate)
@@ -107,7 +107,7 @@ def on_its_own_branch(crate: Path) -> None:
 
 
 def unparsable(crate: Path) -> None:
-    """Add the key that the release adds, far from where it does."""
+    """Add a key that the release also adds, far from where the release adds it."""
     edit(crate / "clippy.toml", "last = 9", "last = 9\nnewer = 3")
 
 
@@ -189,8 +189,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_template(tmp_path_factory.mktemp("small") / "template")
 
 
-def test_plan_is_what_update_does(template: Path, fleet: Type, tmp_path: Path) -> None:
-    """For each sort of edit the same state, files, notes and error; and the commit has those files, and no other."""
+def test_the_plan_is_equal_to_the_update(template: Path, fleet: Type, tmp_path: Path) -> None:
+    """For each kind of edit, state, files, notes and error are equal; the commit has exactly those files."""
     levels = {"refused-answer": "low"}
     for name in (*ACTS, *levels):
         make_crate(template, tmp_path / "clones" / name, level=levels.get(name, "high"))
@@ -226,7 +226,7 @@ def by_crate(output: str) -> dict[str, dict[str, Any]]:
 
 
 def fates_of(crate: Path) -> dict[str, str]:
-    """What the commit of an update did to each file, in the words of a plan."""
+    """Return the change of each file in the commit of an update, in the words of a plan."""
     words = git(crate, "diff", "--no-renames", "--name-status", "-z", f"main..{BRANCH}").split("\0")[:-1]
     names = {"A": "added", "M": "changed", "D": "deleted"}
     return {path: names[letter] for letter, path in zip(words[::2], words[1::2], strict=True)}
@@ -237,7 +237,7 @@ def without_kept(touches: dict[str, str]) -> dict[str, str]:
 
 
 def test_a_crate_after_the_newest_release_is_ahead(template: Path, fleet: Type, tmp_path: Path) -> None:
-    """In each command it needs no person, and the page and the report show it."""
+    """No command asks a person to act on it, and the page and the report show it."""
     ours = tmp_path / "template"
     git(tmp_path, "clone", "--quiet", str(template), str(ours))
     write(ours, {"template/level.txt.jinja": "{{ level }} after\n"})
@@ -263,7 +263,7 @@ def test_a_crate_after_the_newest_release_is_ahead(template: Path, fleet: Type, 
     assert snapshot(crate) == before
 
 
-def test_one_of_a_crate_that_is_ahead_ends_with_success(
+def test_update_one_of_a_crate_that_is_ahead_succeeds(
     template: Path, fleet: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = tmp_path / "template"

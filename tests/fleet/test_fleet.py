@@ -1,4 +1,4 @@
-"""What the commands do to a small fleet."""
+"""The effects of the commands on a small fleet."""
 
 import json
 import os
@@ -47,7 +47,7 @@ answers = { copyright_holder = 'Acme "é" & Sons', allocator = "mimalloc" }
 
 @pytest.fixture(scope="module")
 def made(two_releases: Path, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    """Four crates of the first release: as they were made, drifted, with a conflict, and with a reason; read only."""
+    """Four crates of the first release: unchanged, drifted, with a conflict, and with a reason; read only."""
     folder = tmp_path_factory.mktemp("fleet")
     manifest = write_manifest(folder, two_releases, ROWS, RINGS)
     done = subprocess.run([COMMAND, "fleet", "bootstrap", "--to", OLD], cwd=folder, check=False, capture_output=True)
@@ -67,7 +67,7 @@ def made(two_releases: Path, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 
 @pytest.fixture
 def small(made: Fleet, tmp_path: Path) -> Fleet:
-    """The same, to act on."""
+    """A copy of this fleet, which a test may change."""
     shutil.copytree(made.manifest.parent, tmp_path, dirs_exist_ok=True, symlinks=True)
     return Fleet(tmp_path / "fleet.toml", made.template)
 
@@ -76,7 +76,7 @@ def states(output: str) -> dict[str, str]:
     return {one["crate"]: one["state"] for one in json.loads(output)["crates"]}
 
 
-def test_bootstrap_makes_what_a_person_would_with_the_answers_that_apply(made: Fleet) -> None:
+def test_bootstrap_makes_the_same_crates_as_a_person_with_the_answers_that_apply(made: Fleet) -> None:
     manifest = (made.clones / "orders" / "Cargo.toml").read_text(encoding="utf-8")
     assert 'authors = ["Acme \\"é\\" & Sons"]' in manifest
     assert "mimalloc" in manifest
@@ -84,7 +84,7 @@ def test_bootstrap_makes_what_a_person_would_with_the_answers_that_apply(made: F
     assert git(made.clones / "orders", "log", "--format=%s").splitlines() == [f"Start from copier-fast-rust {OLD}"]
 
 
-def test_bootstrap_clones_what_is_elsewhere_and_pushes_what_is_new(
+def test_bootstrap_clones_remote_repositories_and_pushes_new_ones(
     two_releases: Path, fleet: Type, tmp_path: Path, made: Fleet
 ) -> None:
     empty, stock = (tmp_path / "hosted" / f"{name}.git" for name in ("empty", "stock"))
@@ -99,7 +99,7 @@ def test_bootstrap_clones_what_is_elsewhere_and_pushes_what_is_new(
     assert git(empty, "branch", "--list", BRANCH).strip() == BRANCH
 
 
-def test_bootstrap_leaves_alone_what_is_there_and_says_so_of_what_it_cannot_make(small: Fleet, fleet: Type) -> None:
+def test_bootstrap_skips_existing_crates_and_reports_those_that_it_cannot_make(small: Fleet, fleet: Type) -> None:
     before = picture(small)
     with small.manifest.open("a", encoding="utf-8") as file:
         file.write('more = { path = "orders", subdirectory = "crates/more", ring = "canary" }\nplain = {}\n')
@@ -115,10 +115,10 @@ def test_bootstrap_leaves_alone_what_is_there_and_says_so_of_what_it_cannot_make
     assert picture(small) == before
 
 
-def test_bootstrap_never_exchanges_a_repository_that_has_anything_in_it(
+def test_bootstrap_never_replaces_a_repository_that_is_not_empty(
     two_releases: Path, fleet: Type, tmp_path: Path
 ) -> None:
-    """Only a clone of an empty remote is one to begin in, whatever git says of HEAD."""
+    """Bootstrap makes a crate only in a clone of an empty remote, for any HEAD that git reports."""
     write_manifest(tmp_path, two_releases, "begun = {}\nelsewhere = {}\nstrange = {}\nsold = { freeze = 'sold' }\n")
     clones = tmp_path / "clones"
     for name in ("begun", "elsewhere", "strange"):
@@ -162,7 +162,7 @@ def test_bootstrap_adopts_a_crate_of_another_origin(tmp_path: Path, monkeypatch:
     assert asked == [tmp_path / "older", "/template", OLD, {"kind": "lib", "sample": "false"}, None]
 
 
-def test_plan_and_drift_say_of_each_crate_what_the_single_commands_say(small: Fleet, fleet: Type) -> None:
+def test_plan_and_drift_report_the_same_as_the_commands_for_a_single_crate(small: Fleet, fleet: Type) -> None:
     before = {crate.name: read_tree(crate) for crate in small.clones.iterdir()}
     planned = json.loads(fleet("plan", "--json").stdout)["crates"]
     drifted = json.loads(fleet("drift", "--json").stdout)["crates"]
@@ -183,7 +183,7 @@ def test_plan_and_drift_say_of_each_crate_what_the_single_commands_say(small: Fl
     assert {crate.name: read_tree(crate) for crate in small.clones.iterdir()} == before
 
 
-def test_a_checkout_is_planned_with_as_a_release_that_is_not_out(small: Fleet, fleet: Type, tmp_path: Path) -> None:
+def test_a_plan_can_use_a_checkout_as_an_unpublished_release(small: Fleet, fleet: Type, tmp_path: Path) -> None:
     checkout = tmp_path / "standards"
     git(small.template, "clone", "--quiet", ".", str(checkout))
     edit(checkout / "template" / "clippy.toml", "large-error-threshold = 128", "large-error-threshold = 64")
@@ -195,7 +195,7 @@ def test_a_checkout_is_planned_with_as_a_release_that_is_not_out(small: Fleet, f
     assert git(checkout, "status", "--porcelain") == before
 
 
-def test_update_makes_a_branch_and_leaves_the_checkout_alone(small: Fleet, fleet: Type) -> None:
+def test_update_makes_a_branch_and_does_not_change_the_checkout(small: Fleet, fleet: Type) -> None:
     orders, bills = small.clones / "orders", small.clones / "bills"
     (orders / "src" / "unfinished.rs").write_text("fn", encoding="utf-8")
     before, trees = picture(small), {crate.name: read_tree(crate) for crate in small.clones.iterdir()}
@@ -210,12 +210,12 @@ def test_update_makes_a_branch_and_leaves_the_checkout_alone(small: Fleet, fleet
     assert "unfinished" not in git(orders, "ls-tree", "-r", "--name-only", BRANCH)
     assert f"_commit: {NEW}" in git(orders, "show", f"{BRANCH}:.copier-answers.yml")
     assert 'todo = "deny"' in git(orders, "show", f"{BRANCH}:Cargo.toml")
-    # A conflict changes nothing but the report, and has no marker.
+    # A conflict adds only the report to the branch, and no conflict marker.
     assert git(bills, "diff", "--name-only", "main", BRANCH).split() == ["UPDATE-CONFLICTS.md"]
     report = git(bills, "show", f"{BRANCH}:UPDATE-CONFLICTS.md")
     assert 'todo = "allow"' in report
     assert not any(line.startswith(("<<<<<<<", "=======", ">>>>>>>")) for line in report.splitlines())
-    # Again: nothing new, not even a commit.
+    # Again: no change, not even a commit.
     after = picture(small)
     again = fleet("update", "--json")
     assert states(again.stdout) == dict.fromkeys(("orders", "stock", "audit"), "exists") | {"bills": "conflict"}
@@ -223,14 +223,14 @@ def test_update_makes_a_branch_and_leaves_the_checkout_alone(small: Fleet, fleet
 
 
 def ssh_that_refuses(script: Path) -> Path:
-    """A program that notes what it was started with, and where."""
+    """Return the log of a program that records its arguments, and fails."""
     script.parent.mkdir(exist_ok=True)
     script.write_text(f'#!/bin/sh\necho "$*" >>{script}.log\nexit 255\n', encoding="utf-8")
     script.chmod(0o755)
     return script.with_name("ssh.log")
 
 
-def test_ssh_asks_nothing_and_gives_up_unless_a_repository_has_its_own(
+def test_ssh_does_not_prompt_and_has_a_timeout_unless_a_repository_configures_its_own(
     small: Fleet, fleet: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only(small, "orders")
@@ -252,7 +252,7 @@ def test_ssh_asks_nothing_and_gives_up_unless_a_repository_has_its_own(
 def test_a_crate_that_is_newer_than_the_target_is_ahead(
     small: Fleet, fleet: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By both commands, and by the one for a single crate."""
+    """Both commands of a fleet report this, and the command for a single crate."""
     orders = small.clones / "orders"
     assert states(fleet("update", "--ring", "canary", "--json").stdout) == {"orders": "updated"}
     git(orders, "merge", "--quiet", "--ff-only", BRANCH)
@@ -268,7 +268,7 @@ def test_a_crate_that_is_newer_than_the_target_is_ahead(
     assert said[1] in done.output
 
 
-def test_a_branch_is_made_anew_on_a_newer_base_but_never_over_commits_of_others(small: Fleet, fleet: Type) -> None:
+def test_a_branch_is_remade_on_a_newer_base_but_never_over_commits_of_others(small: Fleet, fleet: Type) -> None:
     orders, stock = small.clones / "orders", small.clones / "stock"
     fleet("update")
     commit_file(orders, "NEWS.md")
@@ -289,8 +289,8 @@ def test_a_branch_is_made_anew_on_a_newer_base_but_never_over_commits_of_others(
     assert found["stock"] == "up-to-date"
 
 
-def test_what_others_pushed_to_the_branch_is_never_pushed_over(small: Fleet, fleet: Type, tmp_path: Path) -> None:
-    """Neither a commit that they added, nor one of ours that they amended, fetched or not."""
+def test_a_push_never_overwrites_commits_of_others(small: Fleet, fleet: Type, tmp_path: Path) -> None:
+    """Neither a commit that they added, nor one of ours that they amended; with and without a fetch in between."""
     only(small, "orders")
     orders, hosted, theirs = small.clones / "orders", tmp_path / "orders.git", tmp_path / "theirs"
     git(tmp_path, "clone", "--quiet", "--bare", str(orders), str(hosted))
@@ -314,7 +314,7 @@ def test_what_others_pushed_to_the_branch_is_never_pushed_over(small: Fleet, fle
 
 
 def only(fleet: Fleet, name: str) -> None:
-    """Leave one crate in the manifest, which has but one ring then."""
+    """Reduce the manifest to one crate, and so to one ring."""
     write_manifest(fleet.manifest.parent, fleet.template, f"{name} = {{}}\n")
 
 
@@ -328,7 +328,7 @@ def test_a_dry_run_pushes_nothing(small: Fleet, fleet: Type, tmp_path: Path) -> 
     assert not git(hosted, "branch", "--list", BRANCH)
 
 
-def test_what_the_crate_ignores_is_on_the_branch_if_the_release_has_it(tmp_path: Path) -> None:
+def test_files_of_the_release_are_on_the_branch_though_the_crate_ignores_them(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     (tmp_path / ".gitignore").write_text("news.yml\n", encoding="utf-8")
     commit_all(tmp_path)
@@ -344,7 +344,7 @@ def commit_file(crate: Path, name: str) -> None:
     commit_all(crate)
 
 
-def test_what_is_frozen_is_left_alone_with_its_reason(small: Fleet, fleet: Type) -> None:
+def test_a_frozen_crate_is_skipped_with_its_reason(small: Fleet, fleet: Type) -> None:
     edit(small.manifest, "stock = { ", 'stock = { freeze = "sold in May", ')
     done = fleet("update")
     assert "frozen            stock  sold in May" in done.stdout
@@ -367,9 +367,9 @@ def test_a_ring_in_which_too_many_checks_fail_stops_the_fleet(small: Fleet, flee
     assert git(small.clones / "stock", "branch", "--list", BRANCH)
 
 
-def test_one_bad_crate_never_stops_the_others(small: Fleet, fleet: Type) -> None:
-    for name, fault in {"stock": corrupt, "bills": without_answers, "audit": template_gone}.items():
-        fault(small.clones / name)
+def test_one_broken_crate_never_stops_the_others(small: Fleet, fleet: Type) -> None:
+    for name, damage in {"stock": corrupt, "bills": without_answers, "audit": template_gone}.items():
+        damage(small.clones / name)
     found = fleet("update", "--json")
     assert found.exit_code == 1
     assert states(found.stdout) == {"orders": "updated"} | dict.fromkeys(("stock", "bills", "audit"), "error")
@@ -381,14 +381,14 @@ def test_one_bad_crate_never_stops_the_others(small: Fleet, fleet: Type) -> None
         (small.clones / "orders").chmod(0o755)
 
 
-def test_a_worker_that_dies_takes_only_its_own_crate_with_it() -> None:
+def test_a_worker_that_dies_loses_only_its_own_crate() -> None:
     crates = [Crate(name, Path(name), ".", "", "all", "", "", {}, {}, 1) for name in "abcde"]
     found = [one for _, outcomes in work_on([Task((crate,), None) for crate in crates], die, 2) for one in outcomes]
     assert {one.crate: one.state for one in found} == dict.fromkeys("acde", CrateState.EXISTS) | {"b": CrateState.ERROR}
 
 
-def test_what_is_under_way_when_a_ring_stops_is_brought_to_its_end_and_told() -> None:
-    """And what has not begun is not begun."""
+def test_running_tasks_finish_and_are_reported_when_a_ring_stops() -> None:
+    """Other tasks do not start."""
     crates = [Crate(name, Path(name), ".", "", "all", "", "", {}, {}, 1) for name in "acdefgh"]
     told: list[str] = []
 
@@ -397,12 +397,12 @@ def test_what_is_under_way_when_a_ring_stops_is_brought_to_its_end_and_told() ->
 
     for _, outcomes in work_on([Task((crate,), None) for crate in crates], die, 1, may_continue):
         told += [one.crate for one in outcomes]
-    # One process takes in one more than it works on.
+    # A process accepts one task in addition to the one that it works on.
     assert "a" in told
     assert len(told) <= 2
 
 
-def test_checks_that_never_end_or_leave_something_running_hold_nothing_up(
+def test_checks_that_hang_or_leave_a_process_running_block_nothing(
     small: Fleet, fleet: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only(small, "orders")
@@ -411,7 +411,7 @@ def test_checks_that_never_end_or_leave_something_running_hold_nothing_up(
     edit(small.manifest, "[crates]", f"[rings.all]\nchecks = {command}\n[crates]")
     assert states(fleet("update", "--dry-run", "--json").stdout) == {"orders": "updated"}
     left = Path("/proc", noted.read_text(encoding="utf-8").strip(), "cmdline")
-    # Of a process that nobody has waited for, as in a container without an init, there is an empty line.
+    # If no process has waited for it, as in a container without an init, the file exists and is empty.
     assert not left.exists() or not left.read_bytes()
     checks = Checks(("sleep", "600"), 1, small.manifest.parent / "logs")
     monkeypatch.setattr("fast_rust.fleet.checks.SECONDS_A_MINUTE", 0.01)
@@ -419,7 +419,7 @@ def test_checks_that_never_end_or_leave_something_running_hold_nothing_up(
     assert "took more than 1 minutes" in checks.failure(small.clones / "orders", [crate])
 
 
-def test_a_second_run_on_the_same_manifest_refuses(small: Fleet, fleet: Type) -> None:
+def test_a_second_run_on_the_same_manifest_is_an_error(small: Fleet, fleet: Type) -> None:
     first = subprocess.Popen([COMMAND, "fleet", "update"], cwd=small.manifest.parent, stdout=subprocess.DEVNULL)
     try:
         lock = small.manifest.parent / "fleet.toml.state" / "update.jsonl"
@@ -441,7 +441,7 @@ def wait_for(file: Path) -> None:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What a run comes to that nobody kills, and how many seconds it takes."""
+    """The result of a run that was not killed, and its time in seconds."""
 
     end: object
     took: float
@@ -458,7 +458,7 @@ def undisturbed(made: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Undist
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.4, 0.9])
-def test_an_update_that_was_killed_goes_on_to_the_same_end(
+def test_a_killed_update_resumes_to_the_same_result(
     small: Fleet, fleet: Type, undisturbed: Undisturbed, moment: float
 ) -> None:
     killed = subprocess.Popen(
@@ -475,7 +475,7 @@ def test_an_update_that_was_killed_goes_on_to_the_same_end(
     assert picture(small) == undisturbed.end
 
 
-def test_what_a_run_left_that_was_killed_once_its_branch_was_there_goes(small: Fleet, fleet: Type) -> None:
+def test_files_of_a_killed_run_are_removed_though_its_branch_exists(small: Fleet, fleet: Type) -> None:
     fleet("update")
     left = small.clones / "orders" / ".git" / "copier-fast-rust" / "clone"
     left.mkdir()
@@ -483,7 +483,7 @@ def test_what_a_run_left_that_was_killed_once_its_branch_was_there_goes(small: F
     assert not left.exists()
 
 
-def test_nothing_is_written_but_repositories_and_the_state_beside_the_manifest(small: Fleet, fleet: Type) -> None:
+def test_only_repositories_and_the_state_next_to_the_manifest_are_written(small: Fleet, fleet: Type) -> None:
     folder = small.manifest.parent
     fleet("plan")
     fleet("update")
@@ -491,10 +491,10 @@ def test_nothing_is_written_but_repositories_and_the_state_beside_the_manifest(s
     assert sorted(path.name for path in small.clones.iterdir()) == ["audit", "bills", "orders", "stock"]
 
 
-# --- The body of a script ---
+# --- `--one`, as scripts use it ---
 
 
-def test_one_updates_the_checkout_it_stands_in_and_exits_as_a_script_should(small: Fleet) -> None:
+def test_one_updates_the_current_checkout_and_returns_an_exit_code_for_scripts(small: Fleet) -> None:
     orders, bills = small.clones / "orders", small.clones / "bills"
 
     def one(crate: Path) -> int:
@@ -511,7 +511,9 @@ def test_one_updates_the_checkout_it_stands_in_and_exits_as_a_script_should(smal
 
 
 @pytest.mark.parametrize(("option", "code"), [(("--dry-run",), 0), (("--push",), 2), (("--ring", "rest"), 2)])
-def test_one_keeps_to_the_folder_or_says_what_it_cannot(small: Fleet, option: tuple[str, ...], code: int) -> None:
+def test_one_changes_only_the_current_folder_or_rejects_the_option(
+    small: Fleet, option: tuple[str, ...], code: int
+) -> None:
     orders = small.clones / "orders"
     before = read_tree(orders)
     done = subprocess.run([COMMAND, "fleet", "update", "--one", *option], cwd=orders, check=False)
@@ -520,14 +522,14 @@ def test_one_keeps_to_the_folder_or_says_what_it_cannot(small: Fleet, option: tu
 
 
 @pytest.mark.usefixtures("small")
-def test_a_shard_of_several_rings_is_refused(fleet: Type) -> None:
-    """It would not know that a ring is stopped in another shard."""
+def test_a_shard_of_several_rings_is_rejected(fleet: Type) -> None:
+    """A shard could not learn that a ring is stopped in another shard."""
     done = fleet("update", "--shard", "1/2")
     assert done.exit_code == 2
     assert "--ring" in done.stderr
 
 
-def test_a_crate_that_is_not_there_is_for_a_person(small: Fleet, fleet: Type) -> None:
+def test_a_missing_crate_is_reported_for_a_person(small: Fleet, fleet: Type) -> None:
     shutil.rmtree(small.clones / "orders")
     done = fleet("drift", "--ring", "canary", "--json")
     assert states(done.stdout) == {"orders": "missing"}
@@ -537,7 +539,7 @@ def test_a_crate_that_is_not_there_is_for_a_person(small: Fleet, fleet: Type) ->
     assert planned.exit_code == 0
 
 
-def test_a_template_that_nobody_can_look_at_is_said_of_its_crate_alone(small: Fleet, fleet: Type) -> None:
+def test_an_invalid_address_of_a_template_is_an_error_of_its_crate_only(small: Fleet, fleet: Type) -> None:
     file = small.clones / "orders" / ".copier-answers.yml"
     edit(file, f"_src_path: {small.template}", "_src_path: ~nobody-of-that-name/template")
     commit_all(file.parent)

@@ -1,4 +1,4 @@
-"""A manifest says what it means, or which line does not."""
+"""A manifest is either valid, or the error names its line and key."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,7 +9,7 @@ from fast_rust.fleet.manifest import ManifestError, read_manifest, read_shard
 from fleet.small import OLD, Type, write_manifest
 from support.git import git
 
-FAULTS = {
+INVALID = {
     "unknown key": ('a = { colour = "red" }', "fleet.toml:5: crates.a.colour: unknown key"),
     "unknown ring": ('a = { ring = "x" }', "fleet.toml:5: crates.a.ring: unknown ring x"),
     "frozen without a reason": (
@@ -38,27 +38,27 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_is_told_with_its_line_and_key(tmp_path: Path, name: str) -> None:
-    rows, message = FAULTS[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_each_error_is_reported_with_its_line_and_key(tmp_path: Path, name: str) -> None:
+    rows, message = INVALID[name]
     with pytest.raises(ManifestError) as raised:
         read_manifest(write_manifest(tmp_path, "/somewhere", rows))
     assert message in str(raised.value)
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as raised:
         read_manifest(write_manifest(tmp_path, "/somewhere", "a = { x = 1 }\nb = { y = 2 }\n"))
     assert len(str(raised.value).splitlines()) == 2
 
 
-def test_a_missing_manifest_says_how_to_make_one(fleet: Type) -> None:
+def test_the_error_for_a_missing_manifest_says_how_to_make_one(fleet: Type) -> None:
     done = fleet("plan")
     assert done.exit_code == 2
     assert "fast-rust fleet init" in done.stderr
 
 
-def test_shards_part_the_fleet_and_do_not_move_when_crates_come(tmp_path: Path) -> None:
+def test_shards_partition_the_fleet_and_are_stable_when_crates_are_added(tmp_path: Path) -> None:
     rows = [f"crate-{number} = {{}}\n" for number in range(200)]
     whole = read_manifest(write_manifest(tmp_path, "/somewhere", "".join(rows)))
     shards = [{crate.name for crate in whole.part(shard=(number, 7)).crates} for number in range(1, 8)]
@@ -69,12 +69,12 @@ def test_shards_part_the_fleet_and_do_not_move_when_crates_come(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0"])
-def test_what_is_no_shard_is_refused(text: str) -> None:
+def test_an_invalid_shard_is_rejected(text: str) -> None:
     with pytest.raises(ManifestError, match="1/10"):
         read_shard(text)
 
 
-def test_an_answer_that_does_not_apply_is_refused_before_anything_is_made(
+def test_an_answer_that_does_not_apply_is_rejected_before_any_crate_is_made(
     tmp_path: Path, fleet: Type, two_releases: Path
 ) -> None:
     rows = 'a1 = { answers = { kind = "cli" } }\nb1 = { answers = { kind = "lib", allocator = "mimalloc" } }\n'
@@ -88,7 +88,7 @@ def test_an_answer_that_does_not_apply_is_refused_before_anything_is_made(
     assert not (tmp_path / "clones").exists()
 
 
-def test_an_answer_that_is_not_valid_is_told_as_the_template_tells_it(
+def test_an_invalid_answer_is_reported_with_the_message_of_the_template(
     tmp_path: Path, fleet: Type, two_releases: Path
 ) -> None:
     write_manifest(tmp_path, two_releases, 'a1 = { answers = { kind = "lib", msrv = "1.20" } }\n')
@@ -121,7 +121,7 @@ def test_init_writes_a_manifest_of_a_folder_of_clones(tmp_path: Path, fleet: Typ
     assert "exists; delete it" in again.stderr
 
 
-def test_a_list_in_another_encoding_is_refused(tmp_path: Path, fleet: Type) -> None:
+def test_a_list_in_another_encoding_is_rejected(tmp_path: Path, fleet: Type) -> None:
     (tmp_path / "crates.csv").write_bytes("name,owner\na,Müller\n".encode("latin-1"))
     done = fleet("init", "crates.csv", "--template", "/somewhere")
     assert done.exit_code == 2
@@ -129,7 +129,7 @@ def test_a_list_in_another_encoding_is_refused(tmp_path: Path, fleet: Type) -> N
 
 
 @pytest.mark.parametrize("text", ["kind\nlib\n", "name\na\na\n", "name,kind\n,lib\n"])
-def test_a_list_without_a_name_for_each_crate_is_refused(tmp_path: Path, fleet: Type, text: str) -> None:
+def test_a_list_without_a_name_for_each_crate_is_rejected(tmp_path: Path, fleet: Type, text: str) -> None:
     (tmp_path / "crates.csv").write_text(text, encoding="utf-8")
     done = fleet("init", "crates.csv", "--template", "/somewhere")
     assert done.exit_code == 2

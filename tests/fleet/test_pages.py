@@ -1,4 +1,4 @@
-"""What the pages say can be typed, as it stands there."""
+"""The commands of the pages work as they are written."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ ADDRESS = "https://git.example.org"
 
 
 def blocks(page: str, language: str, heading: str = "") -> list[str]:
-    """The blocks of a language under a heading, or on the whole page."""
+    """Return the code blocks in a language under a heading, or on the whole page."""
     text = (CHECKOUT / "docs" / page).read_text(encoding="utf-8")
     section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0] if heading else text
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", section)
@@ -26,7 +26,7 @@ def blocks(page: str, language: str, heading: str = "") -> list[str]:
 
 @pytest.fixture
 def world(two_releases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, in a world where the addresses of the pages lead somewhere."""
+    """An empty folder, and a git configuration that maps the addresses of the pages to local repositories."""
     hosted = tmp_path / "hosted"
     for owner in ("upstream", "acme"):
         (hosted / owner).mkdir(parents=True)
@@ -59,7 +59,7 @@ def type_in(folder: Path, script: str) -> str:
     return done.stdout.decode()
 
 
-def test_the_ten_services_start_as_typed(world: Path) -> None:
+def test_the_commands_for_ten_services_work(world: Path) -> None:
     mirror(world)
     [script] = blocks("fleet.md", "sh", "Start ten services")
     printed = type_in(world, script)
@@ -74,14 +74,14 @@ def test_the_ten_services_start_as_typed(world: Path) -> None:
     assert "mimalloc" in (world / "services" / "orders" / "Cargo.toml").read_text(encoding="utf-8")
 
 
-def test_the_manifest_of_the_page_is_one(tmp_path: Path) -> None:
+def test_the_manifest_of_the_page_is_valid(tmp_path: Path) -> None:
     [text] = blocks("fleet.md", "toml")
     (tmp_path / "fleet.toml").write_text(text, encoding="utf-8")
     fleet = read_manifest(tmp_path / "fleet.toml")
     assert [crate.ring for crate in fleet.crates] == ["canary", "rest", "rest", "rest"]
 
 
-def test_the_workflow_of_the_page_keeps_the_schema(tmp_path: Path) -> None:
+def test_the_workflow_of_the_page_satisfies_the_schema(tmp_path: Path) -> None:
     [text] = blocks("fleet.md", "yaml")
     (tmp_path / "fleet.yml").write_text(text, encoding="utf-8")
     checker = str(Path(sys.executable).with_name("check-jsonschema"))
@@ -89,7 +89,7 @@ def test_the_workflow_of_the_page_keeps_the_schema(tmp_path: Path) -> None:
     assert subprocess.run(command, check=False).returncode == 0
 
 
-def test_the_script_for_multi_gitter_does_as_the_page_says(world: Path, two_releases: Path) -> None:
+def test_the_script_for_multi_gitter_works_as_described(world: Path, two_releases: Path) -> None:
     [script] = blocks("fleet.md", "sh", "Pull requests by multi-gitter")
     type_in(world, script.replace("v0.2.0", NEW))
     data = ["--data", "kind=lib", "--data", "crate_name=log-totals"]
@@ -110,7 +110,7 @@ def test_the_script_for_multi_gitter_does_as_the_page_says(world: Path, two_rele
     assert run("clashing") == (1, False)
 
 
-def test_an_organisation_makes_it_its_own_as_typed(world: Path) -> None:
+def test_the_commands_to_fork_the_template_work(world: Path) -> None:
     printed = type_in(world, "".join(blocks("for-your-organisation.md", "sh")))
     orders = world / "orders"
     answers = (orders / ".copier-answers.yml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The report shows what is so, to programs, in a text, and in a browser."""
+"""The report shows the facts as JSON, as Markdown and in a browser."""
 
 import json
 import re
@@ -51,7 +51,7 @@ REPORT = FleetReport(
 
 
 class Reader(HTMLParser):
-    """The tags and the text of a page."""
+    """Collects the tags and the text of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Reader(HTMLParser):
         self.text += data
 
 
-def test_the_page_needs_nothing_else_and_runs_nothing(tmp_path: Path) -> None:
+def test_the_page_needs_no_other_file_and_runs_no_script(tmp_path: Path) -> None:
     [_, _, page] = write_report(REPORT, tmp_path)
     reader = Reader()
     reader.feed(page.read_text(encoding="utf-8"))
@@ -78,7 +78,7 @@ def test_the_page_needs_nothing_else_and_runs_nothing(tmp_path: Path) -> None:
     assert all(text in reader.text for text in ("v0.10.0", "justfile", "large-error-threshold", "no answers", "sold"))
 
 
-def test_only_what_is_at_the_newest_release_looks_good() -> None:
+def test_only_crates_at_the_newest_release_are_marked_as_good() -> None:
     states = (CrateState.UP_TO_DATE, CrateState.BEHIND, CrateState.AHEAD, CrateState.CONFLICT)
     tiles = page(FleetReport("v0.3.0", "2026-01-02", tuple(Outcome(str(state), state) for state in states)))
     found = re.findall(r'<b class="(\w+)">1</b>([\w-]+)', tiles)
@@ -89,14 +89,14 @@ def test_releases_are_in_the_order_of_versions() -> None:
     assert list(REPORT.releases) == ["v0.1.0", "v0.3.0", "v0.10.0", "not known"]
 
 
-def test_what_people_wrote_is_text_in_the_markdown() -> None:
+def test_texts_of_users_are_escaped_in_the_markdown() -> None:
     text = markdown(REPORT)
     assert "<script" not in text
     [row] = [line for line in text.splitlines() if line.startswith("| orders | clippy.toml")]
     assert row.replace("\\|", "").count("|") == 5
 
 
-def test_the_reports_of_shards_join_to_that_of_the_whole(tmp_path: Path, fleet: Type) -> None:
+def test_the_reports_of_shards_merge_to_that_of_the_fleet(tmp_path: Path, fleet: Type) -> None:
     for number, part in enumerate((REPORT.crates[:1], REPORT.crates[1:])):
         write_report(FleetReport(REPORT.target, REPORT.made, part, (number + 1, 2)), tmp_path / str(number))
     done = fleet("report", "--merge", "0/fleet.json", "1/fleet.json", "--out", "whole")
@@ -109,7 +109,7 @@ def test_the_reports_of_shards_join_to_that_of_the_whole(tmp_path: Path, fleet: 
     assert "the report of shard 2/2 is missing" in incomplete.stderr
 
 
-def test_the_preset_for_renovate_keeps_its_schema_and_names_each_ring(tmp_path: Path, fleet: Type) -> None:
+def test_the_preset_for_renovate_satisfies_its_schema_and_names_each_ring(tmp_path: Path, fleet: Type) -> None:
     rows = """\
 orders = { ring = "canary", url = "git@git.example.org:acme/orders.git" }
 stock = { ring = "rest", url = "https://git.example.org/acme/core/stock" }
@@ -134,8 +134,8 @@ reader = { path = "stock", subdirectory = "reader", url = "https://git.example.o
     assert (part["matchRepositories"], part["matchFileNames"]) == (["acme/core/stock"], ["reader/*"])
 
 
-def test_a_report_of_an_older_form_is_refused(tmp_path: Path, fleet: Type) -> None:
-    """Its states have other names."""
+def test_a_report_in_an_older_format_is_rejected(tmp_path: Path, fleet: Type) -> None:
+    """The older format has other names of states."""
     [file, _, _] = write_report(REPORT, tmp_path)
     assert read_report(file).states
     content = json.loads(file.read_text(encoding="utf-8"))
@@ -147,7 +147,7 @@ def test_a_report_of_an_older_form_is_refused(tmp_path: Path, fleet: Type) -> No
     assert "another fast-rust version; run `fast-rust fleet report` again" in done.stderr
 
 
-def test_a_journal_of_an_older_form_is_not_resumed(tmp_path: Path) -> None:
+def test_a_journal_in_an_older_format_is_not_resumed(tmp_path: Path) -> None:
     options = {"target": "v1"}
     lines = [{"run": options}, {"crate": "orders", "state": "there already", "detail": "", "facts": {}}]
     file = tmp_path / "update.jsonl"

@@ -1,4 +1,4 @@
-"""Repositories under the configuration that users have: our clones ignore it, their commits follow it."""
+"""Repositories under the git configuration of users: our clones ignore it, and the commits for users follow it."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def orders(template: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A configuration of the user to write to."""
+    """A user's git configuration, which a test may write."""
     config = tmp_path / "gitconfig"
     shutil.copy(os.environ["GIT_CONFIG_GLOBAL"], config)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
@@ -54,7 +54,7 @@ def script(file: Path, text: str) -> Path:
     return file
 
 
-# --- Our clones under our configuration ---
+# --- Our clones under the user's configuration ---
 
 
 def settings(*pairs: tuple[str, str]) -> Prepare:
@@ -67,7 +67,7 @@ def settings(*pairs: tuple[str, str]) -> Prepare:
 
 
 def required_filter(home: Path, crate: Path) -> None:
-    """A filter that only the repository has, and that fails."""
+    """Configure a required filter in this repository only, which fails."""
     assert home.is_file()
     write(crate, {".gitattributes": "* filter=x\n"})
     commit_all(crate)
@@ -157,7 +157,7 @@ def files_of(crate: Path) -> list[str]:
 def test_no_setting_of_the_user_changes_an_update(
     orders: Path, home: Path, fleet: Type, expected: list[str], name: str
 ) -> None:
-    """The branch has the same files, the user's identity, and is known as ours in the next run."""
+    """The branch has the same files and the user's identity, and the next run recognizes it as ours."""
     HOSTILE[name](home, orders)
     before = snapshot(orders)
     assert outcome(fleet("plan", "--json").stdout)["state"] == "behind"
@@ -206,7 +206,7 @@ def test_each_kind_of_repository_is_updated(
 def test_identity_and_signature_are_those_of_the_repository(
     orders: Path, home: Path, fleet: Type, tmp_path: Path
 ) -> None:
-    """By `includeIf`, which looks at the repository, and with the user's program for signatures."""
+    """Set by `includeIf`, which depends on the repository, with the user's program for signatures."""
     write(tmp_path, {"work.config": "[user]\nname = Ada Work\nemail = ada@work.example.org\n"})
     git(tmp_path, "config", "--file", str(home), f"includeIf.gitdir:{orders}/.path", str(tmp_path / "work.config"))
     sign = script(tmp_path / "sign", 'cat >/dev/null; echo "[GNUPG:] SIG_CREATED " >&2; echo signed-by-ada')
@@ -221,7 +221,7 @@ def test_identity_and_signature_are_those_of_the_repository(
     assert outcome(fleet("update", "--json").stdout)["state"] == "exists"
 
 
-# --- Refusals: before the work, and nothing is changed ---
+# --- Errors before the work, which change nothing ---
 
 
 def no_identity(home: Path, crate: Path, hosted: Path) -> None:
@@ -270,7 +270,7 @@ REFUSALS: Mapping[str, tuple[Callable[[Path, Path, Path], None], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_what_would_refuse_the_result_is_told_before_the_checks(
+def test_an_obstacle_to_the_result_is_reported_before_the_checks(
     orders: Path, home: Path, fleet: Type, tmp_path: Path, name: str
 ) -> None:
     prepare, message = REFUSALS[name]
@@ -289,8 +289,8 @@ def test_what_would_refuse_the_result_is_told_before_the_checks(
     assert snapshot(orders) == before
 
 
-def test_a_push_that_fails_after_all_says_that_the_branch_exists(orders: Path, fleet: Type, tmp_path: Path) -> None:
-    """A hook of the remote runs at the push itself."""
+def test_the_error_of_a_failed_push_says_that_the_branch_exists(orders: Path, fleet: Type, tmp_path: Path) -> None:
+    """A hook of the remote runs only at the push itself, so the run cannot foresee the failure."""
     hosted = tmp_path / "orders.git"
     git(tmp_path, "clone", "--quiet", "--bare", str(orders), str(hosted))
     script(hosted / "hooks" / "pre-receive", "exit 1")
@@ -305,7 +305,7 @@ def test_a_push_that_fails_after_all_says_that_the_branch_exists(orders: Path, f
     assert git(hosted, "rev-parse", BRANCH) == git(orders, "rev-parse", BRANCH)
 
 
-def test_a_branch_that_moved_meanwhile_is_left_alone(orders: Path) -> None:
+def test_a_branch_that_moved_during_the_run_is_unchanged(orders: Path) -> None:
     with workplace(orders) as work:
         write(work.folder, {"news.txt": "ours\n"})
         work.commit(["news.txt"], "Update\n")
@@ -320,10 +320,10 @@ def test_a_branch_that_moved_meanwhile_is_left_alone(orders: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["hooks", "excludes", "template", "line-endings", "hash", "commit", "untracked"])
-def test_a_new_repository_is_the_users_and_clean(
+def test_a_new_repository_has_the_users_settings_and_is_clean(
     template: Path, home: Path, fleet: Type, tmp_path: Path, name: str
 ) -> None:
-    """Their hooks and their object format are installed; no hook runs, and each file is committed."""
+    """The user's hooks and object format are installed; no hook runs, and each file is committed."""
     (tmp_path / "nothing" / ".git").mkdir(parents=True)
     HOSTILE[name](home, tmp_path / "nothing")
     write_manifest(tmp_path, template, "bills = { answers = { level = 'high' } }\n")
@@ -348,7 +348,7 @@ def test_a_new_repository_is_the_users_and_clean(
 
 
 @pytest.mark.parametrize("name", ["identity", "signature"])
-def test_a_new_repository_that_cannot_be_committed_is_not_left_behind(
+def test_a_new_repository_that_cannot_be_committed_is_removed(
     template: Path, home: Path, fleet: Type, tmp_path: Path, name: str
 ) -> None:
     if name == "identity":

@@ -1,4 +1,4 @@
-"""A skeleton that is filled in is what Copier renders."""
+"""A filled-in skeleton is equal to a rendering of Copier."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from fast_rust.rendering import render
 from fleet.small import OLD
 from support.variants import AWKWARD, SHORT, USUAL, Variant, all_combinations
 
-# Few that differ in what shared files hold; the texts of each style.
+# A few variants that differ in their shared files, with the texts of each style.
 VARIANTS = [
     next(one for one in all_combinations(style) if one.answers["kind"] == kind and one.answers["place"] == place)
     for style, kind, place in (
@@ -25,7 +25,9 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("one", VARIANTS, ids=str)
-def test_what_is_filled_in_is_what_copier_makes(one: Variant, two_releases: Path, tmp_path: Path) -> None:
+def test_a_filled_in_skeleton_is_equal_to_a_rendering_of_copier(
+    one: Variant, two_releases: Path, tmp_path: Path
+) -> None:
     answers = Answers(str(two_releases), OLD, one.answers)
     renderings = Renderings()
     part, _ = renderings.part(Source(Repository(two_releases), OLD), answers)
@@ -41,7 +43,7 @@ def test_an_identity_in_an_unknown_style_makes_no_skeleton() -> None:
     assert skeleton_of(b"ZqCrateName") is None
 
 
-def test_a_file_in_another_encoding_stays_as_it_is() -> None:
+def test_a_file_in_another_encoding_is_unchanged() -> None:
     for content in (b"\xff\0 any bytes\n", b"\xff zq-crate-name\n"):
         skeleton = skeleton_of(content)
         assert skeleton is not None

@@ -1,4 +1,4 @@
-"""A run fetches each template once, in the parent, and two runs at once do not corrupt the mirror."""
+"""A run fetches each template once, in the parent process, and two concurrent runs do not corrupt the mirror."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each command line of git, by a program on PATH; and an empty cache."""
+    """A log of each command line of git, recorded by a program on PATH; and an empty cache."""
     file, program = tmp_path / "git.log", tmp_path / "bin" / "git"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\necho "$*" >>{file}\nexec {shutil.which("git")} "$@"\n', encoding="utf-8")
@@ -34,7 +34,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fetches(log: Path) -> list[str]:
-    """The commands that fetched a template since the last question, from its address or into its mirror."""
+    """Return the commands since the last call that fetched a template, from its address or into its mirror."""
     lines = log.read_text(encoding="utf-8").splitlines()
     log.write_text("", encoding="utf-8")
     is_clone = [line for line in lines if " clone " in line and "--mirror" in line]
@@ -43,7 +43,7 @@ def fetches(log: Path) -> list[str]:
 
 @pytest.fixture
 def two_addresses(template: Path, tmp_path: Path) -> Path:
-    """A fleet whose crates were made from two addresses; the manifest has the first."""
+    """A fleet whose crates were made from two addresses; the manifest has the first address."""
     second = tmp_path / "second"
     git(tmp_path, "clone", "--quiet", str(template), str(second))
     for number, name in enumerate(CRATES):
@@ -62,7 +62,7 @@ def test_each_run_fetches_each_address_once(two_addresses: Path, fleet: Type, lo
         assert done.exit_code == 0, (command, done.output)
         found = fetches(log)
         assert len(found) == 2, (command, found)
-    # A release that is named does not make a difference.
+    # With an explicit release the fetches are the same.
     assert fleet("plan", "--to", NEW).exit_code == 0
     assert len(fetches(log)) == 2
 
@@ -75,7 +75,7 @@ def test_bootstrap_fetches_the_template_once(template: Path, fleet: Type, log: P
     assert len(fetches(log)) == 1
 
 
-def test_an_address_that_cannot_be_reached_is_tried_once_and_told_for_each_crate(
+def test_an_unreachable_address_is_tried_once_and_reported_for_each_crate(
     template: Path, fleet: Type, log: Path, tmp_path: Path
 ) -> None:
     gone = f"file://{tmp_path / 'gone'}"
@@ -107,7 +107,7 @@ def test_a_new_release_is_seen_by_the_next_run(template: Path, fleet: Type, log:
 
 
 def test_two_runs_at_once_share_a_mirror(two_addresses: Path, template: Path, log: Path, tmp_path: Path) -> None:
-    """They begin with an empty cache, and both clone, fetch and read the mirrors of the same addresses."""
+    """Both begin with an empty cache, and clone, fetch and read the mirrors of the same addresses."""
     folders = [tmp_path / f"run-{number}" for number in range(2)]
     for folder in folders:
         shutil.copytree(tmp_path / "clones", folder / "clones")

@@ -1,4 +1,4 @@
-"""Crates with a history, made once."""
+"""Crates with a history, each made once."""
 
 import pytest
 
@@ -8,6 +8,6 @@ from support.workshop import NAMES, Workshop
 
 @pytest.fixture(scope="session")
 def lib(workshop: Workshop) -> History:
-    """A library."""
+    """A library with a history."""
     crate = workshop.crate(f"{NAMES['lib']}-compared", kind="lib")
     return begin(workshop, crate, crate)

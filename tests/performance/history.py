@@ -1,4 +1,4 @@
-"""Crates with a history, and what is changed in them and compared."""
+"""Crates with a history, and functions that change and compare them."""
 
 import json
 import subprocess
@@ -23,30 +23,31 @@ A_CLONE: Changes = {"src/aggregate.rs": (HOT_LOOP, f"{HOT_LOOP}        std::hint
 BENCH = "bench/benches/aggregate_instructions.rs"
 MANIFEST = "bench/Cargo.toml"
 ENTRY = '\n[[bench]]\nname = "aggregate_instructions"\n'
-# A judge that lets all pass.
+# A tool that accepts every change.
 GUTTED = "#!/bin/sh\necho fine\n"
 
 
-# The tool of the tests is there already.
+# The tool of the tests is already installed.
 NOT_RUN = ("just setup", "pipx install")
 
 
 @dataclass(frozen=True)
 class History:
-    """A crate whose first commit is the branch `main`, which is checked out."""
+    """A crate whose first commit is on the branch `main`, which is checked out."""
 
     workshop: Workshop
     repository: Path
     crate: Path
 
     def perf(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run the recipe, which may fail."""
+        """Run `just perf`, which may fail."""
         return self.workshop.try_to(self.crate, "just", "perf", *arguments, **{**QUICK_BENCHES, **environment})
 
     def judge(self, *, body: str = "", labels: str = "[]", **environment: str) -> subprocess.CompletedProcess[str]:
         """Commit all changes on a branch, and run the lines of the workflow for its pull request, but for `just setup`.
 
-        The tool of the base's pin is the one of this checkout; of any other pin it lets everything pass.
+        The tool of the base's pin is the one of this checkout; for any other pin, it is a tool that accepts every
+        change.
         """
         git(self.repository, "checkout", "--quiet", "-B", "change")
         commit(self.repository, "Change")
@@ -58,16 +59,16 @@ class History:
             git(self.repository, "checkout", "--quiet", "change")
             return self._run_workflow(body, labels, {"XDG_CACHE_HOME": str(cache), **environment})
         finally:
-            # As it was before: the branch `main`, with changes that are not committed.
+            # Restore the state before: the branch `main`, with uncommitted changes.
             git(self.repository, "checkout", "--quiet", "--force", "change")
             git(self.repository, "symbolic-ref", "HEAD", "refs/heads/main")
             git(self.repository, "reset", "--quiet")
 
     def _install(self, cache: Path, program: str) -> None:
-        """Install a tool for the pin of the commit that is checked out; before release 0.9 there was none."""
+        """Install a tool for the pin of the checked-out commit; before release 0.9 there was no tool."""
         tool = self.workshop.try_to(self.crate, "just", "--evaluate", "tool", XDG_CACHE_HOME=str(cache))
         if tool.returncode == 0:
-            # What the recipe looks for before it runs the tool.
+            # The files that the recipe looks for before it runs the tool.
             for path in ("bin/fast-rust", "fast-rust/bin/python"):
                 place = Path(tool.stdout) / path
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -98,23 +99,23 @@ class History:
         return done
 
     def report(self) -> dict[str, Any]:
-        """The figures of the last run."""
+        """Return the figures of the last run."""
         report: dict[str, Any] = json.loads((self.crate / "target" / "perf.json").read_text(encoding="utf-8"))
         return report
 
     def row(self, name: str) -> dict[str, Any]:
-        """The figures of a bench."""
+        """Return the figures of a bench."""
         [row] = [row for row in self.report()["rows"] if row["name"] == name]
         return dict(row)
 
     def worktrees(self) -> list[str]:
-        """Worktrees beside the repository itself, by git and on the disk."""
+        """Return the worktrees except the repository itself, both those that git lists and those on the disk."""
         listed = git(self.repository, "worktree", "list").splitlines()[1:]
         return [*listed, *map(str, (self.crate / "target" / "perf").glob("worktree"))]
 
     @contextmanager
     def changed(self, changes: Changes) -> Iterator[None]:
-        """Change files of the crate: a text in it becomes another, or all of it does, or it goes."""
+        """Change files of the crate: replace a text in a file or the whole file, or delete it."""
         try:
             for path, change in changes.items():
                 edit(self.crate / path, change)

@@ -1,7 +1,7 @@
-"""A change cannot loosen its own judge: each way to try that is red.
+"""A change cannot loosen its own judge: each attempt fails.
 
-Each change is slower, and would pass if the judge took the attacked file from it. It is judged by the lines of the
-workflow.
+Each change makes the crate slower, and would pass if the judge used the attacked file from the change. The lines of the
+workflow judge it.
 """
 
 import os
@@ -42,13 +42,13 @@ ATTACKS: dict[str, Changes] = {
 
 @pytest.fixture(scope="module")
 def lib(workshop: Workshop) -> History:
-    """A library whose benches are not those of other modules, which may be built at the same time."""
+    """A library whose name no other module uses, since other modules may build their benches at the same time."""
     crate = workshop.crate(f"{NAMES['lib']}-attacked", kind="lib")
     return begin(workshop, crate, crate)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_judge_that_the_change_attacks_refuses_it(lib: History, name: str) -> None:
+def test_an_attack_on_the_judge_fails(lib: History, name: str) -> None:
     with lib.changed({**A_CLONE, **ATTACKS[name]}):
         done = lib.judge()
     assert done.returncode == 1, done.stdout
@@ -57,8 +57,8 @@ def test_a_judge_that_the_change_attacks_refuses_it(lib: History, name: str) -> 
     assert lib.worktrees() == []
 
 
-def test_a_head_that_makes_the_bases_bench_fail_is_refused(lib: History) -> None:
-    """Else a slower change would pass where it makes its judge fail."""
+def test_a_head_that_makes_the_bases_bench_fail_is_rejected(lib: History) -> None:
+    """Otherwise a slower change would pass by making its judge fail."""
     failing = f'{HOT_LOOP}        assert_ne!(self.lines, 9_999, "not while I am judged");\n'
     with lib.changed({"src/aggregate.rs": (HOT_LOOP, failing), **ATTACKS["a bench that does less"]}):
         done = lib.judge()
@@ -72,13 +72,13 @@ def test_a_head_that_makes_the_bases_bench_fail_is_refused(lib: History) -> None
     assert accepted.returncode == 0, accepted.stdout
 
 
-# --- How both sides are built ---
+# --- The build of both sides ---
 
 COMMENT: Changes = {"src/aggregate.rs": (HOT_LOOP, f"        // The usual.\n{HOT_LOOP}")}
 
 
-def test_a_loosened_profile_is_refused(lib: History) -> None:
-    """By its text, since both sides are built by the base's profiles."""
+def test_a_loosened_profile_is_rejected(lib: History) -> None:
+    """Because of its text, since both sides are built by the base's profiles."""
     with lib.changed({"Cargo.toml": ('lto = "fat" # what', 'opt-level = 1\nlto = "off" # what')}):
         done = lib.judge()
         accepted = lib.judge(body="perf: accepted because it builds sooner", labels='["perf-accepted"]')
@@ -91,19 +91,19 @@ def test_a_loosened_profile_is_refused(lib: History) -> None:
     assert accepted.returncode == 0, accepted.stdout
 
 
-def test_another_way_to_measure_is_refused(lib: History) -> None:
-    """By its text: an environment of the head could name another runner, which counts what it likes."""
+def test_another_way_to_measure_is_rejected(lib: History) -> None:
+    """Because of its text: the head could set another runner in the environment, which counts as it likes."""
     with lib.changed({**COMMENT, ".cargo/config.toml": '[env]\nFAST = "yes"\n'}):
         done = lib.judge()
     assert done.returncode == 1, done.stdout
     assert "BENCH-2: .cargo/config.toml: [env] changed, which may change how the head is measured" in done.stdout
 
 
-def test_a_slower_toolchain_is_refused(lib: History, tmp_path: Path) -> None:
-    """By its figures, since each side is built by its own."""
+def test_a_slower_toolchain_is_rejected(lib: History, tmp_path: Path) -> None:
+    """Because of its figures, since each side is built by its own toolchain."""
     home = toolchains(lib.workshop, tmp_path)
     text = (lib.crate / "rust-toolchain.toml").read_text(encoding="utf-8")
-    # Sources that did not change would not be compiled again.
+    # Otherwise cargo would not compile unchanged sources again.
     with lib.changed({**COMMENT, "rust-toolchain.toml": text.replace('channel = "', 'channel = "slower-')}):
         done = lib.judge(RUSTUP_HOME=str(home))
     assert done.returncode == 1, done.stdout
@@ -112,7 +112,7 @@ def test_a_slower_toolchain_is_refused(lib: History, tmp_path: Path) -> None:
 
 
 def toolchains(workshop: Workshop, folder: Path) -> Path:
-    """A home of rustup with all toolchains that are installed, and one that optimises less."""
+    """A rustup home with all installed toolchains, and one that optimises less."""
     real = Path(os.environ.get("RUSTUP_HOME", Path.home() / ".rustup"))
     home = folder / "rustup"
     (home / "toolchains").mkdir(parents=True)
@@ -146,7 +146,7 @@ FAILS = "\npub fn fails() -> Result<(), String> {\n    Ok(())\n}\n"
 
 
 @pytest.mark.parametrize("severity", ["'off'", "hint", "error"])
-def test_a_rule_of_the_crate_replaces_none_of_the_standards(lib: History, severity: str) -> None:
+def test_a_rule_of_the_crate_replaces_no_rule_of_the_standards(lib: History, severity: str) -> None:
     with lib.changed({"lints/own/clones.yml": RULE.format(severity)}):
         done = lib.workshop.try_to(lib.crate, "just", "fast-rust", "check")
     assert done.returncode == 2, done.stdout
@@ -167,11 +167,11 @@ def test_a_gate_is_not_staged_without_a_reason(lib: History) -> None:
     assert "error[ast-grep::err-string-result] src/error.rs" in done.stdout
 
 
-# --- Bases that do not have this judge ---
+# --- Bases without this judge ---
 
 
 def test_a_base_of_an_older_release_judges_by_its_script(workshop: Workshop, releases: Releases, lib: History) -> None:
-    """The change updates the crate: it has no script any more, and a recipe that asks the tool."""
+    """The change updates the crate: it deletes the script, and its recipe calls the tool."""
     crate = workshop.folder / "log-totals-older"
     shutil.copytree(releases.rendering("v0.8.0", {"crate_name": "log-totals-older", "kind": "lib"}), crate)
     older = begin(workshop, crate, crate)
@@ -183,8 +183,8 @@ def test_a_base_of_an_older_release_judges_by_its_script(workshop: Workshop, rel
     assert f"{KNOWN}: heap blocks" in done.stdout
 
 
-def test_a_base_without_a_judge_has_the_changes_own(lib: History) -> None:
-    """As where a crate adopts the template; what the change pins stands for a judge that lets everything pass."""
+def test_a_base_without_a_judge_is_judged_by_the_change(lib: History) -> None:
+    """For example where a crate adopts the template. Here the change pins a judge that accepts everything."""
     recipes = (lib.crate / "justfile").read_text(encoding="utf-8")
     try:
         edit(lib.crate / "justfile", "build:\n    cargo build\n")

@@ -1,4 +1,4 @@
-"""The base of a comparison is found whatever the default branch is called."""
+"""The base of a comparison is found for any name of the default branch."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from support.git import git
 
 
 def begin(folder: Path, branch: str) -> str:
-    """Make a repository with one commit on a branch, and one on a branch that leaves it; return the first."""
+    """Make a repository with one commit on a branch, and one on a branch that starts there; return the first commit."""
     folder.mkdir(exist_ok=True)
     git(folder, "init", "--quiet", f"--initial-branch={branch}")
     git(folder, "commit", "--quiet", "--allow-empty", "--message", "Start")
@@ -40,7 +40,7 @@ def test_the_setting_of_git_names_the_default_branch(tmp_path: Path) -> None:
     assert find_base(tmp_path, "", "HEAD", release=False) == first
 
 
-def test_an_origin_says_what_its_default_branch_is(tmp_path: Path) -> None:
+def test_the_origin_names_its_default_branch(tmp_path: Path) -> None:
     first = begin(tmp_path / "origin", "of-the-company")
     git(tmp_path / "origin", "switch", "--quiet", "of-the-company")
     git(tmp_path, "clone", "--quiet", "origin", "clone")
@@ -50,7 +50,7 @@ def test_an_origin_says_what_its_default_branch_is(tmp_path: Path) -> None:
     assert find_base(clone, "", "HEAD", release=False) == first
 
 
-def test_a_base_that_is_not_clear_has_to_be_named(tmp_path: Path) -> None:
+def test_an_ambiguous_base_must_be_named(tmp_path: Path) -> None:
     begin(tmp_path, "of-the-company")
     git(tmp_path, "branch", "--quiet", "another")
     with pytest.raises(NotMeasuredError, match=r"the default branch is unknown; name .*just perf BASE"):

@@ -1,4 +1,4 @@
-"""The comparison with the peers, on few rows."""
+"""The comparison with the peers, with few rows."""
 
 import re
 import shutil
@@ -17,10 +17,10 @@ ROWS = 20_000
 
 @pytest.fixture(scope="module")
 def entered(workshop: Workshop) -> Iterator[compare.Field]:
-    """Our program, built where the other tests build, and the peers as the script installs them."""
+    """Our program, built where the other tests build, and the peers, installed by the script."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CARGO_TARGET_DIR", workshop.environment["CARGO_TARGET_DIR"])
-        # The claims are about the page, the answers and the memory.
+        # The tests are about the page, the answers and the memory.
         for name, value in {**QUICK_RELEASE, "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0"}.items():
             patch.setenv(name, value)
         compare.PLACE.mkdir(parents=True, exist_ok=True)
@@ -28,15 +28,15 @@ def entered(workshop: Workshop) -> Iterator[compare.Field]:
         yield compare.Field(compare.build_ladder(), [ours], compare.peers(compare.install_peers()))
 
 
-def saying(name: str, answers: str) -> compare.Contestant:
-    """A contestant that says always the same."""
+def printing(name: str, answers: str) -> compare.Contestant:
+    """Return a contestant that always prints the same text."""
     return compare.Contestant(name, lambda _path, _threads: ["printf", "%s", answers])
 
 
-def test_the_page_has_a_row_for_each_that_took_part(
+def test_the_page_has_a_row_for_each_contestant(
     entered: compare.Field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is written only where all of them answered the same."""
+    """The script writes the page only if all contestants gave the same answers."""
     monkeypatch.setattr(workbench, "DOCUMENTS", tmp_path)
     monkeypatch.setattr(compare, "COUNTED_ROWS", 2_000)
     compare.compare(entered, ROWS, rounds=1)
@@ -49,8 +49,8 @@ def test_the_page_has_a_row_for_each_that_took_part(
     assert rows == ["our program", steps[0], *alone, "our program", *with_two_threads, *steps, "our program"]
 
 
-def test_our_program_holds_less_than_a_script_does(entered: compare.Field) -> None:
-    """A process that is smaller than the one that starts it is measured, not its parent."""
+def test_our_program_uses_less_memory_than_a_script(entered: compare.Field) -> None:
+    """The measured memory is that of the process itself, also if it is less than the memory of its parent."""
     path = compare.make_input(entered.ladder, 1_000_000)
     assert workbench.measure(entered.ours[0].command(path, 1)).memory < 8 * 2**20
 
@@ -61,14 +61,14 @@ def test_our_program_holds_less_than_a_script_does(entered: compare.Field) -> No
     ids=["count", "least", "greatest", "mean", "other key", "no key", "a key more"],
 )
 def test_a_wrong_answer_is_an_error(wrong: str, tmp_path: Path) -> None:
-    right = saying("right", "key,count,min,mean,max\na,3,1,1.5,2")
+    right = printing("right", "key,count,min,mean,max\na,3,1,1.5,2")
     with pytest.raises(compare.WrongAnswerError, match=r"^liar .* key '[ab]'"):
-        compare.take_turns([right, saying("liar", wrong)], tmp_path, rows=3, rounds=1)
+        compare.take_turns([right, printing("liar", wrong)], tmp_path, rows=3, rounds=1)
 
 
 def test_a_mean_may_differ_by_rounding(tmp_path: Path) -> None:
-    """Ours has four digits, others write more."""
-    both = [saying("ours", "a,3,1,1.6667,2"), saying("other", "a,3,1.0,1.666667,2.0")]
+    """Our means have four digits; others write more."""
+    both = [printing("ours", "a,3,1,1.6667,2"), printing("other", "a,3,1.0,1.666667,2.0")]
     runs = compare.take_turns(both, tmp_path, rows=3, rounds=2)
     assert [len(run.usages) for run in runs] == [2, 2]
 
@@ -79,7 +79,7 @@ def test_a_wrong_number_of_lines_is_an_error(tmp_path: Path) -> None:
         compare.take_turns([floor], tmp_path, rows=3, rounds=1)
 
 
-def test_what_cannot_be_had_is_left_out_and_said(
+def test_an_unavailable_peer_is_omitted_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(compare, "PLACE", tmp_path)

@@ -1,4 +1,4 @@
-"""The script that writes docs/compare-service.md works; its figures are for a quiet machine."""
+"""The script that writes docs/compare-service.md works; its figures need an idle machine."""
 
 import shutil
 from pathlib import Path
@@ -21,18 +21,18 @@ Requests/sec:  12345.67
 """
 
 
-def test_what_wrk_prints_is_read_in_one_unit() -> None:
+def test_the_output_of_wrk_is_converted_to_one_unit() -> None:
     assert service.read_wrk(WRK, cpu=24_690) == service.Round(12345.67, 2.0, 0.098, 2.5)
 
 
-def test_a_round_with_failed_requests_is_refused() -> None:
-    """Refusals are quick to answer, and would flatter."""
+def test_a_round_with_failed_requests_is_rejected() -> None:
+    """Error responses are fast, and would improve the figures."""
     with pytest.raises(SystemExit, match="Non-2xx"):
         service.read_wrk(WRK + "  Non-2xx or 3xx responses: 3\n", cpu=1)
 
 
 def test_all_servers_answer_every_request(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On both routes, at both levels of the log, for a second each; without optimisation, since no figure is kept."""
+    """On both routes, at both log levels, for a second each; without optimisation, since no figure is kept."""
     if missing := [tool for tool in ("wrk", "taskset") if not shutil.which(tool)]:
         pytest.skip(f"NOT TESTED: measure/service.py needs {' and '.join(missing)} (Debian: apt-get install wrk)")
     monkeypatch.setattr(service, "SCRATCH", tmp_path)

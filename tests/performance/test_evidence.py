@@ -1,4 +1,4 @@
-"""docs/evidence.md has a measured line for each figure of the guide, and a verdict that follows from it."""
+"""docs/evidence.md has a measured line for each figure of the guide, and the verdict agrees with the measurement."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ CLAIMS, UNMEASURED = read_claims()
 
 @pytest.fixture(scope="module")
 def found(workshop: Workshop) -> list[Sequence[Case]]:
-    """What the crate measures in its quickest mode, in two processes: times mean nothing then, counts do.
+    """The crate's measurements in its quickest mode, in two processes.
 
-    So it is built without what makes a build slow.
+    Its times mean nothing, but its counts do. So the build leaves out optimisations that take long.
     """
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**QUICK_RELEASE, "CARGO_PROFILE_RELEASE_OPT_LEVEL": "1"}.items():
@@ -27,49 +27,49 @@ def found(workshop: Workshop) -> list[Sequence[Case]]:
 
 @pytest.fixture(scope="module")
 def cases(found: list[Sequence[Case]]) -> list[Case]:
-    """The medians of it."""
+    """The medians of these measurements."""
     return [middle(same) for same in found]
 
 
-# --- What is claimed ---
+# --- Claims ---
 
 
-def test_every_claim_names_a_directive_that_is_there() -> None:
+def test_every_claim_names_an_existing_directive() -> None:
     known = {one.id for one in directives(read_standards(CHECKOUT / "standards"))}
     assert {claim.directive for claim in CLAIMS} | {claim.directive for claim in UNMEASURED} <= known
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.directive}-{claim.bench[0]}")
-def test_a_claim_has_an_end_that_can_be_missed(claim: Claim) -> None:
+def test_a_claim_has_a_bound_that_can_be_missed(claim: Claim) -> None:
     assert claim.low is not None or claim.high is not None
     assert (claim.low or 0) <= (claim.high or float("inf"))
 
 
-# --- What is measured ---
+# --- Measurements ---
 
 
-def test_every_claim_has_its_line(cases: list[Case]) -> None:
+def test_every_claim_has_a_line(cases: list[Case]) -> None:
     assert [line[0] for line in rows(CLAIMS, cases)] == [claim.directive for claim in CLAIMS]
 
 
-def test_the_page_has_all_claims_in_it(found: list[Sequence[Case]]) -> None:
+def test_the_page_contains_all_claims(found: list[Sequence[Case]]) -> None:
     text = page(CLAIMS, UNMEASURED, found)
     claimed = [claim.text for claim in CLAIMS] + [claim.text for claim in UNMEASURED]
     assert [claim for claim in claimed if claim not in text] == []
 
 
-def test_every_pair_is_there_for_a_claim(cases: list[Case]) -> None:
-    """But one, which shows how not to measure."""
+def test_every_pair_belongs_to_a_claim(cases: list[Case]) -> None:
+    """Except one, which shows how not to measure."""
     assert {case.bench for case in cases} - {bench for claim in CLAIMS for bench in claim.bench} == {"black-box-within"}
 
 
-def test_a_claim_that_nothing_measures_is_refused(cases: list[Case]) -> None:
+def test_a_claim_without_a_measurement_is_rejected(cases: list[Case]) -> None:
     with pytest.raises(ValueError, match="nothing measures flying"):
         rows([Claim("OWN-1", "", ["flying"], Figure.RATIO)], cases)
 
 
 def test_allocations_are_counted(cases: list[Case]) -> None:
-    """A `Vec` grows from 4 to 16,384 in 13 steps; `+` appends in place, so it allocates far less than once a part."""
+    """A `Vec` grows from 4 to 16,384 in 13 steps; `+` appends in place, so it allocates far less than once per part."""
     counted = {(case.bench, case.name): case for case in cases}
     assert counted["growing", "10,000 `u64`"].slow == 13
     assert counted["appended", "1,000 parts"].slow < 0.1
@@ -78,7 +78,7 @@ def test_allocations_are_counted(cases: list[Case]) -> None:
 
 
 def test_reads_are_counted(cases: list[Case]) -> None:
-    """Of a megabyte and its end, read byte by byte, or by blocks of 8 KiB."""
+    """For a megabyte and its end, read byte by byte, or in blocks of 8 KiB."""
     [bytewise] = [case for case in cases if case.name == "reads of 1 B"]
     assert (bytewise.slow, bytewise.fast) == (2**20 + 1, 2**7 + 1)
 
@@ -88,7 +88,7 @@ def test_a_case_is_the_median_of_all_processes() -> None:
     assert middle(runs) == Case("any", "early", 3, 6, 0.3, 0, 1)
 
 
-# --- What follows ---
+# --- Verdicts ---
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ def test_the_verdict_follows_from_the_figures(ratios: list[float], expected: str
     assert verdict(claim, {f"size {number}": ratio for number, ratio in enumerate(ratios)}) == expected
 
 
-def test_a_claim_with_one_end_is_open_at_the_other() -> None:
+def test_a_claim_with_one_bound_is_open_at_the_other() -> None:
     assert verdict(Claim("OWN-1", "", [], Figure.FAST, high=1), {"": 0.01}) == "holds"
     assert verdict(Claim("PRE-1", "", [], Figure.RATIO, low=1.25), {"": 500}) == "holds"
     assert verdict(Claim("PRE-1", "", [], Figure.RATIO, low=1.25), {"": 0.9}) == "false: less"
 
 
-def test_what_is_counted_has_less_room_than_what_is_timed() -> None:
+def test_counts_have_less_tolerance_than_times() -> None:
     timed, divided, counted = (
         Claim("OWN-4", "", [], figure, low=10, high=10) for figure in (Figure.SLOW, Figure.RATIO, Figure.COUNT)
     )

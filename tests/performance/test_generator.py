@@ -1,4 +1,4 @@
-"""docs/compare-generator.md times what users type, and says where the time goes."""
+"""docs/compare-generator.md times the commands that users type, and divides the time into parts."""
 
 import subprocess
 from pathlib import Path
@@ -24,7 +24,7 @@ from support.git import git
 
 @pytest.fixture(scope="module")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
-    """The last two releases, of which the files here are the newer."""
+    """The last two releases; the newer one has the files of this checkout."""
     try:
         return make_releases(tmp_path_factory.mktemp("releases") / "template")
     except ValueError as error:
@@ -33,7 +33,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
 
 @pytest.fixture(scope="module")
 def found(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> list[Contestant]:
-    """What is timed, but for cargo-generate, which would have to be built."""
+    """The timed commands, except cargo-generate, which would have to be built."""
     return contestants(tmp_path_factory.mktemp("generator"), releases, cargo_generate=None)
 
 
@@ -54,8 +54,8 @@ def test_the_update_reaches_the_newer_release(releases: Releases, found: list[Co
     assert git(update.folder, "ls-files", "--unmerged") == ""
 
 
-def test_the_parts_are_the_whole_of_a_copy(found: list[Contestant]) -> None:
-    """Git is started, and no part is left out, or takes no time at all."""
+def test_the_parts_add_up_to_a_copy(found: list[Contestant]) -> None:
+    """Git is started, every part is listed, and every part takes some time."""
     spent = look_inside(found[0], runs=1)
     assert spent.keys() == {*PARTS, "processes"}
     assert min(spent.values()) > 0

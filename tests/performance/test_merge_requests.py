@@ -1,4 +1,4 @@
-"""`perf` reads what GitLab says of a merge request, as it reads what the workflow of GitHub says of a pull request."""
+"""`perf` reads the variables of a GitLab merge request, as it reads those of a GitHub pull request."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def _without_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def options(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], *arguments: str) -> Options:
-    """Return what the command makes of its environment."""
+    """Return the options that the command derives from its environment."""
     seen: list[Options] = []
 
     def judge(given: Options) -> bool:
@@ -54,7 +54,7 @@ def test_a_merged_result_is_compared_with_its_target(monkeypatch: pytest.MonkeyP
     assert options(monkeypatch, given).base == TARGET
 
 
-def test_what_is_named_by_hand_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explicit_options_take_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"CI_MERGE_REQUEST_DIFF_BASE_SHA": BASE, "CI_COMMIT_SHA": HEAD}
     found = options(monkeypatch, given, "other", "--head", TARGET)
     assert (found.base, found.head) == ("other", TARGET)
@@ -87,7 +87,7 @@ JOB = yaml.safe_load((CHECKOUT / "template" / ".gitlab-ci.yml").read_text(encodi
 
 @pytest.fixture
 def history(tmp_path: Path) -> tuple[Path, str, str]:
-    """A repository whose base and head have different recipes, and a `just` that writes down its commit."""
+    """A repository whose base and head have different recipes, and a `just` that records its commit."""
     repository, programs = tmp_path / "log-totals", tmp_path / "bin"
     programs.mkdir()
     just = programs / "just"
@@ -106,7 +106,7 @@ def history(tmp_path: Path) -> tuple[Path, str, str]:
 
 
 def calls(repository: Path, **environment: str) -> list[str]:
-    """Run the commands of the job, and return what `just` was called with, and where."""
+    """Run the commands of the job, and return the recorded calls of `just` with their commits."""
     path = f"{repository.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
     command = ["sh", "-e", "-c", "\n".join(JOB["script"])]
     subprocess.run(command, cwd=repository, check=True, env={**os.environ, **environment, "PATH": path})
@@ -119,7 +119,7 @@ def test_the_base_of_a_merge_request_judges(history: tuple[Path, str, str]) -> N
     assert called == [f"--show perf {base}", f"setup {base}", f"perf {base}"]
 
 
-def test_a_base_without_the_recipe_lets_the_head_judge(history: tuple[Path, str, str]) -> None:
+def test_without_the_recipe_in_the_base_the_head_judges(history: tuple[Path, str, str]) -> None:
     repository, _, head = history
     git(repository, "checkout", "--quiet", "--orphan", "empty")
     (repository / "justfile").write_text("test:\n")

@@ -1,4 +1,4 @@
-"""`just perf` is red for what makes a crate slower, green for what does not, and silent about nothing."""
+"""`just perf` fails for changes that make a crate slower, passes for others, and omits nothing from its report."""
 
 import json
 import os
@@ -32,10 +32,11 @@ TAKEN = f"""{HOT_LOOP}        let hash = self.hash(record.key);
         Some(rest)
 """
 
-# --- Red ---
+# --- Failing changes ---
 
 
-# What grows, by the name of its bench, and the changes that make it so. Two that grow apart are planted at once.
+# The figures that grow, by the names of their benches, and the changes that cause it. Changes that affect different
+# benches are planted together.
 RED: dict[str, tuple[dict[str, str], Changes]] = {
     "a clone a record, and an accidental quadratic step": (
         {KNOWN: "heap blocks", EMPTY: "instructions"},
@@ -62,7 +63,7 @@ RED: dict[str, tuple[dict[str, str], Changes]] = {
             )
         },
     ),
-    # Each of them would let all through by itself.
+    # Each of these edits alone would let any change pass.
     "a clone that a looser limit, a smaller corpus and a bench that does less would hide": (
         {KNOWN: "instructions"},
         {
@@ -80,8 +81,8 @@ RED: dict[str, tuple[dict[str, str], Changes]] = {
 
 
 @pytest.mark.parametrize("name", RED)
-def test_what_costs_more_is_refused(lib: History, name: str) -> None:
-    """The bench is named, with the directives, what grew, and where to look."""
+def test_a_change_that_costs_more_is_rejected(lib: History, name: str) -> None:
+    """The report names the bench, the directives, the figure that grew, and where to look."""
     grown, changes = RED[name]
     with lib.changed(changes):
         done = lib.perf("--no-times")
@@ -98,7 +99,7 @@ def test_what_costs_more_is_refused(lib: History, name: str) -> None:
 
 
 def test_limits_that_apply_to_no_bench_are_named() -> None:
-    """A typing error in the name would leave the bench with the usual limits."""
+    """With a typing error in the name, the bench would have the usual limits."""
     names = ["aggregate_instructions", KNOWN, "aggregate_instructions::records::nosuch", "aggregate"]
     metadata = {"metadata": {"perf": {"benches": {name: {"blocks": 1} for name in names}}}}
     said = [line.split('"')[1] for line in unknown_benches(metadata, [f"totals-bench: {KNOWN}"])]
@@ -106,8 +107,8 @@ def test_limits_that_apply_to_no_bench_are_named() -> None:
     assert list(unknown_benches({}, [])) == []
 
 
-def test_what_escapes_the_judge_is_said(lib: History) -> None:
-    """A changed bench is judged by the base's text, and its own figures stand beside that."""
+def test_a_change_that_escapes_the_judge_is_reported(lib: History) -> None:
+    """A changed bench is judged by the base's text, and its own figures are shown next to the result."""
     with lib.changed({"bench/src/lib.rs": ("for _ in 0..rows {", "for _ in 0..rows / 10 {")}):
         done = lib.perf("--no-times")
     assert done.returncode == 0, done.stdout
@@ -116,7 +117,7 @@ def test_what_escapes_the_judge_is_said(lib: History) -> None:
     assert "benchmark changed; compared with the base's version of it" in row["notes"]
 
 
-# --- Green ---
+# --- Passing changes ---
 
 
 GREEN: dict[str, tuple[str, Changes]] = {
@@ -141,8 +142,8 @@ GREEN: dict[str, tuple[str, Changes]] = {
 
 
 @pytest.mark.parametrize("name", GREEN)
-def test_what_costs_no_more_is_let_through(lib: History, name: str) -> None:
-    """And is shown as what it is: the same to the last instruction, fewer, or a few more."""
+def test_a_change_that_costs_no_more_is_accepted(lib: History, name: str) -> None:
+    """The report shows the difference: none, fewer instructions, or a few more."""
     relation, changes = GREEN[name]
     with lib.changed(changes):
         done = lib.perf("--no-times")
@@ -161,23 +162,23 @@ def test_what_costs_no_more_is_let_through(lib: History, name: str) -> None:
         ),
     ],
 )
-def test_what_no_build_reads_is_not_measured(lib: History, changes: Changes, said: str) -> None:
-    """Since a required check that a filter of paths leaves out would never report."""
+def test_a_change_that_no_build_reads_is_not_measured(lib: History, changes: Changes, said: str) -> None:
+    """The job still runs, since a required check that a filter of paths skips would never report a result."""
     with lib.changed(changes):
         done = lib.perf()
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, said)
 
 
 @pytest.mark.parametrize("path", ["src/lib.rs", "src/words.txt", "Cargo.lock", "rust-toolchain.toml", "bench/keys.md"])
-def test_what_a_build_may_read_is_measured(path: str) -> None:
+def test_a_change_that_a_build_may_read_is_measured(path: str) -> None:
     assert is_relevant(path)
 
 
-# --- Benches that come, go and change ---
+# --- New, deleted and changed benches ---
 
 
 def test_benches_that_are_new_or_deleted_are_named(lib: History) -> None:
-    """What was deleted is judged by the base's text all the same."""
+    """A deleted bench is still judged by the base's text."""
     text = (lib.crate / BENCH).read_text(encoding="utf-8")
     added = text.replace("known_keys", "all_keys").replace("fed_keyed", "taken")
     with lib.changed({**A_CLONE, BENCH: None, "bench/benches/other_instructions.rs": added}):
@@ -191,7 +192,7 @@ def test_benches_that_are_new_or_deleted_are_named(lib: History) -> None:
 
 
 def test_a_renamed_bench_is_named_and_judged(lib: History) -> None:
-    """Its text is the same, so the base's name is what judges."""
+    """The text is the same, so the bench is judged under the base's name."""
     text = (lib.crate / BENCH).read_text(encoding="utf-8")
     with lib.changed({**A_CLONE, BENCH: None, "bench/benches/sums_instructions.rs": text}):
         edit(lib.crate / MANIFEST, (ENTRY, ENTRY.replace("aggregate_", "sums_")))
@@ -201,8 +202,8 @@ def test_a_renamed_bench_is_named_and_judged(lib: History) -> None:
     assert lib.row(KNOWN)["offences"]
 
 
-def test_a_bench_that_the_head_cannot_build_is_said_loudly(lib: History) -> None:
-    """The interface changed, so only people can judge; that is never a pass in silence."""
+def test_a_bench_that_the_head_cannot_build_is_reported_prominently(lib: History) -> None:
+    """The interface changed, so only people can judge; such a change never passes without a message."""
     with lib.changed({"src/aggregate.rs": ("pub fn feed(&mut self, chunk", "pub fn take(&mut self, chunk")}):
         for path in (BENCH, "bench/benches/aggregate.rs", "bench/tests/aggregate_allocations.rs"):
             source = lib.crate / path
@@ -222,8 +223,8 @@ def test_a_bench_that_the_head_cannot_build_is_said_loudly(lib: History) -> None
     assert (row["head"], row["own"]["instructions"]) == ({}, row["base"]["instructions"])
 
 
-def test_a_base_with_another_gungraun_is_counted_by_the_heads(lib: History) -> None:
-    """Since the runner that is installed fits only that one."""
+def test_a_base_with_another_gungraun_is_counted_by_that_of_the_head(lib: History) -> None:
+    """The installed runner fits only the head's version."""
     other = ('gungraun = "=0.20.0"', 'gungraun = "=0.19.4"')
     try:
         edit(lib.crate / MANIFEST, other)
@@ -238,7 +239,7 @@ def test_a_base_with_another_gungraun_is_counted_by_the_heads(lib: History) -> N
 
 
 def test_the_report_names_a_working_tree_with_changes(tmp_path: Path) -> None:
-    """Else its head would be the commit that it is compared with."""
+    """Otherwise the report would name the base's commit as its head."""
     (tmp_path / "lib.rs").touch()
     git(tmp_path, "init", "--quiet")
     release(tmp_path, "v0.0.1")
@@ -249,16 +250,16 @@ def test_the_report_names_a_working_tree_with_changes(tmp_path: Path) -> None:
     assert facts(workspace, release=False)[0] == f"base {commit[:12]}, head {commit[:12]} with uncommitted changes"
 
 
-# --- What cannot be measured is an error, never "no regression" ---
+# --- A failed measurement is an error, never "no regression" ---
 
 
 def test_a_base_that_does_not_build_is_an_error(lib: History) -> None:
-    """Which names the base."""
-    fault = f"{HOT_LOOP}        nothing;\n"
+    """The error names the base."""
+    broken = f"{HOT_LOOP}        nothing;\n"
     try:
-        edit(lib.crate / "src" / "aggregate.rs", (HOT_LOOP, fault))
+        edit(lib.crate / "src" / "aggregate.rs", (HOT_LOOP, broken))
         git(lib.repository, "commit", "--quiet", "--all", "--message", "Broken")
-        edit(lib.crate / "src" / "aggregate.rs", (fault, HOT_LOOP))
+        edit(lib.crate / "src" / "aggregate.rs", (broken, HOT_LOOP))
         with_fault = git(lib.repository, "rev-parse", "HEAD").strip()
         done = lib.perf("HEAD", "--no-times")
     finally:
@@ -273,7 +274,7 @@ def test_a_base_that_does_not_build_is_an_error(lib: History) -> None:
 
 
 def test_a_shallow_clone_is_an_error(lib: History, tmp_path: Path) -> None:
-    """Which says how to deepen it."""
+    """The error says how to deepen the clone."""
     with lib.changed({}):
         git(lib.repository, "commit", "--quiet", "--allow-empty", "--message", "More")
         git(tmp_path, "clone", "--quiet", "--depth=1", lib.repository.as_uri(), "shallow")
@@ -296,7 +297,7 @@ def test_before_the_first_release_there_is_nothing_to_compare(lib: History) -> N
 
 
 def test_a_base_that_does_not_exist_is_an_error(lib: History) -> None:
-    """Which says how to get it, as for a head."""
+    """The error says how to get the commit, for a base and for a head."""
     done = lib.perf("no-such-branch")
     assert done.returncode == 2
     assert "no commit to compare with: no-such-branch does not exist; name a branch or commit" in done.stdout
@@ -306,7 +307,7 @@ def test_a_base_that_does_not_exist_is_an_error(lib: History) -> None:
 
 
 def test_a_missing_tool_is_an_error(lib: History, tmp_path: Path) -> None:
-    """It is named, with what installs it."""
+    """The error names the tool, and the command that installs it."""
     put_programs(tmp_path)
     with lib.changed(A_CLONE):
         done = lib.perf("--no-times", PATH=str(tmp_path))
@@ -322,7 +323,7 @@ def test_a_missing_tool_is_an_error(lib: History, tmp_path: Path) -> None:
 
 
 def put_programs(folder: Path) -> None:
-    """Put what a run needs into a folder, except valgrind."""
+    """Put all programs that a run needs into a folder, except valgrind."""
     for name in ("cargo", "rustc", "just", "sh", "git", "gungraun-runner"):
         found = shutil.which(name)
         assert found
@@ -331,7 +332,7 @@ def put_programs(folder: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_no_worktree(lib: History, number: signal.Signals) -> None:
-    """Nor a process that works on."""
+    """It also leaves no running process."""
     with lib.changed(A_CLONE):
         command = [lib.workshop.environment["FAST_RUST"], "perf", "HEAD", "--no-times"]
         process = subprocess.Popen(command, cwd=lib.crate, env={**lib.workshop.environment, **QUICK_BENCHES})
@@ -344,8 +345,8 @@ def test_an_interrupted_run_leaves_no_worktree(lib: History, number: signal.Sign
     assert lib.worktrees() == []
 
 
-def test_what_a_killed_run_left_is_in_nobodys_way(lib: History) -> None:
-    """The next one clears it."""
+def test_the_files_of_a_killed_run_do_not_block_the_next_run(lib: History) -> None:
+    """The next run deletes them."""
     with lib.changed({"src/aggregate.rs": (HOT_LOOP, f"        // The usual.\n{HOT_LOOP}")}):
         place = lib.crate / "target" / "perf" / "worktree"
         git(lib.repository, "worktree", "add", "--quiet", "--detach", str(place), "HEAD")
@@ -356,7 +357,7 @@ def test_what_a_killed_run_left_is_in_nobodys_way(lib: History) -> None:
 
 
 def test_the_crates_own_benches_are_built_from_its_own_sources(lib: History) -> None:
-    """Cargo takes files that are older than a program for unchanged, also where it was built in another folder."""
+    """Cargo considers a file unchanged if it is older than the program, even if that was built in another folder."""
     with lib.changed(A_CLONE):
         lib.judge()
         source = lib.crate / "src" / "aggregate.rs"
@@ -368,7 +369,7 @@ def test_the_crates_own_benches_are_built_from_its_own_sources(lib: History) -> 
 
 
 def test_another_format_of_summaries_is_an_error(tmp_path: Path) -> None:
-    """Whatever is in it."""
+    """The version alone decides; a file of the right version that cannot be read is an error, too."""
     edit(tmp_path / "summary.json", json.dumps({"version": "6", "profiles": []}))
     with pytest.raises(NotMeasuredError, match="has the format version 6; fast-rust reads only version 7"):
         read_summary(tmp_path / "summary.json")
@@ -377,8 +378,8 @@ def test_another_format_of_summaries_is_an_error(tmp_path: Path) -> None:
         read_summary(tmp_path / "summary.json")
 
 
-def test_another_format_of_times_is_said(tmp_path: Path) -> None:
-    """And is no error, since times judge nothing."""
+def test_another_format_of_times_is_reported(tmp_path: Path) -> None:
+    """It is not an error, since times never fail a change."""
     edit(tmp_path / "x" / "new" / "benchmark.json", json.dumps({"full_id": "x"}))
     edit(tmp_path / "x" / "new" / "sample.json", json.dumps({"times": [], "iters": []}))
     notes: list[str] = []
@@ -439,9 +440,9 @@ def test_the_workflow_refuses_and_accepts(lib: History, tmp_path: Path) -> None:
 
 
 def test_times_are_shown(workshop: Workshop) -> None:
-    """And never judged; what is beyond a limit can be accepted by hand."""
+    """Times never fail a change; a regression beyond a limit can be accepted manually."""
     crate = workshop.crate(f"{NAMES['lib']}-timed", kind="lib")
-    # Two rows of it are timed, since criterion takes its time for each.
+    # Two of its rows are timed, since criterion takes long for each.
     timing = crate / "bench/benches/aggregate.rs"
     edit(timing, ("const SIZES: [usize; 2] = [1_000, 200_000];", "const SIZES: [usize; 1] = [1_000];"))
     edit(
@@ -464,7 +465,7 @@ def test_times_are_shown(workshop: Workshop) -> None:
 
 
 def test_a_crate_below_the_root_of_its_repository_is_compared(workshop: Workshop) -> None:
-    """With a second package of benches, whose names say which it is; and against the last release."""
+    """Its second package of benches is named in the report; it is also compared with the last release."""
     name = f"{NAMES['lib']}-below"
     crate = workshop.folder / "compared" / "deep" / name
     shutil.move(workshop.crate(name, kind="lib"), crate)
@@ -487,8 +488,8 @@ def test_a_crate_below_the_root_of_its_repository_is_compared(workshop: Workshop
     assert below.worktrees() == []
 
 
-def test_a_crate_that_counts_nothing_has_its_benches_named(lib: History, tmp_path: Path) -> None:
-    """The base has a bench of time alone, the head one that counts, too; in CI the base has no runner for it."""
+def test_the_benches_of_a_crate_that_counts_nothing_are_named(lib: History, tmp_path: Path) -> None:
+    """The base has a bench of times only, the head also one that counts; in CI the base has no runner for it."""
     put_programs(tmp_path)
     text = (lib.crate / BENCH).read_text(encoding="utf-8")
     entry = f"{ENTRY}harness = false\n"

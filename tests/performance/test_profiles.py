@@ -1,4 +1,4 @@
-"""The page of build settings has a row for each build, and hides none that fails."""
+"""The page of build settings has a row for each build, and a failed build is an error."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from support.workshop import Workshop
 
 
 def test_the_page_has_a_row_for_each_build(workshop: Workshop, tmp_path: Path) -> None:
-    """By the script as `make profiles` runs it, with two builds of little work, unoptimised, beside those of tests."""
+    """Run the script as `make profiles` does, with two small unoptimised builds in the target folder of the tests."""
     written = tmp_path / "profiles.md"
     command = [sys.executable, str(CHECKOUT / "measure" / "profiles.py"), "--quick", "--output", str(written)]
     environment = {
@@ -29,12 +29,12 @@ def test_the_page_has_a_row_for_each_build(workshop: Workshop, tmp_path: Path) -
     assert [row[0] for row in cells[2:]] == [knob.name for knob in profiles.QUICK.knobs["cli"]]
     shipped, other = cells[2:]
     assert shipped[5:7] == ["1.00", "1.00 to 1.00"]
-    # Both are built for real: what is not optimised across crates is another program.
+    # Both are really built: without optimisation across crates the program differs.
     assert shipped[3:5] != other[3:5]
 
 
-def test_a_build_that_fails_ends_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row that is silently missing would read as if nobody had asked."""
+def test_a_failed_build_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that is missing without a message would read as if the setting had not been tried."""
     monkeypatch.setattr(profiles, "FOLDER", tmp_path)
     broken = profiles.Knob("broken", flag="-Cno-such-option")
     crate = profiles.crate_of("cli", {})

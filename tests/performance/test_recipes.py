@@ -1,4 +1,4 @@
-"""What the recipes for speed do where their tools are there, and what they say where not."""
+"""The recipes for speed, with their tools, and their messages without them."""
 
 import os
 import re
@@ -17,14 +17,14 @@ from support.workshop import Workshop
 
 
 def script(path: Path, text: str) -> None:
-    """Write a program for the shell."""
+    """Write a shell script."""
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
 @pytest.fixture
 def bare(workshop: Workshop, tmp_path: Path) -> Path:
-    """A PATH with what every crate needs, and a compiler whose toolchain has no llvm-tools."""
+    """A PATH with the programs that every crate needs, and a compiler whose toolchain has no llvm-tools."""
     for name in ("cargo", "cc", "just", "ld", "python3", "sh"):
         (tmp_path / name).symlink_to(workshop.run(tmp_path, "which", name).strip())
     rustc = workshop.run(tmp_path, "which", "rustc").strip()
@@ -37,12 +37,12 @@ def bare(workshop: Workshop, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def program(workshop: Workshop) -> Path:
-    """A program for the oldest processors that have AVX2."""
+    """A program for the oldest processors with AVX2."""
     return workshop.crate("trained", kind="cli", cpu_level="x86-64-v3")
 
 
-def test_pgo_builds_compares_and_says_what_it_brought(workshop: Workshop, program: Path) -> None:
-    """With an llvm-profdata that fits; instructions repeat, so these have to be fewer."""
+def test_pgo_builds_compares_and_reports_the_gain(workshop: Workshop, program: Path) -> None:
+    """With a compatible llvm-profdata; instruction counts are repeatable, so they must decrease."""
     done = workshop.try_to(program, "just", "pgo")
     if "PGO needs llvm-profdata" in done.stdout:
         pytest.skip(done.stdout.strip())
@@ -58,10 +58,10 @@ def test_pgo_builds_compares_and_says_what_it_brought(workshop: Workshop, progra
 def test_pgo_keeps_the_processor_level(
     workshop: Workshop, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The flags of the crate and those of PGO reach the compiler together, and only what ships."""
+    """The crate's flags and those of PGO reach the compiler together, for the shipped program only."""
     log = tmp_path / "log"
     wrapper = tmp_path / "wrapper"
-    # What cargo compiles for a named target is only written down; build scripts run, and ask the compiler themselves.
+    # Cargo's compilations for a named target are only recorded; build scripts run, and call the compiler themselves.
     lines = f'case " $* " in *",link "*" --target "*) echo "$*" >>{log}; exit 1 ;; esac'
     script(wrapper, f'{lines}\nexec "$@"')
     for name, value in {**workshop.environment, "RUSTC_WRAPPER": str(wrapper)}.items():
@@ -79,10 +79,10 @@ def test_pgo_keeps_the_processor_level(
 
 
 @pytest.mark.parametrize(("version", "seen"), [(None, "not installed"), ("14.0.6", "has LLVM 14")])
-def test_pgo_says_which_profdata_it_needs(
+def test_pgo_names_the_profdata_that_it_needs(
     workshop: Workshop, program: Path, bare: Path, version: str | None, seen: str
 ) -> None:
-    """Before it builds anything: one that is too old cannot read what the compiler writes."""
+    """Before it builds anything: a version that is too old cannot read the compiler's output."""
     if version:
         script(bare / "llvm-profdata", f"echo 'Debian LLVM version {version}'")
     done = workshop.try_to(program, "just", "pgo", PATH=str(bare))
@@ -92,11 +92,11 @@ def test_pgo_says_which_profdata_it_needs(
     assert "rustup component add llvm-tools" in done.stdout
 
 
-def test_pgo_refuses_a_program_that_answers_otherwise(tmp_path: Path) -> None:
-    """What is quick and wrong is not better."""
+def test_pgo_rejects_a_program_with_other_results(tmp_path: Path) -> None:
+    """A faster program with wrong results is not better."""
     for name in ("plain", "optimised"):
         script(tmp_path / name, f"echo {name}")
-    # A load that asks the program once, and takes a second.
+    # A load that calls the program once, and takes a second.
     load = tmp_path / "load"
     script(load, 'echo 1; shift; "$@"')
     workspace = Workspace([], tmp_path, "host", 1)
@@ -105,14 +105,14 @@ def test_pgo_refuses_a_program_that_answers_otherwise(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("after", "better"), [(0.8, True), (1.0, False), (1.2, False)])
-def test_pgo_says_when_it_is_not_better(after: float, better: bool) -> None:
-    """Fewer instructions alone do not make a program faster."""
+def test_pgo_reports_when_the_result_is_not_faster(after: float, better: bool) -> None:
+    """Fewer instructions do not always make a program faster."""
     comparison = Comparison((100, 90), ([1.0] * 7, [after] * 7))
     assert any("NOT certain" in line for line in report(comparison)) is not better
 
 
-def test_pgo_has_nothing_to_ship_of_a_library(workshop: Workshop) -> None:
-    """Which is an error, as for `just dist`."""
+def test_pgo_of_a_library_is_an_error(workshop: Workshop) -> None:
+    """The same applies to `just dist`."""
     done = workshop.try_to(workshop.crate("nothing-to-train", kind="lib"), "just", "pgo")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (
         2,
@@ -121,7 +121,7 @@ def test_pgo_has_nothing_to_ship_of_a_library(workshop: Workshop) -> None:
 
 
 def test_pgo_says_how_to_write_a_load(workshop: Workshop) -> None:
-    """A program without the sample has none yet."""
+    """A program without the sample has no load yet."""
     done = workshop.try_to(workshop.crate("untrained", kind="cli", sample=False), "just", "pgo")
     assert done.returncode != 0
     assert (
@@ -129,15 +129,15 @@ def test_pgo_says_how_to_write_a_load(workshop: Workshop) -> None:
     )
 
 
-def test_pgo_refuses_flags_that_would_override_its_own(workshop: Workshop, program: Path) -> None:
-    """Cargo takes one source of flags, and the environment comes first."""
+def test_pgo_rejects_flags_that_would_override_its_own(workshop: Workshop, program: Path) -> None:
+    """Cargo uses only one source of flags, and the environment takes precedence."""
     done = workshop.try_to(program, "just", "pgo", RUSTFLAGS="-Ctarget-cpu=native")
     assert done.returncode != 0
     assert "unset RUSTFLAGS" in done.stdout
 
 
-def test_flame_records_where_time_goes(workshop: Workshop) -> None:
-    """By perf, where that is allowed."""
+def test_flame_records_a_profile(workshop: Workshop) -> None:
+    """It uses perf, if the system permits that."""
     if shutil.which("samply"):
         pytest.skip("samply opens a browser")
     perf = shutil.which("perf")
@@ -147,7 +147,7 @@ def test_flame_records_where_time_goes(workshop: Workshop) -> None:
     if not allowed or allowed.returncode:
         pytest.skip("perf is not there, or may not record here")
     crate = workshop.crate("recorded", kind="lib")
-    # Long enough to be met by many samples.
+    # Long enough for many samples.
     (crate / "work.py").write_text("print(sum(range(30_000_000)))\n")
     workshop.run(crate, "just", "flame", "python3", "work.py")
     assert (crate / "perf.data").stat().st_size > 0

@@ -1,4 +1,4 @@
-"""What a request costs in a service is held: the bench is green as it is made, and red where a layer grows."""
+"""The cost of a request in a service is limited: the bench passes in a new crate, and fails if a layer gets slower."""
 
 import re
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 from fast_rust.perf.counting import read_counts
 from support.workshop import Workshop
 
-# The faults stand where every request passes, and are of the kind that a review overlooks. Both are planted at once,
-# since a build takes a minute: the bench without the layer of one grows by the other alone.
-FAULTS = {
+# The planted code runs for every request, and is easy to overlook in a review. Both regressions are planted at once,
+# since a build takes a minute: a bench without the layer of one regression grows by the other one only.
+REGRESSIONS = {
     "limits": (
         "server/src/record.rs",
         "            let id = request_id(request.headers());\n",
@@ -27,32 +27,32 @@ BENCH = ("cargo", "bench", "--workspace", "--bench", "request_instructions")
 
 @pytest.fixture(scope="module")
 def crate(workshop: Workshop) -> Path:
-    """The one whose benches CI's own step has built."""
+    """The crate whose benches the test of the CI step has built."""
     return workshop.ready("service")
 
 
 def test_a_service_keeps_to_its_limits(workshop: Workshop, crate: Path, tmp_path: Path) -> None:
-    """By the recipe that CI runs, with every layer, and without each."""
+    """The recipe of CI measures all layers together, and with each layer left out."""
     printed = workshop.run(crate, "just", "instructions", GUNGRAUN_SAVE_SUMMARY="json", GUNGRAUN_HOME=str(tmp_path))
     measured = set(re.findall(r"requests::(\w+ \w+):", printed))
     layers = {f"{bench} without_{layer}" for bench in ("empty", "of_64_kib") for layer in ("limits", "log", "record")}
     expected = {"empty all_layers", "of_64_kib all_layers", "counted metrics"} | layers
     assert expected <= measured
-    # These are what `just perf` compares.
+    # `just perf` compares these figures.
     counted = read_counts(tmp_path, (), many=False).figures
     assert {f"request_instructions::requests::{bench}" for bench in expected} <= counted.keys()
     assert min(figures["instructions"] for figures in counted.values()) > 0
 
 
-def test_a_layer_that_grows_is_refused(workshop: Workshop, crate: Path) -> None:
-    """With the exit code of gungraun for a regression, not that of a failure to build."""
-    before = {crate / name: (crate / name).read_text(encoding="utf-8") for name, *_ in FAULTS.values()}
+def test_a_layer_that_gets_slower_is_rejected(workshop: Workshop, crate: Path) -> None:
+    """The exit code of gungraun is the one for a regression, not for a failed build."""
+    before = {crate / name: (crate / name).read_text(encoding="utf-8") for name, *_ in REGRESSIONS.values()}
     try:
-        for name, line, planted in FAULTS.values():
+        for name, line, planted in REGRESSIONS.values():
             text = before[crate / name]
             assert text.count(line) == 1
             (crate / name).write_text(text.replace(line, planted + line), encoding="utf-8")
-        # Of a request without a body, since callgrind takes a second for each bench.
+        # Only requests without a body, since callgrind takes a second for each bench.
         done = workshop.try_to(crate, *BENCH, GUNGRAUN_FILTER="*::empty::without_*")
     finally:
         for path, text in before.items():
@@ -60,6 +60,6 @@ def test_a_layer_that_grows_is_refused(workshop: Workshop, crate: Path) -> None:
     assert done.returncode != 0
     benches = re.split(r"(?m)^\S*requests::(\w+ \w+):", done.stdout)[1:]
     said = dict(zip(benches[::2], benches[1::2], strict=True))
-    for layer in FAULTS:
+    for layer in REGRESSIONS:
         report = said[f"empty without_{layer}"]
         assert re.search(r"(Instructions|Total blocks) \(\d+\) exceeds limit", report), report[-2_000:]

@@ -1,4 +1,4 @@
-"""A profile is loosened by what makes programs slower, and by nothing else; both sides are built by the base's."""
+"""A profile counts as loosened exactly if it makes programs slower; both sides are built by the base's profiles."""
 
 import tomllib
 from pathlib import Path
@@ -36,7 +36,7 @@ debug = true
         ("debug = true", "package.memchr.opt-level = 0", ["profile.bench.package.memchr.opt-level 3 → 0"]),
         ("debug = true", "unknown = 1", ["profile.bench.unknown not set → 1"]),
         ("[profile.release]", "[profile.slow]", ['profile.release.lto "fat" → false', "codegen-units 1 → 16"]),
-        # What is as fast, or faster, or of no matter.
+        # Settings that are as fast, or faster, or irrelevant.
         ('lto = "fat"', "lto = true", []),
         ("debug = true", "package.memchr.opt-level = 3", []),
         ("debug = true", "build-override.opt-level = 0", []),
@@ -45,7 +45,7 @@ debug = true
         ("[profile.bench]", "[profile.profiling]", []),
     ],
 )
-def test_what_makes_programs_slower_is_loosened(before: str, after: str, said: list[str]) -> None:
+def test_a_setting_that_makes_programs_slower_is_loosened(before: str, after: str, said: list[str]) -> None:
     assert BASE.count(before) == 1
     found = "\n".join(loosened(BASE, BASE.replace(before, after)))
     assert [line for line in said if line not in found] == []
@@ -58,7 +58,7 @@ def test_a_tightened_profile_is_not_loosened() -> None:
 
 
 def test_both_sides_have_the_profiles_and_the_members_of_the_base(tmp_path: Path) -> None:
-    """Wherever the head has its own profiles: tomlkit takes tables that stand apart for one."""
+    """Also if the head has its profiles elsewhere: tomlkit reads tables in separate places as one table."""
     head = '[workspace]\nmembers = ["other"]\n[profile.bench]\nlto = "off"\n[package]\nname = "x"\n[profile.release]\n'
     (tmp_path / "Cargo.toml").write_text(head)
     stand_in = SimpleNamespace(worktree=tmp_path, inside=Path(), base_text=lambda _: BASE)
@@ -79,7 +79,7 @@ def test_both_sides_have_the_profiles_and_the_members_of_the_base(tmp_path: Path
         ('[build]\nrustflags = ["-Cx"]\n[alias]\nb = "build"\n[profile.bench]\nlto = "off"\n', []),
     ],
 )
-def test_settings_of_cargo_that_change_how_programs_are_run_are_named(head: str, changed: list[str]) -> None:
+def test_settings_of_cargo_that_change_how_programs_run_are_named(head: str, changed: list[str]) -> None:
     assert changes_of_measuring("", head) == changes_of_measuring(head, "") == changed
 
 
