@@ -1,4 +1,4 @@
-"""What docs/containers.md tells Kubernetes fits its schemas, and the defaults of a service."""
+"""The manifests in docs/containers.md satisfy the schemas of Kubernetes, and fit the defaults of a service."""
 
 import re
 import subprocess
@@ -14,20 +14,20 @@ from support.variants import CHECKOUT
 PAGE = (CHECKOUT / "docs" / "containers.md").read_text(encoding="utf-8")
 [RESOURCES] = re.findall(r"(?ms)^```yaml\n(.*?)^```$", PAGE)
 CONFIG = (CHECKOUT / "template" / "src" / "config.rs.jinja").read_text(encoding="utf-8")
-# What a program has beside the bodies and responses of its requests, at least; and the time to write out its log.
+# Minimum memory of a program in addition to the bodies and responses of its requests; and the time to flush its log.
 OWN_MEBIBYTES = 64
 LAST_SECONDS = 2
 
 
 def default(setting: str, unit: str) -> int:
-    """The default of a flag of the service."""
+    """Return the default of a flag of the service."""
     found = re.search(rf'default_value = "(\d+){unit}", value_parser = \w+\)\]\n    pub {setting}:', CONFIG)
     assert found, setting
     return int(found[1])
 
 
 def pod(resources: str) -> dict[str, Any]:
-    """The pod that the Deployment makes."""
+    """Return the pod of the Deployment."""
     found: dict[str, Any] = next(one for one in yaml.safe_load_all(resources) if one["kind"] == "Deployment")["spec"][
         "template"
     ]["spec"]
@@ -35,7 +35,7 @@ def pod(resources: str) -> dict[str, Any]:
 
 
 def misfits(resources: str) -> list[str]:
-    """What does not fit the defaults of the service."""
+    """Return the names of resources that do not fit the defaults of the service."""
     spec = pod(resources)
     [container] = spec["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -54,14 +54,14 @@ def misfits(resources: str) -> list[str]:
 
 
 def complaints(resources: str, folder: Path) -> str:
-    """What the schemas of Kubernetes refuse."""
+    """Return the errors that the schemas of Kubernetes report."""
     (folder / "resources.yml").write_text(resources, encoding="utf-8")
     program = Path(sys.executable).with_name("kubernetes-validate")
     done = subprocess.run([program, "--strict", folder / "resources.yml"], check=False, capture_output=True, text=True)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def test_the_resources_fit_the_schemas(tmp_path: Path) -> None:
+def test_the_resources_satisfy_the_schemas(tmp_path: Path) -> None:
     assert complaints(RESOURCES, tmp_path) == ""
 
 
@@ -73,7 +73,7 @@ def test_the_resources_fit_the_schemas(tmp_path: Path) -> None:
         ("automountServiceAccountToken", "automountServiceToken"),
     ],
 )
-def test_a_misspelt_field_is_refused(tmp_path: Path, field: str, misspelt: str) -> None:
+def test_a_misspelt_field_is_rejected(tmp_path: Path, field: str, misspelt: str) -> None:
     assert misspelt in complaints(RESOURCES.replace(field, misspelt), tmp_path)
 
 
@@ -92,6 +92,6 @@ def test_the_resources_fit_the_service() -> None:
         ("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "read-only"),
     ],
 )
-def test_what_does_not_fit_is_noticed(old: str, new: str, misfit: str) -> None:
+def test_resources_that_do_not_fit_are_detected(old: str, new: str, misfit: str) -> None:
     assert old in RESOURCES
     assert misfits(RESOURCES.replace(old, new)) == [misfit]

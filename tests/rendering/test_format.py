@@ -1,4 +1,4 @@
-"""The Rust sources of a crate are formatted, however long its name and wherever that sorts."""
+"""The Rust sources of a crate are formatted, for names of any length and sort order."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What has to stand in two places is the same in both."""
+"""Data that is necessarily in two places is equal in both."""
 
 import re
 import tomllib
@@ -35,7 +35,7 @@ def manifests(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_each_crate_is_required_at_one_version(template: Template) -> None:
-    """In all packages of all kinds; `version.workspace` has none of its own."""
+    """In all packages of all kinds; `version.workspace` is not counted."""
     found: dict[str, set[str]] = defaultdict(set)
     for kind in domain("kind"):
         for manifest in manifests(template.rendering({"crate_name": "totals", "kind": kind})).values():

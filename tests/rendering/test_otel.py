@@ -1,4 +1,4 @@
-"""The package otel/ is in the services that ask for it, and nothing of it in others."""
+"""The package otel/ is in the services that ask for it, and other crates contain no part of it."""
 
 import re
 import subprocess
@@ -18,10 +18,10 @@ SERVICE: Answers = {"crate_name": "log-totals", "kind": "service"}
 
 @pytest.mark.parametrize("sample", [True, False])
 @pytest.mark.parametrize("kind", domain("kind"))
-def test_without_the_answer_there_is_nothing_of_it(template: Template, kind: str, sample: bool) -> None:
-    """Not a file, not a line, not a dependency, not an answer."""
+def test_without_the_answer_a_crate_contains_no_part_of_it(template: Template, kind: str, sample: bool) -> None:
+    """It has no such file, line, dependency or answer."""
     texts = read_tree(template.rendering({"crate_name": "log-totals", "kind": kind, "sample": sample}))
-    # The address of the template may be any.
+    # The address of the template may contain the word.
     texts[ANSWERS_FILE] = re.sub(rb"(?m)^_src_path:.*$", b"", texts[ANSWERS_FILE])
     found = [path for path, text in texts.items() if re.search(rb"\botel\b|opentelemetry[-_]|-otel\b", text)]
     assert found == []
@@ -45,13 +45,13 @@ def test_with_the_answer_only_these_files_differ(template: Template) -> None:
     ],
     ids=["lib", "cli", "module", "adopted"],
 )
-def test_only_a_service_with_its_package_server_can_have_it(template: Template, answers: Answers) -> None:
+def test_only_a_service_with_the_package_server_can_have_it(template: Template, answers: Answers) -> None:
     given = {"crate_name": "log-totals", **answers}
     assert read_tree(template.rendering({**given, "otel": True})) == read_tree(template.rendering(given))
 
 
 @pytest.mark.parametrize(("name", "is_accepted"), [("otel-shop", False), ("otel_shop", False), ("otelshop", True)])
-def test_a_crate_that_reads_the_same_variables_is_refused(
+def test_a_crate_that_reads_the_same_variables_is_rejected(
     template: Template, tmp_path: Path, name: str, is_accepted: bool
 ) -> None:
     outcome = copy_in_process(template.files, tmp_path / "made", {**SERVICE, "crate_name": name, "otel": True})
@@ -66,10 +66,10 @@ def test_a_crate_cannot_have_the_name_of_its_dependency(template: Template, tmp_
     assert "type another name: " in outcome.last_line
 
 
-def test_an_update_with_the_answer_brings_the_package_and_the_page_has_the_rest(
+def test_an_update_with_the_answer_adds_the_package_and_the_page_has_the_other_changes(
     template: Template, tmp_path: Path
 ) -> None:
-    """`src/main.rs` is the crate's own, so the page says what to change there. So is `README.md`."""
+    """`src/main.rs` and `README.md` are the crate's own, so the page says what to change there."""
     without, with_it = tmp_path / "without" / "log-totals", tmp_path / "with" / "log-totals"
     assert copy_in_process(template.repository, without, SERVICE).exit_code == 0
     assert copy_in_process(template.repository, with_it, {**SERVICE, "otel": True}).exit_code == 0

@@ -1,4 +1,4 @@
-"""Every file has one owner, and an update keeps to that."""
+"""Every file has one owner, and an update respects it."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from support.variants import CHECKOUT, Answers, domain, settings
 
 @pytest.mark.parametrize("path", template_paths())
 def test_a_file_has_one_owner(path: str) -> None:
-    # The file of answers is Copier's own.
+    # Copier itself owns the file of answers.
     assert len(owners(path)) == (0 if path == ANSWERS_TEMPLATE else 1), owners(path)
 
 
@@ -31,13 +31,13 @@ def test_a_file_has_one_owner(path: str) -> None:
     ("owner", "entry"),
     [(owner, entry) for owner in ownership() for entry in ownership()[owner] if owner != "dropped"],
 )
-def test_an_entry_of_the_table_is_there(owner: str, entry: str) -> None:
+def test_an_entry_of_the_table_exists(owner: str, entry: str) -> None:
     held = [path for path in template_paths() if holds(entry, path)]
     assert held, f"{owner}: {entry}"
 
 
 @pytest.mark.parametrize(("path", "key"), shared_keys())
-def test_a_key_of_the_template_is_in_some_crate(template: Template, path: str, key: str) -> None:
+def test_a_key_of_the_template_is_in_at_least_one_crate(template: Template, path: str, key: str) -> None:
     choices: list[Answers] = [{"kind": kind} for kind in domain("kind")]
     choices += [{"kind": "service", "server_crate": False}, {"kind": "service", "otel": True}]
     files = [template.rendering({"crate_name": "keys", **choice}) / path for choice in choices]
@@ -46,7 +46,7 @@ def test_a_key_of_the_template_is_in_some_crate(template: Template, path: str, k
 
 
 def has_key(table: object, key: list[str]) -> bool:
-    """Whether a path of keys leads to something, `*` being any one of them."""
+    """Return whether a path of keys exists, where `*` is any key."""
     match table, key:
         case _, []:
             return True
@@ -58,20 +58,20 @@ def has_key(table: object, key: list[str]) -> bool:
             return False
 
 
-def test_a_file_has_one_form() -> None:
+def test_a_path_has_one_source_in_the_template() -> None:
     paths = template_paths()
     assert sorted(set(paths)) == paths
 
 
-def test_a_dropped_file_is_gone_and_excluded_literally() -> None:
+def test_a_dropped_file_is_deleted_and_excluded_literally() -> None:
     dropped = ownership()["dropped"]
     assert [path for path in template_paths() for entry in dropped if holds(entry, path)] == []
     lines = {line.strip() for line in "\n".join(settings()["_exclude"]).splitlines()}
     assert [path for path in dropped if f"/{path}" not in lines] == []
 
 
-def test_renovate_leaves_to_the_template_what_an_update_brings() -> None:
-    """Else each update would conflict with what a bot has raised meanwhile."""
+def test_renovate_ignores_the_files_that_an_update_changes() -> None:
+    """Otherwise each update would conflict with changes that the bot made in between."""
     rules = json.loads((CHECKOUT / "template" / ".github" / "renovate.json").read_text(encoding="utf-8"))[
         "packageRules"
     ]
@@ -83,7 +83,7 @@ def test_renovate_leaves_to_the_template_what_an_update_brings() -> None:
 
 
 def with_braces_expanded(pattern: str) -> list[str]:
-    """The names that a pattern like `{ci,perf}.yml` stands for."""
+    """Return the names that a pattern such as `{ci,perf}.yml` matches."""
     before, _, rest = pattern.partition("{")
     inside, _, after = rest.partition("}")
     return [f"{before}{one}{after}" for one in inside.split(",")] if rest else [pattern]
@@ -93,7 +93,7 @@ def with_braces_expanded(pattern: str) -> list[str]:
 
 
 def exclude_patterns() -> list[str]:
-    """Every pattern that can come out of `_exclude`, whatever the answers."""
+    """Return every pattern that `_exclude` can contain, for any answers."""
     text = "\n".join(settings()["_exclude"])
     starters = "\n".join(f"/{path}" for path in ownership()["starter"])
     text = re.sub(r"/\{\{ *path *\}\}", lambda _: starters, text)
@@ -110,13 +110,13 @@ def test_an_exclude_pattern_matches_exactly_one_path(pattern: str) -> None:
     folders = {parent.as_posix() for path in files for parent in Path(path).parents} - {"."}
     spec = PathSpec.from_lines("gitignore", [pattern])
     matched = [path for path in [*files, *folders] if spec.match_file(path)]
-    # What is in a matched folder is matched with it.
+    # A pattern that matches a folder also matches its files.
     topmost = [path for path in matched if not any(other != path and holds(other, path) for other in matched)]
     assert topmost == [pattern.removeprefix("/")]
 
 
 @pytest.mark.parametrize("forbidden", ["_tasks", "_migrations", "_jinja_extensions", "_skip_if_exists"])
-def test_the_template_needs_no_trust(forbidden: str) -> None:
+def test_the_template_does_not_need_trust(forbidden: str) -> None:
     assert forbidden not in settings()
 
 
@@ -185,7 +185,7 @@ def test_an_update_leaves_starters_byte_for_byte(update: Update) -> None:
     assert {path: update.after.get(path) for path in starters} == {path: update.before[path] for path in starters}
 
 
-def test_an_update_brings_no_deleted_starter_back(update: Update) -> None:
+def test_an_update_does_not_restore_a_deleted_starter(update: Update) -> None:
     assert update.deleted not in update.after
 
 
@@ -197,7 +197,7 @@ def test_an_update_that_touches_other_lines_has_no_conflict(update: Update) -> N
     assert update.unmerged == ""
 
 
-def test_an_update_brings_shared_files_what_is_new(update: Update) -> None:
+def test_an_update_adds_new_lines_to_shared_files(update: Update) -> None:
     assert update.after["Cargo.toml"] == update.before["Cargo.toml"] + MARK
     assert tomllib.loads(update.after["Cargo.toml"].decode())["package"]["name"] == "log-totals"
 

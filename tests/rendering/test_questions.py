@@ -1,4 +1,4 @@
-"""Answers that cannot be meant are refused in words that help; all others arrive as they were typed."""
+"""Invalid answers are rejected with a helpful message; all others arrive unchanged."""
 
 import json
 import re
@@ -71,18 +71,18 @@ TEXTS_TO_REFUSE = {
 
 
 def bad_answers(question: str) -> list[str]:
-    """Answers to refuse."""
+    """Return answers that must be rejected."""
     match questions()[question]:
         case {"type": "bool"}:
             return NOT_YES_OR_NO
         case {"choices": _}:
-            return list(dict.fromkeys(spoilt_choices([str(choice) for choice in domain(question)])))
+            return list(dict.fromkeys(invalid_choices([str(choice) for choice in domain(question)])))
         case _:
             return TEXTS_TO_REFUSE[question]
 
 
-def spoilt_choices(choices: list[str]) -> Iterator[str]:
-    """What is near to the choices, and what is not."""
+def invalid_choices(choices: list[str]) -> Iterator[str]:
+    """Yield strings that resemble the choices, and strings that do not."""
     yield from (
         "",
         " ",
@@ -124,7 +124,7 @@ def spoilt_choices(choices: list[str]) -> Iterator[str]:
 
 
 def is_helpful(line: str, question: str) -> bool:
-    """Whether a line names the question, and says what to type instead."""
+    """Return whether a line names the question, and says what to type instead."""
     return bool(re.search(rf"'{question}': (.*: )?(type|leave out) .*\w", line)) or bool(
         re.search(rf"'{question}': .* is not in \['?\w", line)
     )
@@ -137,16 +137,16 @@ EVERY_BAD_ANSWER = [
 ]
 
 
-# --- Bad answers ---
+# --- Invalid answers ---
 
 
 @pytest.mark.parametrize("question", questions())
-def test_there_are_40_bad_answers_to_each_question(question: str) -> None:
+def test_each_question_has_40_invalid_answers(question: str) -> None:
     assert len(set(bad_answers(question))) >= 40
 
 
 @pytest.mark.parametrize(("question", "answer"), EVERY_BAD_ANSWER)
-def test_a_bad_answer_is_refused_with_help_and_nothing_is_written(
+def test_an_invalid_answer_is_rejected_with_help_and_no_file_is_written(
     template: Template, question: str, answer: str, tmp_path: Path
 ) -> None:
     outcome = copy_in_process(template.files, tmp_path / "made", {**where_asked(question), question: answer})
@@ -156,7 +156,7 @@ def test_a_bad_answer_is_refused_with_help_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("question", questions())
-def test_the_command_refuses_a_bad_answer_too_and_leaves_a_folder_as_it_was(
+def test_the_command_rejects_an_invalid_answer_too_and_does_not_change_the_folder(
     template: Template, question: str, tmp_path: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine\n")
@@ -167,8 +167,8 @@ def test_the_command_refuses_a_bad_answer_too_and_leaves_a_folder_as_it_was(
 
 
 @pytest.mark.parametrize("kind", domain("kind"))
-def test_a_crate_cannot_have_the_name_of_one_that_it_depends_on(template: Template, kind: str, tmp_path: Path) -> None:
-    """Cargo would say so, but not which answer to change."""
+def test_a_crate_cannot_have_the_name_of_a_dependency(template: Template, kind: str, tmp_path: Path) -> None:
+    """Cargo would report this, but not name the answer to change."""
     allocators = domain("allocator") if kind != "lib" else ["system"]
     names = {
         name for allocator in allocators for name in dependencies(template, {"kind": kind, "allocator": allocator})
@@ -183,7 +183,7 @@ def test_a_crate_cannot_have_the_name_of_one_that_it_depends_on(template: Templa
 
 
 def dependencies(template: Template, answers: Answers) -> set[str]:
-    """Every crate that a crate or its benches ask for, on any platform."""
+    """Return every dependency of a crate and its benches, on any platform."""
     crate = template.rendering({"crate_name": "log-totals", **answers})
     manifests = [tomllib.loads(path.read_text(encoding="utf-8")) for path in crate.rglob("Cargo.toml")]
     tables = [table for manifest in manifests for table in (manifest, *manifest.get("target", {}).values())]
@@ -193,7 +193,7 @@ def dependencies(template: Template, answers: Answers) -> set[str]:
 
 
 def is_bad(question: str, text: str) -> bool:
-    """What is not allowed, said in another way than the template says it."""
+    """Return whether an answer is invalid, by a definition that is independent of the template's."""
     match question:
         case "crate_name":
             allowed = set(string.ascii_lowercase + string.digits + "-_")
@@ -211,15 +211,15 @@ def is_bad(question: str, text: str) -> bool:
             return text not in domain(question)
 
 
-# NUL cannot be in an argument; half of a surrogate pair is no text.
+# An argument cannot contain NUL; an unpaired surrogate is not valid text.
 QUICKLY = settings(
     max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,
-    # A fault renders a whole crate, so looking for the smallest one would take minutes.
+    # A failure renders an entire crate, so a search for the smallest example would take minutes.
     phases=[Phase.generate],
-    # The template is only read, so examples may share it.
+    # The tests only read the template, so examples may share it.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 ANY_TEXT = some.text(some.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=250)
@@ -228,7 +228,7 @@ ANY_TEXT = some.text(some.characters(exclude_categories=["Cs"], exclude_characte
 @pytest.mark.parametrize("question", questions())
 @QUICKLY
 @given(data=some.data())
-def test_any_bad_answer_is_refused_with_help(template: Template, question: str, data: some.DataObject) -> None:
+def test_any_invalid_answer_is_rejected_with_help(template: Template, question: str, data: some.DataObject) -> None:
     answer = data.draw(ANY_TEXT.filter(lambda text: is_bad(question, text)))
     crate = template.renderings / f"never-made-{question}"
     outcome = copy_in_process(template.files, crate, {**where_asked(question), question: answer})
@@ -237,7 +237,7 @@ def test_any_bad_answer_is_refused_with_help(template: Template, question: str, 
     assert not crate.exists()
 
 
-# --- Good answers ---
+# --- Valid answers ---
 
 ODD_TEXTS = [
     "{{ crate_name }}", "{{ 7 * 7 }}", "{% raw %}", "{% endraw %}", "{# no comment #}", "{{", "}}",
@@ -251,12 +251,12 @@ ODD_TEXTS = [
 ]  # fmt: skip
 
 
-# For what does not depend on the others.
+# For tests that do not depend on the other answers.
 FEWEST_FILES: Answers = {"crate_name": "odd-one", "kind": "lib", "place": "member", "sample": False}
 
 
 def batched(texts: list[str]) -> list[str]:
-    """As few lines as hold all texts, none of them too long for an answer."""
+    """Return as few lines as possible that contain all texts, each short enough for an answer."""
     lines = [""]
     for text in texts:
         if len(lines[-1]) + len(text) >= 200:
@@ -266,21 +266,21 @@ def batched(texts: list[str]) -> list[str]:
 
 
 def arrived(crate: Path) -> list[tuple[str, str]]:
-    """Description and author, as the two files have them that programs read."""
+    """Return description and author from the two files that programs read."""
     package = tomllib.loads((crate / "Cargo.toml").read_text(encoding="utf-8"))["package"]
     recorded = yaml.safe_load((crate / ANSWERS_FILE).read_text(encoding="utf-8"))
     return [(package["description"], package["authors"][0]), (recorded["description"], recorded["copyright_holder"])]
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
-def test_an_odd_text_arrives_unchanged(template: Template, text: str) -> None:
+def test_an_unusual_text_arrives_unchanged(template: Template, text: str) -> None:
     crate = template.rendering({**FEWEST_FILES, "description": text, "copyright_holder": text})
     assert arrived(crate) == [(text, text), (text, text)]
 
 
 @pytest.mark.parametrize("kind", domain("kind"))
 @pytest.mark.parametrize("texts", batched(ODD_TEXTS), ids=ascii)
-def test_odd_texts_leave_every_file_readable(template: Template, kind: str, texts: str) -> None:
+def test_unusual_texts_keep_every_file_readable(template: Template, kind: str, texts: str) -> None:
     crate = template.rendering({"crate_name": "odd-one", "kind": kind, "description": texts, "copyright_holder": texts})
     assert arrived(crate) == [(texts, texts), (texts, texts)]
     for path, content in read_tree(crate).items():
@@ -336,18 +336,18 @@ COMPUTED = sorted(
 
 
 @pytest.mark.parametrize("name", COMPUTED)
-def test_what_is_computed_cannot_be_answered(template: Template, name: str) -> None:
+def test_a_computed_value_is_not_a_question(template: Template, name: str) -> None:
     for answers in (LIB, CLI, SERVICE):
         rendering = template.rendering({**answers, name: "update"})
         assert read_tree(rendering) == read_tree(template.rendering(answers))
 
 
-# --- Questions themselves ---
+# --- The questions ---
 
 
 @pytest.mark.parametrize("question", questions())
 def test_a_question_explains_itself_on_one_line(question: str) -> None:
-    """Long enough to say something, short enough for a terminal together with the answer."""
+    """Long enough to be useful, and short enough for a terminal together with the answer."""
     assert re.fullmatch(r"[A-Z].{15,130}[\w)?]", questions()[question]["help"])
 
 
@@ -356,18 +356,18 @@ def test_a_question_has_a_default_so_that_a_bot_can_update(question: str) -> Non
     assert "default" in questions()[question]
 
 
-def test_without_defaults_and_a_terminal_copier_says_what_it_needs(template: Template, tmp_path: Path) -> None:
+def test_without_defaults_and_a_terminal_copier_names_the_missing_answer(template: Template, tmp_path: Path) -> None:
     outcome = copier_in_process("copy", "--quiet", str(template.files), str(tmp_path / "made"))
     assert outcome.exit_code != 0
     assert not (tmp_path / "made").exists()
 
 
-# --- What the documents say of the questions ---
+# --- The documents about the questions ---
 
 NUMBERS = dict(enumerate("eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split(), 8))
 
 
-def test_the_readme_says_how_many_questions_are_asked() -> None:
+def test_the_readme_has_the_number_of_questions() -> None:
     counts = {len(variant.answers) for variant in all_combinations()}
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     assert f"asks {NUMBERS[min(counts)]} to {NUMBERS[max(counts)]} questions, all with a default" in readme
@@ -386,13 +386,13 @@ def test_the_default_description_is_not_that_of_the_sample(template: Template, k
     assert arrived(crate)[0][0] == f"The log-reader {word}"
 
 
-# --- Where CI runs ---
+# --- The CI system ---
 
 OF_GITHUB, OF_GITLAB = ".github/", (".gitlab/", ".gitlab-ci.yml")
 
 
 @pytest.mark.parametrize(("ci", "beginnings"), [("github", OF_GITHUB), ("gitlab", OF_GITLAB), ("none", ())])
-def test_a_crate_has_the_files_of_its_ci_only(template: Template, ci: str, beginnings: tuple[str, ...]) -> None:
+def test_a_crate_has_only_the_files_of_its_ci(template: Template, ci: str, beginnings: tuple[str, ...]) -> None:
     tree = read_tree(template.rendering({"crate_name": "log-reader", "ci": ci}))
     found = [path for path in tree if path.startswith((OF_GITHUB, *OF_GITLAB))]
     assert bool(found) == bool(beginnings)
@@ -403,7 +403,7 @@ def test_a_crate_has_the_files_of_its_ci_only(template: Template, ci: str, begin
     assert named == set()
 
 
-def test_renovate_leaves_the_templates_files_alone_on_gitlab(template: Template) -> None:
+def test_renovate_ignores_the_templates_files_on_gitlab(template: Template) -> None:
     crate = template.rendering({"crate_name": "log-reader", "ci": "gitlab"})
     rules = json.loads((crate / ".gitlab" / "renovate.json").read_text())["packageRules"]
     assert rules[0]["matchFileNames"] == [".gitlab-ci.yml", "rust-toolchain.toml"]

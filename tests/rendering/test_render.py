@@ -1,4 +1,4 @@
-"""Every variant renders, and what it renders is tidy."""
+"""Every variant renders, and the result is tidy."""
 
 import json
 import re
@@ -27,7 +27,7 @@ ASKED_FOR = {
     "CHANGELOG.md",
     "Containerfile",
 }
-# The product, what measures it, and what is written once; all else is scaffolding.
+# The product, the code that measures it, and files that are written once; all other files are scaffolding.
 PRODUCT = re.compile(
     r"(src|tests|examples|bench|otel|server)/|build\.rs|README\.md|CHANGELOG\.md|LICENSE-|\.copier-answers\.yml"
 )
@@ -35,24 +35,24 @@ PRODUCT = re.compile(
 
 @pytest.fixture
 def tree(template: Template, variant: Variant) -> dict[str, bytes]:
-    """The files of a crate."""
+    """Return the files of a crate."""
     return read_tree(template.rendering(variant.answers))
 
 
 @pytest.fixture
 def texts(tree: dict[str, bytes]) -> dict[str, str]:
-    """The files of a crate, which are all text."""
+    """Return the files of a crate, which are all text."""
     return {path: content.decode() for path, content in tree.items()}
 
 
 def without_source(tree: dict[str, bytes]) -> dict[str, bytes]:
-    """Leave out where the template was and which release, which differs with the way to render."""
+    """Remove the address and release of the template, which depend on how the crate is rendered."""
     answers = re.sub(rb"(?m)^_(src_path|commit):.*\n", b"", tree[ANSWERS_FILE])
     return {**tree, ANSWERS_FILE: answers}
 
 
 def failures(texts: dict[str, str], pattern: str) -> list[str]:
-    """Where a pattern is in any file."""
+    """Return all places where a pattern matches."""
     return [
         f"{path}:{text.count(chr(10), 0, hit.start()) + 1}: {hit[0]!r}"
         for path, text in texts.items()
@@ -64,7 +64,7 @@ def failures(texts: dict[str, str], pattern: str) -> list[str]:
 
 
 @pytest.mark.parametrize("covered", pairwise_cover(), ids=str)
-def test_the_command_renders_without_trust_what_the_other_tests_read(
+def test_the_command_renders_the_files_of_the_other_tests_without_trust(
     template: Template, covered: Variant, tmp_path: Path
 ) -> None:
     outcome = copy(template.repository, tmp_path / "crate", covered.answers)
@@ -88,7 +88,7 @@ def test_a_second_rendering_is_the_same(template: Template, variant: Variant, tm
     assert read_tree(tmp_path / "another-name") == read_tree(template.rendering(variant.answers))
 
 
-# --- What it renders is well formed ---
+# --- The rendered files are well-formed ---
 
 
 def test_toml_parses(texts: dict[str, str]) -> None:
@@ -111,15 +111,15 @@ def test_no_statement_or_comment_of_jinja_is_left(texts: dict[str, str]) -> None
 
 
 def test_no_expression_of_jinja_is_left(texts: dict[str, str]) -> None:
-    """GitHub and Rust have double braces too; but only in a template they hold names of ours."""
+    """GitHub and Rust also use double braces; but only those of a template contain names of ours."""
     names = "|".join(sorted(template_names()))
-    # The braces of a justfile are its own, and `just` knows which names it has: the next test asks it.
+    # The justfile uses braces itself, and `just` reports unknown names: see the next test.
     others = {path: text for path, text in texts.items() if path != "justfile"}
     assert failures(others, rf"(?<!\$)\{{\{{(?:[^{{}}\n]*[^\w{{}}\n])?(?:{names})\b[^{{}}\n]*\}}\}}") == []
 
 
 def template_names() -> set[str]:
-    """The names that only Jinja can give a meaning to."""
+    """Return the names that only Jinja can define."""
     computed = re.findall(r"\{%-? set (\w+)", (CHECKOUT / "variant.jinja").read_text(encoding="utf-8"))
     return {*questions(), *computed, "variant", "_copier_conf", "_copier_answers", "_copier_operation"}
 
@@ -135,18 +135,18 @@ def test_just_knows_every_name_in_the_justfile(template: Template, variant: Vari
         assert done.returncode == 0, done.stderr
 
 
-# --- What it renders is tidy ---
+# --- The rendered files are tidy ---
 
 
 def test_no_file_is_empty(tree: dict[str, bytes]) -> None:
     assert [path for path, content in tree.items() if not content.strip()] == []
 
 
-def test_no_file_is_left_of_the_template_itself(tree: dict[str, bytes]) -> None:
+def test_no_file_of_the_template_itself_is_rendered(tree: dict[str, bytes]) -> None:
     assert [path for path in tree if path.endswith(".jinja") or "{" in path] == []
 
 
-def test_every_file_ends_with_one_line_end(texts: dict[str, str]) -> None:
+def test_every_file_ends_with_one_newline(texts: dict[str, str]) -> None:
     assert [path for path, text in texts.items() if not text.endswith("\n") or text.endswith("\n\n")] == []
 
 
@@ -168,7 +168,7 @@ def test_a_folder_is_never_empty(template: Template, variant: Variant) -> None:
 
 
 def test_a_crate_has_few_files(tree: dict[str, bytes], variant: Variant) -> None:
-    """Those that somebody asked for, and the middleware of a service, are not counted."""
+    """Files that a user asked for, and the middleware of a service, are not counted."""
     files = {path for path in tree.keys() - ASKED_FOR if not path.startswith(("otel/", "server/"))}
     assert len(files) <= MOST_FILES[str(variant.answers["kind"])], sorted(files)
 
@@ -192,7 +192,7 @@ def test_exactly_the_answers_that_apply_are_recorded(tree: dict[str, bytes], var
     recorded = yaml.safe_load(tree[ANSWERS_FILE])
     assert recorded.pop("thin") is True
     assert recorded.pop("server_crate", None) is (True if variant.answers["kind"] == "service" else None)
-    # Most services do not have it, so only a yes is recorded.
+    # Most services do not have it, so only the answer yes is recorded.
     expected = {name: answer for name, answer in variant.answers.items() if (name, answer) != ("otel", False)}
     assert {name: answer for name, answer in recorded.items() if not name.startswith("_")} == expected
 
@@ -203,7 +203,7 @@ def test_a_question_is_recorded_only_if_it_was_asked(tree: dict[str, bytes]) -> 
 
 
 def test_managed_files_do_not_depend_on_the_identity_of_a_crate(template: Template, variant: Variant) -> None:
-    """So a rendering of them depends on choices and release only, and serves a thousand crates."""
+    """So a rendering of these files depends only on choices and release, and can serve a thousand crates."""
     other = {
         "crate_name": "qq",
         "description": "zzzz",
@@ -235,10 +235,10 @@ def test_the_folder_gives_the_name_of_the_crate(template: Template, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("address", "is_told"), [(".", True), ("../repository", True), ("{absolute}", False)])
-def test_an_address_that_updates_cannot_find_is_told_of(
+def test_an_address_that_updates_cannot_find_is_reported(
     template: Template, tmp_path: Path, address: str, *, is_told: bool
 ) -> None:
-    """Copier records it as it was typed, and looks for it from the crate."""
+    """Copier records the address unchanged, and resolves it from the crate's folder."""
     given = address.format(absolute=template.repository)
     outcome = copier(
         "copy", "--defaults", "--data=sample=false", given, str(tmp_path / "a1"), folder=template.repository
@@ -247,8 +247,8 @@ def test_an_address_that_updates_cannot_find_is_told_of(
     assert (f"The template's address {given} is relative" in outcome.stderr) is is_told
 
 
-def test_the_sample_says_why_it_does_without_rayon(template: Template) -> None:
-    """CONC-2 asks for it, and people copy from the sample."""
+def test_the_sample_explains_why_it_does_not_use_rayon(template: Template) -> None:
+    """CONC-2 requires this, and people copy from the sample."""
     crate = template.rendering({"crate_name": "log-totals"})
     documentation = (crate / "src" / "aggregate" / "read.rs").read_text(encoding="utf-8").partition("\nuse ")[0]
     assert "rayon" not in (crate / "Cargo.toml").read_text(encoding="utf-8")

@@ -1,11 +1,11 @@
-"""The cover of variants, on which all tests of rendering rest, holds what it promises."""
+"""The pairwise cover of variants, which all rendering tests use, is complete and small."""
 
 from itertools import combinations
 
 from support.variants import all_combinations, is_asked, pairwise_cover, questions
 
 
-def test_the_cover_has_every_pair_of_choices_that_go_together() -> None:
+def test_the_cover_has_every_compatible_pair_of_choices() -> None:
     covered = {pair for variant in pairwise_cover() for pair in combinations(variant.items, 2)}
     wanted = {pair for variant in all_combinations() for pair in combinations(variant.items, 2)}
     assert sorted(map(repr, wanted - covered)) == []

@@ -1,4 +1,4 @@
-"""The examples of the pages, and a rule of a crate's own with what it finds."""
+"""The examples of the pages, and a crate's own rule with its findings."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from fast_rust.standards.pages import KINDS, Directive, Example, directives, rea
 from support.variants import CHECKOUT
 
 ONLY = os.environ.get("FAST_RUST_EXAMPLES", "")
-"""Directives to look at, as `OWN-6,PRE-1`, for who writes one."""
+"""Directives to check, such as `OWN-6,PRE-1`, for authors of a directive."""
 
 HOT = "//! An example.\n//!\n//! # Hot path\n//! Why: runs for each record.\n//! Budget: 100 instructions a record.\n\n"
 
@@ -25,7 +25,7 @@ TODO = "fn later() {}\n"
 
 @dataclass(frozen=True)
 class Case:
-    """An example, in the kind of crate that judges it."""
+    """An example, with the kind of crate in which it is checked."""
 
     name: str
     title: str
@@ -38,7 +38,7 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """All examples: of the pages, and of what we tell people elsewhere."""
+    """Return all examples: those of the pages, and those in other documents for users."""
     for directive in directives(read_standards(standards_folder())):
         if not ONLY or directive.id in ONLY.split(","):
             yield from _of_directive(directive)

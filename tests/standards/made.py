@@ -1,4 +1,4 @@
-"""Crates as their users have them: made from a release, and committed."""
+"""Crates as users have them: made from a release, and committed."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from support.template import Template, copy_in_process, digest_of
 
 
 def make(template: Template, crate: Path, **answers: str | bool) -> Path:
-    """Make a crate; from the same answers Copier makes it once, and the others are copies of that."""
+    """Make a crate; for equal answers Copier makes it once, and the others are copies."""
     first = template.renderings / f"made-{digest_of(answers)}"
     with FileLock(template.renderings / f"{first.name}.lock"):
         if not first.exists():

@@ -1,8 +1,8 @@
 """Counts what each candidate for a lint finds in crates that are well regarded, and writes its table in docs/lints.md.
 
-A lint blocks a merge only where 19 of 20 hits are right; who judges that reads `hits.json` and the source around, and
-writes the result to `lints_read.toml`. The counts are in `lints_counted.json`.
-The crates are built as one workspace, so that what they share is built once; their own `#[allow]` counts for nothing.
+A lint blocks a merge only where 19 of 20 hits are right; to judge that, read `hits.json` and the surrounding source,
+and write the result to `lints_read.toml`. The counts are in `lints_counted.json`.
+The crates are built as one workspace, so that shared dependencies are built once; their own `#[allow]` is ignored.
 """
 
 import json
@@ -56,7 +56,8 @@ CRATES = {
     "zizmor": "1.12.0",
 }
 
-# These want a nightly compiler, a flag of rustc, a program that a machine may not have, or another version of a crate.
+# These features need a nightly compiler, a flag of rustc, a program that a machine may lack, or another version of a
+# crate.
 SKIPPED_FEATURES = {
     "metrics-exporter-prometheus": {"_push-gateway-common", "protobuf", "push-gateway", "push-gateway-no-tls-provider"},
     "reqwest": {"http3"},
@@ -112,12 +113,12 @@ BANNED = {
 }
 
 
-# Ends the name of a row of what clippy.toml bans.
+# Suffix of the name of a row for items that clippy.toml bans.
 BAN = " banned"
 
 
 class Hit(NamedTuple):
-    """A place that a lint complains of."""
+    """A place that a lint reports."""
 
     crate: str
     file: str
@@ -127,7 +128,7 @@ class Hit(NamedTuple):
 
 
 def main() -> int:
-    """Fetch, check, count."""
+    """Fetch the crates, run the lints, and count the hits."""
     started = time.monotonic()
     sources = fetch(SCRATCH / "fetch", CRATES)
     members = workspace(sources)
@@ -154,7 +155,7 @@ def main() -> int:
 
 
 def write_page(counts: Mapping[str, int], lines: int) -> None:
-    """Write the counts of what was judged, and the table."""
+    """Write the counts of the lints that were judged, and the table."""
     rust = subprocess.run(["rustc", "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[1]
     measured = f"{time.strftime('%B %Y')}, Rust {rust.rpartition('.')[0]}"
     judged = tomllib.loads(READ.read_text(encoding="utf-8"))
@@ -164,7 +165,7 @@ def write_page(counts: Mapping[str, int], lines: int) -> None:
 
 
 def count_of(name: str, counts: Mapping[str, int]) -> int:
-    """Return the hits of a row: of a lint, or of the paths that are banned, as in `log::{trace,debug} banned`."""
+    """Return the number of hits of a row: of a lint, or of the banned paths, as in `log::{trace,debug} banned`."""
     if not name.endswith(BAN):
         return counts.get(name.removeprefix("rustc::"), 0)
     start, _, names = name.removesuffix(BAN).partition("{")
@@ -173,7 +174,7 @@ def count_of(name: str, counts: Mapping[str, int]) -> int:
 
 
 def with_table(page: str) -> str:
-    """Return the page with a table of what was counted and what was judged."""
+    """Return the page with a table of the counts and the judgements."""
     counted = json.loads(COUNTED.read_text(encoding="utf-8"))
     crates = ", ".join(f"{name} {version}" for name, version in CRATES.items())
     lines, measured = counted["lines"], counted["measured"]
@@ -188,7 +189,7 @@ def with_table(page: str) -> str:
 
 
 def with_rows(page: str, marks: tuple[str, str], about: str, rows: Iterable[Sequence[object]]) -> str:
-    """Return the page with a text and a table of lints between two marks."""
+    """Return the page with a text and a table of lints between two markers."""
     before, begin, rest = page.partition(marks[0])
     _, end, after = rest.partition(marks[1])
     table = [HEADS, f"|{' --- |' * 7}", *(f"| {' | '.join(map(str, row))} |" for row in rows)]
@@ -222,7 +223,7 @@ def workspace(sources: dict[str, Path]) -> Path:
 
 
 def check(root: Path) -> tuple[dict[str, list[Hit]], set[str]]:
-    """Run clippy; the hits of each lint, and the crates that do not compile."""
+    """Run clippy; return the hits of each lint, and the crates that do not compile."""
     bans = [name.replace("-", "_") for name in BANNED]
     lints = [*RUSTC, *(f"clippy::{lint}" for lint in [*CLIPPY, *bans])]
     done = cargo(
@@ -251,12 +252,12 @@ def check(root: Path) -> tuple[dict[str, list[Hit]], set[str]]:
             built.add(crate)
         elif message["reason"] == "compiler-message" and (found := hit(root, crate, message["message"])):
             lint, place = found
-            hits[lint].setdefault(place[1:4], place)  # a macro's place is counted once, not at each call
+            hits[lint].setdefault(place[1:4], place)  # a location in a macro is counted once, not at each call
     return {lint: list(places.values()) for lint, places in hits.items()}, CRATES.keys() - built
 
 
 def all_features(name: str, manifest: Path) -> None:
-    """Make all features that can be built here default: `--all-features` knows no exception."""
+    """Make all features that can be built here default features: `--all-features` has no exceptions."""
     text = manifest.read_text()
     features = tomllib.loads(text).get("features", {}).keys() - {"default"} - SKIPPED_FEATURES.get(name, set())
     default = f"default = {json.dumps(sorted(features))}\n"
@@ -265,7 +266,7 @@ def all_features(name: str, manifest: Path) -> None:
 
 
 def hit(root: Path, crate: str, message: dict[str, Any]) -> tuple[str, Hit] | None:
-    """The lint's name and the place, if the message is a lint's."""
+    """Return the lint's name and the location, if the message is from a lint."""
     spans = [span for span in message["spans"] if span["is_primary"]]
     if message["code"] is None or not spans:
         return None
@@ -281,7 +282,7 @@ def hit(root: Path, crate: str, message: dict[str, Any]) -> tuple[str, Hit] | No
 
 
 def mixed(hits: list[Hit]) -> list[Hit]:
-    """The hits, shuffled, the crates taking turns: the first twenty are a fair sample of all."""
+    """Return the hits in random order, with the crates in turns, so that the first twenty are a fair sample of all."""
     order = sorted(hits)
     random.Random(SEED).shuffle(order)
     turns: dict[str, int] = defaultdict(int)
@@ -293,7 +294,7 @@ def mixed(hits: list[Hit]) -> list[Hit]:
 
 
 def count_lines(file: Path) -> int:
-    """Lines of a source file."""
+    """Return the number of lines of a source file."""
     return len(file.read_bytes().splitlines())
 
 

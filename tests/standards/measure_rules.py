@@ -1,6 +1,6 @@
 """Counts what each rule of ast-grep finds in the crates of `measure_lints`, and writes its table in docs/lints.md.
 
-The counts are in `rules_counted.json`. What a person judged of the hits is in `rules_read.toml`; who judges reads
+The counts are in `rules_counted.json`. The judgements of a person are in `rules_read.toml`; to judge, read
 `build/measure-lints/rules.json`. A rule for hot paths is counted without its condition.
 """
 
@@ -28,7 +28,7 @@ Hits: TypeAlias = Mapping[str, Sequence[Hit]]
 
 
 def main() -> int:
-    """Fetch, scan, count, and write the table."""
+    """Fetch the crates, run the rules, and write the table."""
     sources = fetch(SCRATCH / "fetch", CRATES)
     hits = all_hits(sources)
     rules = [rule["id"] for rule in read_rules()]
@@ -44,14 +44,14 @@ def main() -> int:
 
 
 def all_hits(sources: Mapping[str, Path]) -> Hits:
-    """Return the hits of each rule; those of hot paths as if everything were hot."""
+    """Return the hits of each rule; rules for hot paths treat all code as hot."""
     hot, cold = (scan(sources, everything_is_hot=hot) for hot in (True, False))
-    # Advice on code that is not hot finds nothing where all is.
+    # If all code is hot, advice on code that is not hot finds nothing.
     return {rule: max(hot.get(rule, []), cold.get(rule, []), key=len) for rule in hot.keys() | cold.keys()}
 
 
 def scan(sources: Mapping[str, Path], *, everything_is_hot: bool) -> Hits:
-    """Run all rules over the crates, which lie in one folder."""
+    """Run all rules over the crates, which are in one folder."""
     [root] = {source.parent for source in sources.values()}
     crates = {source.name: name for name, source in sources.items()}
     hits: dict[str, list[Hit]] = defaultdict(list)
@@ -75,7 +75,7 @@ def scan(sources: Mapping[str, Path], *, everything_is_hot: bool) -> Hits:
 
 
 def with_table(page: str) -> str:
-    """Return the page with a table of what was counted and what was judged."""
+    """Return the page with a table of the counts and the judgements."""
     counted = json.loads(COUNTED.read_text(encoding="utf-8"))
     read = tomllib.loads(READ.read_text(encoding="utf-8"))
     about = f"Over {counted['crates']} crates, {counted['lines']:,} lines, by `make measure-rules`."

@@ -1,4 +1,4 @@
-"""Advice finds what it is about, and nothing in what is well written."""
+"""Advice reports the code that it is about, and does not report well-written code."""
 
 from pathlib import Path
 
@@ -158,7 +158,7 @@ const DAY: u64 = match hours(24) {
 
 
 def advice(folder: Path, code: str) -> list[str]:
-    """Return the rules that find something in a library of this code."""
+    """Return the rules that report something in a library with this code."""
     (folder / "src").mkdir()
     (folder / "src" / "lib.rs").write_text(code, encoding="utf-8")
     found = run_rules(folder, off=(), advice=True)
@@ -167,7 +167,7 @@ def advice(folder: Path, code: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("rule", "code"), BAD)
-def test_advice_finds_what_it_is_about(tmp_path: Path, rule: str, code: str) -> None:
+def test_advice_reports_the_code_that_it_is_about(tmp_path: Path, rule: str, code: str) -> None:
     assert advice(tmp_path, code) == [rule]
 
 

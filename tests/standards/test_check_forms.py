@@ -1,4 +1,4 @@
-"""Checks see a violation in each ordinary form of it, and let ordinary work pass."""
+"""Checks detect a violation in each of its usual forms, and accept usual code."""
 
 import shutil
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Edit = Callable[[str], str]
 
 
 def replace(before: str, after: str) -> Edit:
-    """Replace a text where it is first."""
+    """Replace the first occurrence of a text."""
 
     def edit(text: str) -> str:
         assert before in text
@@ -25,7 +25,7 @@ def replace(before: str, after: str) -> Edit:
 
 
 def append(added: str) -> Edit:
-    """Add to the end."""
+    """Append text to the end."""
     return lambda text: text + added
 
 
@@ -35,7 +35,7 @@ def write(text: str) -> Edit:
 
 
 def without_maps(added: str) -> Edit:
-    """Take the hasher and the maps out, and add to the end."""
+    """Remove the hasher and the maps, and append text to the end."""
     return lambda text: text.replace(HASHER, "").replace("HashMap", "Other").replace("HashTable", "Other") + added
 
 
@@ -45,7 +45,7 @@ def steps(*lines: str) -> Edit:
 
 
 def lint_step(text: str) -> Edit:
-    """Write another step in place of that which lints."""
+    """Replace the step that lints by another step."""
     return replace(
         "      - run: just prepared test\n        env: { NEXTEST_PROFILE: ci }\n",
         "".join(f"      {line}\n" for line in text.splitlines()),
@@ -66,7 +66,7 @@ def in_default_features(text: str) -> str:
 
 
 def in_a_table(text: str) -> str:
-    """Write a lint as a table of its own."""
+    """Write a lint as a separate table."""
     table = '\n[workspace.lints.clippy.rc_mutex]\nlevel = "allow" # reason: a lock of tests\n'
     return text.replace('rc_mutex = "warn"', "# moved") + table
 
@@ -200,7 +200,7 @@ PASSES: list[tuple[str, str, str, Edit, str]] = [
 
 
 def found_in(template: Template, folder: Path, kind: str, path: str, edit: Edit) -> set[str]:
-    """The checks that find something in a crate with one edit."""
+    """Return the checks that report something in a crate with one edit."""
     crate = shutil.copytree(template.rendering({"crate_name": "totals", "kind": kind}), folder / "crate")
     file = crate / path
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -218,8 +218,8 @@ def test_it_passes(template: Template, tmp_path: Path, kind: str, path: str, edi
     assert check not in found_in(template, tmp_path, kind, path, edit)
 
 
-def test_a_bench_may_stand_elsewhere(template: Template, tmp_path: Path) -> None:
-    """As its entry says."""
+def test_a_bench_may_be_in_another_folder(template: Template, tmp_path: Path) -> None:
+    """Its entry in the manifest has the path."""
     crate = shutil.copytree(template.rendering({"crate_name": "totals"}), tmp_path / "crate")
     (crate / "bench" / "benches" / "other").mkdir()
     (crate / "bench" / "benches" / "aggregate.rs").rename(crate / "bench" / "benches" / "other" / "agg.rs")
@@ -241,7 +241,7 @@ def test_a_bench_may_stand_elsewhere(template: Template, tmp_path: Path) -> None
         (".github/workflows/ship.yml", b"\xff\xfe", False),
     ],
 )
-def test_odd_contents_end_in_no_traceback(
+def test_unusual_contents_cause_no_traceback(
     template: Template, tmp_path: Path, path: str, content: bytes, *, is_error: bool
 ) -> None:
     crate = shutil.copytree(template.rendering({"crate_name": "totals"}), tmp_path / "crate")

@@ -1,4 +1,4 @@
-"""Each check of a crate's files reports the violations that it is for, and lets through what gives its reason."""
+"""Each check of a crate's files reports its violations, and accepts exceptions with a reason."""
 
 import shutil
 from importlib import import_module
@@ -53,7 +53,7 @@ OTHER_SEVERITIES = {
 
 @pytest.fixture(scope="module")
 def crates(template: Template, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A crate of each kind, and a workspace that the template did not make, which a program of ours has joined."""
+    """A crate of each kind, and a workspace that the template did not make, with a program of ours as a member."""
     folder = tmp_path_factory.mktemp("checked")
     found = {"foreign": folder / "foreign"}
     for kind, name in NAMES.items():
@@ -66,18 +66,18 @@ def crates(template: Template, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 
 def as_text(finding: Finding) -> str:
-    """All that is printed of a finding."""
+    """Return the printed text of a finding."""
     return f"{finding.path}:{finding.line} - {finding.message}\n{finding.next}"
 
 
 @pytest.mark.parametrize("crate", ["lib", "cli", "service", "foreign"])
-def test_a_crate_as_it_is_made_has_no_finding(crates: dict[str, Path], crate: str) -> None:
+def test_a_new_crate_has_no_finding(crates: dict[str, Path], crate: str) -> None:
     assert check_files(crates[crate]) == []
 
 
 @pytest.mark.parametrize("violation", MEANT, ids=lambda violation: violation.name)
 def test_a_violation_is_found(crates: dict[str, Path], violation: PlantedViolation) -> None:
-    """With its directives, and what to do."""
+    """The finding has the directives, and says what to do."""
     crate = crates[violation.crate]
     with changed(crate, [violation]):
         found = [one for one in check_files(crate) if one.gate == violation.gate]
@@ -92,7 +92,7 @@ def test_a_violation_is_found(crates: dict[str, Path], violation: PlantedViolati
 @pytest.mark.parametrize(
     "allowed", [allowed for allowed in ALLOWED if allowed.gate == "standards"], ids=lambda allowed: allowed.name
 )
-def test_what_gives_its_reason_is_let_through(crates: dict[str, Path], allowed: AllowedChange) -> None:
+def test_an_exception_with_a_reason_is_accepted(crates: dict[str, Path], allowed: AllowedChange) -> None:
     with changed(crates[allowed.crate], [allowed]):
         assert check_files(crates[allowed.crate]) == []
 
@@ -104,7 +104,7 @@ def test_every_check_has_a_violation() -> None:
 
 
 def test_the_lints_are_those_of_the_pages() -> None:
-    """They are read from the text, since reading the pages as Markdown takes longer than all checks."""
+    """The checks read them from the text, since parsing the pages as Markdown takes longer than all checks."""
     pages = directives(read_standards(standards_folder()))
     gates = {gate for each in pages if each.quality not in {Quality.REVIEW, Quality.PENDING} for gate in each.gates}
     assert lints_of_the_standards().keys() == {gate for gate in gates if gate.startswith(("clippy::", "rustc::"))}
@@ -114,7 +114,7 @@ def test_the_lints_are_those_of_the_pages() -> None:
     assert listed
 
 
-# --- Other forms of the same: of the manifest, and of the sources ---
+# --- Other ways to write the same, in the manifest and in the sources ---
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def lib(crates: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def gates(crate: Path) -> list[str]:
-    """What is found, by the names of the checks."""
+    """Return the findings, by the names of the checks."""
     return [one.gate.removeprefix("standards::") for one in check_files(crate)]
 
 
@@ -150,7 +150,7 @@ PROFILES = {
         ("false", " # reason: the linker runs out of memory", False),
     ],
 )
-def test_a_profile_is_read_in_every_form_of_toml(
+def test_a_profile_is_read_in_every_notation_of_toml(
     tmp_path: Path, form: str, lto: str, reason: str, *, is_found: bool
 ) -> None:
     (tmp_path / "src").mkdir()
@@ -160,7 +160,7 @@ def test_a_profile_is_read_in_every_form_of_toml(
     assert ("release_profile_is_tuned" in gates(tmp_path)) == is_found
 
 
-def test_a_hot_path_in_a_folder_of_its_own_is_known_by_that(lib: Path) -> None:
+def test_a_hot_path_in_its_own_folder_has_the_name_of_the_folder(lib: Path) -> None:
     (lib / "src" / "aggregate.rs").rename(lib / "src" / "aggregate" / "mod.rs")
     assert gates(lib) == []
 
@@ -188,12 +188,12 @@ def test_a_hot_path_of_another_member_is_measured_by_its_own_bench(lib: Path, te
         ("Cargo.toml", "\ninstructions = 2.0", "\ninstructions = 1.0"),
     ],
 )
-def test_a_setting_that_is_stricter_or_has_a_reason_is_fine(lib: Path, path: str, old: str, new: str) -> None:
+def test_a_setting_that_is_stricter_or_has_a_reason_is_accepted(lib: Path, path: str, old: str, new: str) -> None:
     replace_only(lib / path, old, new)
     assert gates(lib) == []
 
 
-def test_what_is_hot_is_found_in_a_function_of_an_impl(lib: Path) -> None:
+def test_hot_code_is_found_in_a_function_of_an_impl(lib: Path) -> None:
     path = lib / "src" / "error.rs"
     documentation = "    /// Runs often.\n    ///\n    /// # Hot path\n    /// Why: for each record.\n"
     text = path.read_text(encoding="utf-8") + f"impl Error {{\n{documentation}    fn hot(&self) {{}}\n}}\n"
@@ -202,7 +202,7 @@ def test_what_is_hot_is_found_in_a_function_of_an_impl(lib: Path) -> None:
     assert {(one.path, one.line) for one in check_files(lib)} == {("src/error.rs", line)}
 
 
-def test_ends_of_lines_of_windows_change_nothing(lib: Path) -> None:
+def test_windows_line_endings_change_no_finding(lib: Path) -> None:
     for path in [*lib.rglob("*.rs"), *lib.rglob("*.toml"), *lib.rglob("*.yml"), lib / "justfile"]:
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert gates(lib) == []
@@ -220,10 +220,10 @@ def test_a_build_for_this_machine_is_found_in_each_form(lib: Path, form: str) ->
     assert (found.gate, found.path, found.line) == ("standards::no_build_uses_the_native_cpu", "local.just", 3)
 
 
-# --- Staging, and what cannot be read ---
+# --- Staging, and unreadable files ---
 
 
-def test_a_staged_check_is_off_where_it_says_why(lib: Path) -> None:
+def test_a_staged_check_with_a_reason_is_off(lib: Path) -> None:
     (lib / "rust-toolchain.toml").write_text('[toolchain]\nchannel = "stable"\n')
     manifest = lib / "Cargo.toml"
     text = manifest.read_text(encoding="utf-8")
@@ -237,7 +237,7 @@ def test_a_staged_check_is_off_where_it_says_why(lib: Path) -> None:
 
 
 def test_a_check_is_staged_by_its_former_name_too(lib: Path) -> None:
-    """Manifests of older crates have it; another name is still unknown."""
+    """Manifests of older crates use the former name; an unknown name is still an error."""
     replace_only(lib / "Cargo.toml", "\nunwrap_used = ", "\n# unwrap_used = ")
     assert gates(lib) == ["every_lint_is_enabled"]
     text = (lib / "Cargo.toml").read_text(encoding="utf-8")
@@ -249,7 +249,7 @@ def test_a_check_is_staged_by_its_former_name_too(lib: Path) -> None:
         find_all(lib, advice=False)
 
 
-def test_a_former_name_is_that_of_a_check() -> None:
+def test_a_former_name_belongs_to_a_check() -> None:
     assert FORMER.keys().isdisjoint(CHECKS)
     assert CHECKS.keys() >= set(FORMER.values())
 
@@ -273,7 +273,7 @@ def test_a_former_name_is_that_of_a_check() -> None:
     ],
 )
 def test_a_lint_that_is_off_is_one_error(lib: Path, before: str, after: str, gate: str, action: str) -> None:
-    """Which says what to write."""
+    """The error says what to write."""
     replace_only(lib / "Cargo.toml", before, after)
     [finding] = check_files(lib)
     assert finding.gate == f"standards::{gate}"
@@ -299,7 +299,7 @@ def test_a_folder_without_a_crate_is_an_error(tmp_path: Path) -> None:
         check_files(tmp_path)
 
 
-# --- CI of GitLab, of the crate's own, and without the comparison of speed ---
+# --- CI on GitLab, the crate's own CI, and CI without the comparison of speed ---
 
 
 def ci_findings(crate: Path) -> list[str]:
@@ -308,7 +308,7 @@ def ci_findings(crate: Path) -> list[str]:
 
 @pytest.fixture
 def on_gitlab(template: Template, tmp_path: Path) -> Path:
-    """A library whose CI is GitLab's."""
+    """Return a library whose CI is GitLab's."""
     rendering = template.rendering({"crate_name": "log-totals", "kind": "lib", "ci": "gitlab"})
     return Path(shutil.copytree(rendering, tmp_path / "log-totals"))
 

@@ -39,7 +39,7 @@ def test_it_explains_a_check_by_its_former_name(name: str) -> None:
 
 
 def test_only_a_check_of_keys_takes_a_reason_on_a_line() -> None:
-    """A hot path that is not measured is no key; each name is one of a check, so none is misspelled."""
+    """An unmeasured hot path has no line for a reason. Each name in TAKE_A_REASON is the name of a check."""
     for name in MODULES:
         import_module(f"fast_rust.checks.{name}")
     assert CHECKS.keys() >= TAKE_A_REASON
@@ -49,7 +49,7 @@ def test_only_a_check_of_keys_takes_a_reason_on_a_line() -> None:
     assert "# reason: ..." in fast_rust("explain", "BUILD-1").stdout
 
 
-def test_an_explanation_tells_how_to_make_an_exception() -> None:
+def test_an_explanation_says_how_to_make_an_exception() -> None:
     printed = fast_rust("explain", "OWN-1", "HASH-3", "OWN-3").stdout
     assert "- Enforced in the common cases by `ast-grep::own-parameter-only-read`" in printed
     assert "- Exception, by the check that fails:\n  - `clippy::large_types_passed_by_value`: add `#[expect(" in printed
@@ -57,12 +57,12 @@ def test_an_explanation_tells_how_to_make_an_exception() -> None:
     assert '#[expect(clippy::large_types_passed_by_value, reason = "...")]' in printed
     assert "- Exception: none; with the comment, any hasher is allowed.\n" in printed
     assert "- Enforced by reviewers, because " in printed
-    # These are for who maintains the standards.
+    # These commands are for maintainers of the standards.
     assert "Guide:" not in printed
     assert "Violations:" not in printed
 
 
-def test_an_unknown_name_is_refused_with_a_hint(tmp_path: Path) -> None:
+def test_an_unknown_name_is_rejected_with_a_hint(tmp_path: Path) -> None:
     done = fast_rust("explain", "OWN-99", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "OWN-99" in done.stderr
@@ -84,7 +84,7 @@ def test_it_prints_the_coverage_that_the_readme_has() -> None:
     assert table in (CHECKOUT / "README.md").read_text(encoding="utf-8")
 
 
-def test_what_was_rendered_is_not_stale() -> None:
+def test_the_rendered_documents_are_not_stale() -> None:
     done = fast_rust("standards", "render", "--check")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -105,7 +105,7 @@ def test_a_malformed_page_is_named_by_every_command(
 
 
 def test_the_installed_command_has_the_pages(tmp_path: Path) -> None:
-    """As pre-commit installs it: from a copy, without this checkout."""
+    """Installed as pre-commit installs it: from a copy, without this checkout."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*command, "--no-build-isolation", f"--wheel-dir={tmp_path}", str(CHECKOUT)], check=True)
     [wheel] = tmp_path.glob("*.whl")
@@ -132,7 +132,7 @@ def test_the_installed_command_has_the_pages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["OP-4", "standards::every_hot_path_is_measured"])
-def test_the_criteria_of_a_hot_path_are_printed_where_one_asks(name: str) -> None:
+def test_the_criteria_of_a_hot_path_are_printed_on_request(name: str) -> None:
     printed = fast_rust("explain", name).stdout
     assert "more than 5 % of the CPU time of a realistic run" in printed
     assert "for each of thousands of requests, messages or records" in printed
@@ -145,7 +145,7 @@ def readable() -> dict[str, str]:
 
 
 def test_no_text_cites_a_place_in_the_guide() -> None:
-    """Its readers have no copy."""
+    """Readers of the text have no copy of the guide."""
     places = (
         r"- Guide: \d|Erratum: \d+(?:-\d+)?: ",
         r"\| \d+(?:-\d+)?(?:, \d+)* \| [A-Z]+-\d",

@@ -1,4 +1,4 @@
-"""Every bad example of the standards is refused by the gate that it names, every good one by none."""
+"""Every bad example of the standards is rejected by the gate that it names, and every good one passes all gates."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from standards.examples import CASES, ONLY, Case
 from support.variants import CHECKOUT, domain
 from support.workshop import Workshop
 
-# What the examples may use beside the crate's own dependencies.
+# Dependencies of the examples in addition to the crate's own.
 DEPENDENCIES: dict[str, str | dict[str, object]] = {
     "anyhow": "1",
     "arrayvec": "0.7",
@@ -34,31 +34,31 @@ DEPENDENCIES: dict[str, str | dict[str, object]] = {
     "tracing": "0.1",
 }
 
-# Said of an example because it is one: nobody documents it, or calls what is in it.
-OF_NO_MATTER = {"missing_docs", "dead_code", "unused_variables", "unused_mut", "unused_assignments"}
+# Lints that report an example only because it is an example: its items are undocumented and unused.
+IRRELEVANT = {"missing_docs", "dead_code", "unused_variables", "unused_mut", "unused_assignments"}
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What the gates of a crate say of each example, by its name."""
+    """The findings of a crate's gates for each example, by its name."""
 
     lints: Mapping[str, Mapping[str, str]]
-    """Of clippy and rustc: the lint, with the text of its message."""
+    """Findings of clippy and rustc: the lint, with the text of its message."""
     rules: Mapping[str, Mapping[str, str]]
-    """Of ast-grep, likewise."""
+    """Findings of ast-grep, in the same form."""
     unformatted: frozenset[str]
 
 
 def judge(workshop: Workshop, kind: str) -> Verdicts:
-    """Put all examples into a crate, and let its gates see them: by the commands of `just lint`."""
+    """Put all examples into a crate, and run its gates with the commands of `just lint`."""
     crate = workshop.crate(f"judged-{kind}", kind=kind)
     those = [case for case in CASES if kind in case.example.kinds]
     manifest = tomlkit.parse((crate / "Cargo.toml").read_text(encoding="utf-8"))
     _add_dependencies(manifest)
-    # An example is a library of its own, so it begins as the crate's library does.
+    # An example is a separate library, so it begins as the crate's library does.
     library = re.findall(r"(?m)^#!\[warn\(.*\n", (crate / "src" / "lib.rs").read_text(encoding="utf-8"))
     for case in those:
-        # As a library, so that what is public is judged as such; below src/, where ast-grep looks.
+        # Each is a library, so that lints treat its public items as public; below src/, where ast-grep looks.
         path = crate / "src" / "examples" / f"{case.name}.rs"
         path.parent.mkdir(exist_ok=True)
         path.write_text("".join(library) + case.code, encoding="utf-8")
@@ -82,7 +82,7 @@ def judge(workshop: Workshop, kind: str) -> Verdicts:
 
 def _add_dependencies(manifest: tomlkit.TOMLDocument) -> None:
     development = manifest.setdefault("dev-dependencies", tomlkit.table())
-    # Also where the crate has some of these, with fewer features.
+    # This replaces dependencies that the crate already has with fewer features.
     development.update(DEPENDENCIES)
 
 
@@ -112,7 +112,7 @@ def _rules(crate: Path) -> Mapping[str, Mapping[str, str]]:
 
 
 def _run(workshop: Workshop, crate: Path, *command: str) -> str:
-    """What a command that is bound to fail prints to standard output."""
+    """Run a command that is expected to fail, and return its standard output."""
     return subprocess.run(
         command, cwd=crate, env=workshop.environment, capture_output=True, text=True, check=False
     ).stdout
@@ -120,34 +120,34 @@ def _run(workshop: Workshop, crate: Path, *command: str) -> str:
 
 @pytest.fixture(scope="module", params=domain("kind"))
 def kind(request: pytest.FixtureRequest) -> str:
-    """Each kind of crate."""
+    """Each crate kind."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def verdicts(workshop: Workshop, kind: str) -> Verdicts:
-    """One run of the gates over all examples."""
+    """The findings of one run of the gates over all examples."""
     return judge(workshop, kind)
 
 
 def verdict(verdicts: Verdicts, case: Case) -> dict[str, str]:
-    """What is said of one example, by the names of gates."""
+    """Return the messages about one example, by the names of gates."""
     lints = verdicts.lints.get(case.name, {})
     said = {(code if "::" in code else f"rustc::{code}"): text for code, text in lints.items()}
     said |= {f"ast-grep::{rule}": text for rule, text in verdicts.rules.get(case.name, {}).items()}
-    return {gate: text for gate, text in said.items() if gate.removeprefix("rustc::") not in OF_NO_MATTER}
+    return {gate: text for gate, text in said.items() if gate.removeprefix("rustc::") not in IRRELEVANT}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each example."""
+    """Make one test for each example."""
     if "bad" in metafunc.fixturenames:
         metafunc.parametrize("bad", [pytest.param(c, id=c.title) for c in CASES if c.example.gate])
     if "good" in metafunc.fixturenames:
         metafunc.parametrize("good", [pytest.param(c, id=c.title) for c in CASES if not c.example.gate])
 
 
-def test_a_bad_example_is_refused(kind: str, verdicts: Verdicts, bad: Case) -> None:
-    """By the gate that it names, whose message says where to read on if it is one of ours."""
+def test_a_bad_example_is_rejected(kind: str, verdicts: Verdicts, bad: Case) -> None:
+    """The gate that the example names rejects it; if the gate is ours, the message also names the directive."""
     if kind not in bad.example.kinds:
         pytest.skip(f"{bad.example.gate} is for {' and '.join(sorted(bad.example.kinds))}")
     said = verdict(verdicts, bad)
@@ -158,7 +158,7 @@ def test_a_bad_example_is_refused(kind: str, verdicts: Verdicts, bad: Case) -> N
 
 
 def test_a_good_example_is_accepted(verdicts: Verdicts, good: Case) -> None:
-    """By all gates."""
+    """All gates accept it."""
     said = verdict(verdicts, good)
     assert not said, "\n".join(said.values())
 
@@ -173,8 +173,8 @@ def test_the_crate_itself_is_accepted(verdicts: Verdicts) -> None:
     assert {name: said for name, said in verdicts.rules.items() if name not in names} == {}
 
 
-def test_every_ban_is_seen(verdicts: Verdicts) -> None:
-    """So a typing error in a path, of which clippy only warns, or says nothing, is found."""
+def test_every_ban_is_detected(verdicts: Verdicts) -> None:
+    """This finds a typing error in a path, about which clippy only warns, or prints nothing."""
     if ONLY:
         pytest.skip("needs all examples; FAST_RUST_EXAMPLES names some")
     bans = tomllib.loads((CHECKOUT / "template" / "clippy.toml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""`fast-rust hot` adds a hot path with all that belongs to one, and takes one out."""
+"""`fast-rust hot` adds a hot path with all its files, and removes one."""
 
 import contextlib
 import json
@@ -25,20 +25,20 @@ from support.workshop import QUICK_BENCHES, Workshop
 
 
 def fast_rust_hot(crate: Path, *arguments: str) -> Result:
-    """Run the command in a crate, by the Python that is here already."""
+    """Run the command in a crate, with the current Python."""
     with contextlib.chdir(crate):
         return invoke("hot", *arguments)
 
 
 def typed(crate: Path, *arguments: str) -> None:
-    """Run the command as people type it, and commit what it did."""
+    """Run the command as people type it, and commit its changes."""
     done = fast_rust("hot", *arguments, folder=crate)
     assert (done.returncode, done.stderr) == (0, "")
     release(crate, "-".join(arguments))
 
 
 def succeed(crate: Path, *arguments: str) -> str:
-    """Run the command, which has to do it, and commit what it did."""
+    """Run the command, which must succeed, and commit its changes."""
     done = fast_rust_hot(crate, *arguments)
     assert (done.exit_code, done.stderr) == (0, "")
     release(crate, "-".join(arguments))
@@ -46,7 +46,7 @@ def succeed(crate: Path, *arguments: str) -> str:
 
 
 def refused(crate: Path, *arguments: str) -> str:
-    """Run the command, which has to say why not, and do nothing."""
+    """Run the command, which must fail with a reason and change nothing."""
     before = read_tree(crate)
     done = fast_rust_hot(crate, *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
@@ -54,15 +54,15 @@ def refused(crate: Path, *arguments: str) -> str:
     return done.stderr
 
 
-def test_a_new_hot_path_is_green_at_once(workshop: Workshop, template: Template, tmp_path: Path) -> None:
-    """Formatted, clean, measured, registered, within its budget."""
+def test_a_new_hot_path_passes_all_gates(workshop: Workshop, template: Template, tmp_path: Path) -> None:
+    """It is formatted, lint-free, measured, registered, and within its budget."""
     crate = make(template, tmp_path / "crate", sample=False)
     said = succeed(crate, "add", "parse_lines")
     assert "new      bench/benches/parse_lines_instructions.rs" in said
     for recipe in ("lint", "audit", "instructions"):
         workshop.run(crate, "just", recipe, **QUICK_BENCHES)
     assert "parse_lines_allocations" in workshop.run(crate, "cargo", "nextest", "run", "--workspace")
-    # A gate demands the measurements: without one it is red.
+    # A gate requires the measurements: without one of them it fails.
     (crate / "bench" / "tests" / "parse_lines_allocations.rs").unlink()
     [missing] = find_all(crate, advice=False)
     assert missing.gate == "standards::every_hot_path_is_measured"
@@ -70,10 +70,10 @@ def test_a_new_hot_path_is_green_at_once(workshop: Workshop, template: Template,
 
 @pytest.mark.parametrize("kind", domain("kind"))
 @pytest.mark.parametrize("place", ["repository", "member", "member by a pattern"])
-def test_the_first_hot_path_brings_the_bench_package(
+def test_the_first_hot_path_adds_the_bench_package(
     workshop: Workshop, template: Template, tmp_path: Path, kind: str, place: str
 ) -> None:
-    """And the last one takes it with it; a service keeps the bench of its requests."""
+    """Removing the last one removes the package; a service keeps the bench of its requests."""
     if place == "repository":
         root = crate = make(template, tmp_path / "root", kind=kind, sample=False)
     else:
@@ -94,11 +94,11 @@ def test_the_first_hot_path_brings_the_bench_package(
 
 
 def join(template: Template, root: Path, kind: str, pattern: str) -> Path:
-    """Make a member without a hot path, and list it as people do."""
+    """Make a member without a hot path, and list it in the manifest as people do."""
     crate = make(template, root / "crates" / "reader", crate_name="reader", kind=kind, sample=False, place="member")
     shutil.rmtree(crate / ".git")
     if pattern:
-        # Cargo refuses a pattern that matches nothing.
+        # Cargo rejects a pattern without a match.
         other = root / "crates" / "writer" / "bench"
         (other / "src").mkdir(parents=True)
         (other / "Cargo.toml").write_text('[package]\nname = "writer-bench"\nedition = "2024"\n')
@@ -112,12 +112,12 @@ def join(template: Template, root: Path, kind: str, pattern: str) -> Path:
 
 
 def tree_of(root: Path) -> dict[str, bytes]:
-    """The files of a workspace but the one that cargo writes."""
+    """Return the files of a workspace except Cargo.lock, which cargo writes."""
     return {name: content for name, content in read_tree(root).items() if name != "Cargo.lock"}
 
 
-def test_what_the_user_has_in_bench_stays_with_it(template: Template, tmp_path: Path) -> None:
-    """A test of their own is a target, so cargo reads the package."""
+def test_the_users_targets_in_bench_stay_with_the_package(template: Template, tmp_path: Path) -> None:
+    """The user's test is a target, so cargo can still read the package."""
     crate = make(template, tmp_path / "crate", sample=False)
     succeed(crate, "add", "parse")
     (crate / "bench" / "tests" / "own.rs").write_text("//! Mine.\n")
@@ -127,8 +127,8 @@ def test_what_the_user_has_in_bench_stays_with_it(template: Template, tmp_path: 
     assert 'members = ["bench"]' in (crate / "Cargo.toml").read_text()
 
 
-def test_data_of_the_user_stays_without_the_bench_package(template: Template, tmp_path: Path) -> None:
-    """Cargo refuses a package without a target."""
+def test_the_users_data_stays_without_the_bench_package(template: Template, tmp_path: Path) -> None:
+    """Cargo rejects a package without a target."""
     crate = make(template, tmp_path / "crate", sample=False)
     succeed(crate, "add", "parse")
     (crate / "bench" / "lines.txt").write_text("mine\n")
@@ -138,8 +138,8 @@ def test_data_of_the_user_stays_without_the_bench_package(template: Template, tm
     assert "members = []" in (crate / "Cargo.toml").read_text()
 
 
-def test_a_workspace_without_lints_has_none_to_inherit(template: Template, tmp_path: Path) -> None:
-    """Nor does it lose what git could not restore: its manifest is above the crate."""
+def test_without_lints_in_the_workspace_the_bench_package_inherits_none(template: Template, tmp_path: Path) -> None:
+    """`hot` also keeps uncommitted lines of that manifest above the crate, since git could not restore them."""
     root = make(template, tmp_path / "root", sample=False)
     crate = join(template, root, "lib", "")
     (root / "Cargo.toml").write_text('[workspace]\nmembers = ["crates/reader"]\nresolver = "3"\n')
@@ -170,8 +170,8 @@ def test_a_member_is_listed_once(listed: str, *, is_covered: bool) -> None:
     assert without_member(added, "bench") == text or is_covered
 
 
-def test_added_and_removed_leaves_nothing(template: Template, tmp_path: Path) -> None:
-    """By the command as people type it."""
+def test_adding_and_removing_leaves_no_trace(template: Template, tmp_path: Path) -> None:
+    """The command runs as people type it."""
     crate = make(template, tmp_path / "crate", sample=False)
     before = read_tree(crate)
     typed(crate, "add", "parse")
@@ -184,10 +184,10 @@ def test_added_and_removed_leaves_nothing(template: Template, tmp_path: Path) ->
 
 @pytest.mark.parametrize("place", domain("place"))
 @pytest.mark.parametrize("kind", domain("kind"))
-def test_without_the_sample_a_crate_is_as_if_it_never_had_it(
+def test_a_crate_without_its_sample_is_equal_to_one_made_without_it(
     template: Template, tmp_path: Path, kind: str, place: str
 ) -> None:
-    """Byte for byte, but for the order of the answers; that such a crate is green, the tests of variants know."""
+    """Byte for byte, except for the order of the answers; the tests of variants prove that such a crate passes."""
     crate = make(template, tmp_path / "with", kind=kind, place=place, description="Adds", sample=True)
     succeed(crate, "remove", "aggregate")
     never = make(template, tmp_path / "never", kind=kind, place=place, description="Adds", sample=False)
@@ -204,8 +204,8 @@ def test_it_says_how_the_lockfile_is_updated(template: Template, tmp_path: Path)
         assert succeed(crate, command, "parse").endswith("updates Cargo.lock, and commit all changes.\n")
 
 
-def test_what_the_user_added_stays(template: Template, tmp_path: Path) -> None:
-    """A dependency, a module, a paragraph."""
+def test_the_users_additions_stay(template: Template, tmp_path: Path) -> None:
+    """They are a dependency, a module, and a paragraph."""
     crate = make(template, tmp_path / "crate", kind="cli")
     (crate / "src" / "colours.rs").write_text("//! Colours.\n")
     readme = (crate / "README.md").read_text()
@@ -219,7 +219,7 @@ def test_what_the_user_added_stays(template: Template, tmp_path: Path) -> None:
     assert not (crate / "src" / "aggregate.rs").exists()
 
 
-def test_beside_another_hot_path_the_sample_leaves_that(workshop: Workshop, template: Template, tmp_path: Path) -> None:
+def test_removing_the_sample_keeps_another_hot_path(workshop: Workshop, template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate")
     succeed(crate, "add", "parse")
     succeed(crate, "remove", "aggregate")
@@ -230,7 +230,7 @@ def test_beside_another_hot_path_the_sample_leaves_that(workshop: Workshop, temp
     workshop.run(crate, "cargo", "nextest", "run", "--workspace")
 
 
-def test_it_refuses_where_the_users_lines_touch_the_samples(template: Template, tmp_path: Path) -> None:
+def test_it_fails_where_the_users_lines_touch_the_samples(template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate", kind="service")
     routes = (crate / "src" / "routes.rs").read_text()
     assert "aggregate" in routes
@@ -239,7 +239,7 @@ def test_it_refuses_where_the_users_lines_touch_the_samples(template: Template, 
     assert "src/routes.rs" in refused(crate, "remove", "aggregate")
 
 
-def test_where_the_user_took_the_sample_out_by_hand_it_does_the_rest(template: Template, tmp_path: Path) -> None:
+def test_it_completes_a_removal_of_the_sample_that_the_user_began(template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate", kind="service")
     (crate / "src" / "routes.rs").write_text("//! Nothing.\n")
     (crate / "src" / "aggregate.rs").unlink()
@@ -250,7 +250,7 @@ def test_where_the_user_took_the_sample_out_by_hand_it_does_the_rest(template: T
     assert "sample: false" in (crate / ANSWERS_FILE).read_text()
 
 
-def test_it_refuses_what_is_still_used(template: Template, tmp_path: Path) -> None:
+def test_it_does_not_remove_a_module_that_is_still_used(template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate", sample=False)
     succeed(crate, "add", "parse")
     library = crate / "src" / "lib.rs"
@@ -259,7 +259,7 @@ def test_it_refuses_what_is_still_used(template: Template, tmp_path: Path) -> No
     assert 'src/lib.rs:13: parse::parse(b"a")' in refused(crate, "remove", "parse")
 
 
-def test_it_refuses_what_git_could_not_bring_back(template: Template, tmp_path: Path) -> None:
+def test_it_does_not_remove_files_that_git_could_not_restore(template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate", sample=False)
     assert fast_rust_hot(crate, "add", "parse").exit_code == 0
     assert "cannot restore uncommitted ones: Cargo.toml, src/lib.rs, bench/Cargo.toml" in refused(
@@ -269,7 +269,7 @@ def test_it_refuses_what_git_could_not_bring_back(template: Template, tmp_path: 
     assert git(crate, "status", "--porcelain") == ""
 
 
-def test_without_its_template_it_says_what_is_missing(template: Template, tmp_path: Path) -> None:
+def test_without_its_template_it_names_the_missing_release(template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate")
     answers = crate / ANSWERS_FILE
     answers.write_text(answers.read_text().replace("v0.0.1", "v9.9.9"))
@@ -278,19 +278,19 @@ def test_without_its_template_it_says_what_is_missing(template: Template, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["Parse", "parse-lines", "1st", "match", "_parse", "a" * 31, "p/q", "lib::x"])
-def test_it_refuses_a_name_that_no_module_can_have(template: Template, tmp_path: Path, name: str) -> None:
+def test_it_rejects_an_invalid_module_name(template: Template, tmp_path: Path, name: str) -> None:
     crate = make(template, tmp_path / "crate", sample=False)
     assert "is not a valid module name" in refused(crate, "add", name)
 
 
-def test_it_refuses_a_name_that_is_taken(template: Template, tmp_path: Path) -> None:
+def test_it_rejects_an_existing_name(template: Template, tmp_path: Path) -> None:
     crate = make(template, tmp_path / "crate")
     assert "src/aggregate.rs exists already" in refused(crate, "add", "aggregate")
     assert "src/parse.rs does not exist" in refused(crate, "remove", "parse")
 
 
 @pytest.mark.parametrize("name", ["error", "lib", "../error"])
-def test_it_refuses_a_module_that_is_no_hot_path(template: Template, tmp_path: Path, name: str) -> None:
+def test_it_rejects_a_module_that_is_not_a_hot_path(template: Template, tmp_path: Path, name: str) -> None:
     crate = make(template, tmp_path / "crate", sample=False)
     assert re.search("is not a hot path|has no hot path", refused(crate, "remove", name))
 
@@ -333,8 +333,8 @@ def test_it_calls_the_library_by_its_own_name(template: Template, tmp_path: Path
     assert read_tree(crate) == before
 
 
-def test_elsewhere_it_says_where_to_type_it(tmp_path: Path) -> None:
-    """As people type it: the exit code is that of the process."""
+def test_outside_a_crate_it_says_where_to_run_it(tmp_path: Path) -> None:
+    """It runs as people type it, and the exit code is that of the process."""
     done = fast_rust("hot", "add", "parse", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "in the folder of a crate" in done.stderr
@@ -342,7 +342,7 @@ def test_elsewhere_it_says_where_to_type_it(tmp_path: Path) -> None:
 
 
 def test_its_versions_are_those_of_the_template() -> None:
-    """Since a crate that has the sample already has them."""
+    """A crate that has the sample already has these versions."""
     ours = tomllib.loads((SKELETONS / "manifest.txt").read_text(encoding="utf-8").replace("$package", "x"))
     theirs = (CHECKOUT / "template" / "bench" / "Cargo.toml.jinja").read_text(encoding="utf-8")
     versions = (CHECKOUT / "versions.yml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`hot remove aggregate` next to the user's lines: the sample goes and they stay, or each is named and nothing done."""
+"""`hot remove aggregate` next to the user's lines keeps them, or reports each of them and changes nothing."""
 
 import re
 import shutil
@@ -30,7 +30,7 @@ COMMENTS = {".rs": "// mine", ".md": "<!-- mine -->"}
 
 @dataclass(frozen=True)
 class Made:
-    """A crate with the sample, and its two renderings."""
+    """A crate with the sample, and its renderings with and without the sample."""
 
     folder: Path
     answers: Answers
@@ -52,7 +52,7 @@ class Made:
 
 @pytest.fixture(scope="session")
 def crates(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
-    """The crate of a kind, made once."""
+    """Return the crate of a kind, made once."""
     made: dict[str, tuple[Path, Answers]] = {}
     folder = tmp_path_factory.mktemp("edits")
 
@@ -86,12 +86,12 @@ def _rendered(answers: Answers, file: str) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def _rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand removals need the same two renderings."""
+    """Cache the two renderings, which a thousand removals need."""
     monkeypatch.setattr(sample, "render", lambda answers, _, file: _rendered(answers, file))
 
 
 def places(made: Made) -> Iterator[tuple[str, int]]:
-    """The first and the last line of each change that the sample makes, and the lines next to those."""
+    """Yield the first and the last line of each change that the sample makes, and the adjacent lines."""
     for name in made.changed():
         if name == ANSWERS_FILE:
             continue
@@ -115,7 +115,7 @@ def not_blank(text: str) -> list[str]:
 
 
 def parts_of(name: str, text: str) -> tuple[set[str], list[str]]:
-    """Imports, whose order a comment between them changes, and the other lines in their order."""
+    """Return the imports, whose order a comment between them changes, and the other lines in their order."""
     found = [each for each in imports(text) if not each.indent] if name.endswith(".rs") else []
     leaves = {str(leaf) for each in found for leaf in each.leaves}
     for each in reversed(found):
@@ -124,7 +124,7 @@ def parts_of(name: str, text: str) -> tuple[set[str], list[str]]:
 
 
 def inserted(lines: list[str], at: int, comment: str) -> tuple[list[str], str]:
-    """A comment as a line of its own."""
+    """Insert a comment as a separate line."""
     if comment.startswith("//"):
         indent = lines[at][: len(lines[at]) - len(lines[at].lstrip())]
         comment = "//! mine" if lines[at].startswith("//!") else f"{indent}// mine"
@@ -132,13 +132,13 @@ def inserted(lines: list[str], at: int, comment: str) -> tuple[list[str], str]:
 
 
 def appended(lines: list[str], at: int, comment: str) -> tuple[list[str], str]:
-    """A comment at the end of a line."""
+    """Append a comment to a line."""
     return [*lines[:at], f"{lines[at]} {comment}", *lines[at + 1 :]], f" {comment}"
 
 
 @pytest.mark.parametrize("edit", [inserted, appended])
 @pytest.mark.parametrize("kind", domain("kind"))
-def test_each_edit_next_to_the_sample_stays_or_is_named(
+def test_each_edit_next_to_the_sample_is_kept_or_reported(
     crates: Callable[[str], Made],
     kind: str,
     edit: Callable[[list[str], int, str], tuple[list[str], str]],
@@ -169,7 +169,7 @@ def test_each_edit_next_to_the_sample_stays_or_is_named(
     assert min(outcomes.values()) > 5, outcomes
 
 
-# What the user writes, by the file that it is written to, and the line that has to be named.
+# The file that the user edits, the text that the user adds, and the line that the error must name.
 USES = {
     "a module of the sample": ("src/mine.rs", "use crate::aggregate::Summary;\n", 1),
     "a module in braces": ("src/mine.rs", "use crate::{\n    aggregate,\n    error,\n};\n", 2),
@@ -186,7 +186,7 @@ USES = {
 
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("kind", ["cli", "service"])
-def test_each_use_of_the_sample_is_named(crates: Callable[[str], Made], kind: str, use: str) -> None:
+def test_each_use_of_the_sample_is_reported(crates: Callable[[str], Made], kind: str, use: str) -> None:
     made = crates(kind)
     name, text, line = USES[use]
     (made.folder / name).write_text(text, encoding="utf-8")
@@ -205,7 +205,7 @@ IN_PLACE = {
 
 
 @pytest.mark.parametrize("use", IN_PLACE)
-def test_each_use_in_a_file_that_stays_is_named(crates: Callable[[str], Made], use: str) -> None:
+def test_each_use_in_a_file_that_stays_is_reported(crates: Callable[[str], Made], use: str) -> None:
     made = crates("service")
     name, text, offset = IN_PLACE[use]
     line = len(made.before[name].splitlines()) + offset
@@ -216,8 +216,8 @@ def test_each_use_in_a_file_that_stays_is_named(crates: Callable[[str], Made], u
 
 @pytest.mark.parametrize("name", ["aa", "bytes", "column_sum", "dates", "error_kind", "mid", "ratio", "zeta"])
 @pytest.mark.parametrize("kind", domain("kind"))
-def test_a_hot_path_of_any_name_is_no_obstacle(crates: Callable[[str], Made], kind: str, name: str) -> None:
-    """Its line in src/lib.rs is next to that of the sample, whichever the other modules are."""
+def test_a_hot_path_of_any_name_is_kept(crates: Callable[[str], Made], kind: str, name: str) -> None:
+    """Its line in src/lib.rs is next to that of the sample, for any names of the other modules."""
     made = crates(kind)
     add(made.folder, name).apply()
     changes = made.removal()
@@ -244,8 +244,8 @@ def test_a_dependency_that_the_user_needs_stays(crates: Callable[[str], Made], k
     assert set(lines) - {line} == set(made.after["Cargo.toml"].splitlines())
 
 
-def test_a_newer_version_of_a_dependency_goes_with_it(crates: Callable[[str], Made]) -> None:
-    """As Renovate writes it."""
+def test_a_newer_version_of_a_dependency_is_removed_too(crates: Callable[[str], Made]) -> None:
+    """In the form that Renovate writes."""
     made = crates("lib")
     made.edit("Cargo.toml", lambda text: text.replace('memchr = "2.8"', 'memchr = "2.9.1"'))
     assert made.removal().text("Cargo.toml") == made.after["Cargo.toml"]
@@ -294,7 +294,7 @@ EDITS: dict[str, dict[str, Callable[[str], str]]] = {
 
 
 @pytest.mark.parametrize("kind", EDITS)
-def test_an_edited_crate_is_green_without_the_sample(
+def test_an_edited_crate_passes_its_gates_without_the_sample(
     workshop: Workshop, template: Template, tmp_path: Path, kind: str
 ) -> None:
     crate = make(template, tmp_path / "crate", kind=kind, description="Adds")

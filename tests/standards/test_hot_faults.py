@@ -1,4 +1,4 @@
-"""`hot` on damaged files, on a full disk, and after a kill: a message, and no line is lost."""
+"""`hot` with damaged files, on a full disk, and after a kill: it reports an error, and loses no line."""
 
 import errno
 import re
@@ -24,7 +24,7 @@ Plan = Callable[[Path], Changes]
 
 @pytest.fixture
 def crate(request: pytest.FixtureRequest, template: Template, tmp_path: Path) -> Path:
-    """A library without the sample, with a hot path `decode` unless the first one is to be added, committed."""
+    """A committed library without the sample, with a hot path `decode` unless the test adds the first one."""
     made = tmp_path / "crate"
     shutil.copytree(template.rendering({"crate_name": "log-totals", "kind": "lib", "sample": False}), made)
     if "plan" not in request.fixturenames or request.getfixturevalue("plan") not in FIRST.values():
@@ -44,7 +44,7 @@ all_plans = pytest.mark.parametrize("plan", [*PLANS.values(), *FIRST.values()], 
 
 
 class Killed(BaseException):
-    """The process ended here."""
+    """Simulates the end of the process at this point."""
 
 
 def operations(monkeypatch: pytest.MonkeyPatch, fails_at: int, error: BaseException) -> list[str]:
@@ -67,9 +67,7 @@ def operations(monkeypatch: pytest.MonkeyPatch, fails_at: int, error: BaseExcept
 
 
 @all_plans
-def test_where_a_write_fails_all_files_are_as_they_were(
-    crate: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_failed_write_all_files_are_unchanged(crate: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each operation on the disk fails once."""
     before = read_tree(crate)
     for fails_at in range(100):
@@ -88,7 +86,7 @@ def test_where_a_write_fails_all_files_are_as_they_were(
 
 @all_plans
 def test_after_a_kill_nothing_is_lost(crate: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At each operation; then the same command completes, or `git checkout` restores what it needs."""
+    """The kill is at each operation; then the same command completes, or `git checkout` restores what it needs."""
     with monkeypatch.context():
         changes = plan(crate)
     changes.apply()
@@ -144,7 +142,7 @@ TOML_1_1 = {
 @plans
 @pytest.mark.parametrize("toml", TOML_1_1)
 @pytest.mark.parametrize("name", ["Cargo.toml", "bench/Cargo.toml"])
-def test_toml_1_1_is_named(crate: Path, plan: Plan, toml: str, name: str) -> None:
+def test_toml_1_1_is_reported(crate: Path, plan: Plan, toml: str, name: str) -> None:
     manifest = crate / name
     text = manifest.read_text(encoding="utf-8")
     line = text.count("\n") + 2
@@ -157,7 +155,7 @@ def test_toml_1_1_is_named(crate: Path, plan: Plan, toml: str, name: str) -> Non
 
 @plans
 @pytest.mark.parametrize("manifest", ["", "[workspace]\n", "package = 3\n", "[package]\n", "[package]\nname = 3\n"])
-def test_a_manifest_without_a_package_is_named(crate: Path, plan: Plan, manifest: str) -> None:
+def test_a_manifest_without_a_package_is_reported(crate: Path, plan: Plan, manifest: str) -> None:
     (crate / "Cargo.toml").write_text(manifest, encoding="utf-8")
     with pytest.raises(FastRustError, match=r"Cargo.toml has no `\[package\]` with a `name`"):
         plan(crate)
@@ -165,7 +163,7 @@ def test_a_manifest_without_a_package_is_named(crate: Path, plan: Plan, manifest
 
 @plans
 @pytest.mark.parametrize("name", ["src/lib.rs", "Cargo.toml", "bench/Cargo.toml"])
-def test_a_file_that_is_not_utf_8_is_named(crate: Path, plan: Plan, name: str) -> None:
+def test_a_file_that_is_not_utf_8_is_reported(crate: Path, plan: Plan, name: str) -> None:
     (crate / name).write_bytes(b"# \xff\n")
     with pytest.raises(FastRustError, match=f"{name} is not UTF-8"):
         plan(crate)
@@ -184,7 +182,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_damaged_answers_are_named(crate: Path, damage: str) -> None:
+def test_damaged_answers_are_reported(crate: Path, damage: str) -> None:
     content = DAMAGED[damage]
     answers = crate / ANSWERS_FILE
     answers.unlink()
@@ -196,7 +194,7 @@ def test_damaged_answers_are_named(crate: Path, damage: str) -> None:
 
 @pytest.mark.parametrize("value", ["[1, 2]", "3", "{a: b}", "", '"\\0"'])
 @pytest.mark.parametrize("key", ["kind", "description", "license", "msrv", "place"])
-def test_a_damaged_answer_is_named(template: Template, tmp_path: Path, key: str, value: str) -> None:
+def test_a_damaged_answer_is_reported(template: Template, tmp_path: Path, key: str, value: str) -> None:
     made = tmp_path / "crate"
     make(template, made)
     answers = made / ANSWERS_FILE
@@ -219,7 +217,7 @@ def lines_of(crate: Path, name: str) -> list[bytes]:
 @plans
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_each_line_keeps_its_ending(crate: Path, plan: Plan, every: int) -> None:
-    """Those of Windows, or some lines of each kind, as an editor leaves them."""
+    """The line endings are those of Windows, or mixed, as an editor leaves them."""
     names = ["src/lib.rs", "Cargo.toml", "bench/Cargo.toml"]
     for name in (name for name in names if (crate / name).exists()):
         lines = lines_of(crate, name)
@@ -235,7 +233,7 @@ def test_each_line_keeps_its_ending(crate: Path, plan: Plan, every: int) -> None
             assert all(line.endswith(b"\r\n") for line in after)
 
 
-def test_what_is_new_has_the_line_endings_of_the_library(crate: Path) -> None:
+def test_new_files_have_the_line_endings_of_the_library(crate: Path) -> None:
     library = crate / "src" / "lib.rs"
     library.write_bytes(library.read_bytes().replace(b"\n", b"\r\n"))
     add(crate, "parse").apply()
@@ -243,7 +241,7 @@ def test_what_is_new_has_the_line_endings_of_the_library(crate: Path) -> None:
         assert line.endswith(b"\r\n")
 
 
-def test_the_sample_goes_from_files_with_windows_line_endings(template: Template, tmp_path: Path) -> None:
+def test_the_sample_is_removed_from_files_with_windows_line_endings(template: Template, tmp_path: Path) -> None:
     trees = {}
     for name, sample in (("with", True), ("never", False)):
         made = tmp_path / name
@@ -257,11 +255,11 @@ def test_the_sample_goes_from_files_with_windows_line_endings(template: Template
     assert trees["with"] == trees["never"]
 
 
-# --- What git could not restore ---
+# --- Files that git could not restore ---
 
 
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
-def test_a_file_that_git_does_not_watch_is_named(crate: Path, flag: str) -> None:
+def test_a_file_that_git_status_ignores_is_reported(crate: Path, flag: str) -> None:
     git(crate, "update-index", flag, "src/decode.rs")
     writing.require_committed(crate)
     with pytest.raises(FastRustError, match=r"uncommitted ones: src/decode.rs"):

@@ -1,4 +1,4 @@
-"""Names of hot paths: each is refused with a reason, or what `hot add` writes for it compiles without a warning."""
+"""Names of hot paths: each is rejected with a reason, or its files from `hot add` compile without a warning."""
 
 import re
 import shutil
@@ -12,7 +12,7 @@ from support.git import start_history
 from support.template import Template
 from support.workshop import Workshop
 
-# What else a name could collide with: crates, prelude, primitive types, macros, attributes, targets of cargo.
+# Other names that could collide: crates, prelude, primitive types, macros, attributes, targets of cargo.
 OTHERS = """
     alloc core proc_macro std test thiserror toml cargo_metadata memchr tokio totals totals_bench log_totals
     log_totals_bench
@@ -25,7 +25,7 @@ OTHERS = """
 
 
 def identifiers() -> list[str]:
-    """All identifiers of the skeletons' code, in lower case, as a module can be named."""
+    """Return all identifiers of the skeletons' code that a module can have as its name, in lower case."""
     words = set(OTHERS)
     for path in SKELETONS.iterdir():
         code = re.sub(r"(?m)//.*$", "", path.read_text(encoding="utf-8"))
@@ -33,7 +33,7 @@ def identifiers() -> list[str]:
     return sorted(words)
 
 
-def test_each_name_is_refused_or_compiles(workshop: Workshop, template: Template, tmp_path: Path) -> None:
+def test_each_name_is_rejected_or_compiles(workshop: Workshop, template: Template, tmp_path: Path) -> None:
     crate = tmp_path / "crate"
     shutil.copytree(template.rendering({"crate_name": "log-totals", "kind": "lib", "sample": False}), crate)
     manifest = crate / "Cargo.toml"
@@ -59,7 +59,7 @@ def test_each_name_is_refused_or_compiles(workshop: Workshop, template: Template
     }
     workshop.run(crate, "cargo", "fmt", "--all", "--check")
     workshop.run(crate, "cargo", "clippy", "--workspace", "--all-targets", "--", "--deny", "warnings")
-    # Crates of these names exist already where a program is linked.
+    # Crates with these names exist already where a program is linked.
     linked = [
         name for name in ("std", "core", "test", "criterion", "dhat", "gungraun", "totals") if name not in refused
     ]
@@ -76,7 +76,7 @@ IN_LIBRARY = {
 
 
 @pytest.mark.parametrize("code", IN_LIBRARY)
-def test_a_name_that_the_library_uses_is_refused(template: Template, tmp_path: Path, code: str) -> None:
+def test_a_name_that_the_library_uses_is_rejected(template: Template, tmp_path: Path, code: str) -> None:
     crate = tmp_path / "crate"
     shutil.copytree(template.rendering({"crate_name": "log-totals", "kind": "lib", "sample": False}), crate)
     library = crate / "src" / "lib.rs"
@@ -88,7 +88,7 @@ def test_a_name_that_the_library_uses_is_refused(template: Template, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["", "Parse", "a__b", "a_", "_a", "1a", "a-b", "a.b", "a/b", "..", "é", "a\n"])
-def test_what_is_no_name_is_refused(template: Template, tmp_path: Path, name: str) -> None:
+def test_an_invalid_name_is_rejected(template: Template, tmp_path: Path, name: str) -> None:
     crate = tmp_path / "crate"
     shutil.copytree(template.rendering({"crate_name": "log-totals", "kind": "lib", "sample": False}), crate)
     with pytest.raises(FastRustError, match="is not a valid module name"):

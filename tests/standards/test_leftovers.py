@@ -1,4 +1,4 @@
-"""`fast-rust check` names the files that older releases made and an update left, and no file of the crate's own."""
+"""`fast-rust check` names the files of older releases that an update left, and no file of the crate's own."""
 
 import shutil
 from collections.abc import Mapping
@@ -32,14 +32,14 @@ strip = false
 
 
 def left(crate: Path) -> dict[str, str]:
-    """The files that are named, with what to do."""
+    """Return the files that the check reports, with the instructions."""
     found = [one for one in check_files(crate, advice=False) if one.gate == GATE]
     assert {one.severity for one in found} <= {Severity.WARNING}
     return {one.path: one.next for one in found}
 
 
 def made(template: Template, folder: Path, files: Mapping[str, str], **answers: str | bool) -> Path:
-    """A crate of this release with some more files."""
+    """A crate of this release with some additional files."""
     crate = shutil.copytree(template.rendering({"crate_name": "log-totals", **answers}), folder / "log-totals")
     for path, text in files.items():
         (crate / path).parent.mkdir(parents=True, exist_ok=True)
@@ -48,8 +48,10 @@ def made(template: Template, folder: Path, files: Mapping[str, str], **answers: 
 
 
 @pytest.mark.parametrize("tag", past_releases())
-def test_each_file_of_each_release_is_known(template: Template, releases: Releases, tmp_path: Path, tag: str) -> None:
-    """By how it begins, also with the line endings of Windows."""
+def test_each_file_of_each_release_is_recognized(
+    template: Template, releases: Releases, tmp_path: Path, tag: str
+) -> None:
+    """A file is recognized by its beginning, also with Windows line endings."""
     old = releases.rendering(tag, {"crate_name": "log-totals", "kind": "lib"})
     crate = made(template, tmp_path, {"justfile": "# Ours.\n"})
     expected = {path for path in BEGINNINGS if (old / path).exists()}
@@ -63,7 +65,7 @@ def test_each_file_of_each_release_is_known(template: Template, releases: Releas
     assert all(f"run `git rm {path}`" in action for path, action in found.items())
 
 
-def test_every_file_that_is_known_was_in_a_release(releases: Releases) -> None:
+def test_every_recognized_file_was_in_a_release(releases: Releases) -> None:
     names = {
         name
         for tag in past_releases()
@@ -72,13 +74,13 @@ def test_every_file_that_is_known_was_in_a_release(releases: Releases) -> None:
     assert {f"template/{path}" for path in BEGINNINGS} <= names
 
 
-def test_a_file_that_a_recipe_uses_is_none(template: Template, tmp_path: Path) -> None:
+def test_a_file_that_a_recipe_uses_is_not_reported(template: Template, tmp_path: Path) -> None:
     tools = {path: BEGINNINGS[path][0] for path in ("tools/perf.py", "tools/pgo.py")}
     crate = made(template, tmp_path, {**tools, "justfile": "pgo:\n    python3 tools/pgo.py\n"})
     assert left(crate) == {"tools/perf.py": "run `git rm tools/perf.py`"}
 
 
-def test_a_file_of_the_crates_own_is_none(template: Template, tmp_path: Path) -> None:
+def test_the_crates_own_file_is_not_reported(template: Template, tmp_path: Path) -> None:
     own = dict.fromkeys(BEGINNINGS, "# Ours.\n") | {TESTS: "//! Ours.\n"}
     assert left(made(template, tmp_path, own)) == {}
 
@@ -92,15 +94,17 @@ def test_the_comment_stays_where_the_package_has_no_other_target(template: Templ
     assert left(crate) == {TESTS: f"run `git rm {TESTS}`, and {unused}"}
 
 
-def test_tests_of_an_older_release_that_are_alone_go_with_their_package(template: Template, tmp_path: Path) -> None:
-    """Cargo refuses a package without a target."""
+def test_tests_of_an_older_release_are_reported_with_their_package_if_it_has_no_other_file(
+    template: Template, tmp_path: Path
+) -> None:
+    """Cargo rejects a package without a target."""
     tests = {TESTS: BEGINNINGS[TESTS][1] + "\n"}
     crate = made(template, tmp_path, tests, sample=False, thin=False)
     action = "run `git rm -r bench`, and delete bench from `members` in Cargo.toml"
     assert left(crate) == {TESTS: f"move your own tests to another file, then {action}"}
 
 
-def test_a_member_of_another_workspace_is_looked_into(template: Template, tmp_path: Path) -> None:
+def test_a_member_of_another_workspace_is_checked(template: Template, tmp_path: Path) -> None:
     crate = made(template, tmp_path, {TESTS: STUB}, kind="lib", place="member", sample=True)
     (tmp_path / "Cargo.toml").write_text(WORKSPACE_OF_ANOTHER + PROFILES, encoding="utf-8")
     (tmp_path / "STANDARDS.md").write_text(BEGINNINGS["STANDARDS.md"][0], encoding="utf-8")
@@ -110,7 +114,7 @@ def test_a_member_of_another_workspace_is_looked_into(template: Template, tmp_pa
     assert (crate / TESTS).exists()
 
 
-def test_it_is_shown_without_advice_and_does_not_fail(template: Template, tmp_path: Path) -> None:
+def test_it_is_reported_without_advice_and_does_not_fail(template: Template, tmp_path: Path) -> None:
     crate = made(
         template, tmp_path, {"sgconfig.yml": BEGINNINGS["sgconfig.yml"][0]}, place="member", kind="lib", sample=True
     )

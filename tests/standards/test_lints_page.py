@@ -1,4 +1,4 @@
-"""docs/lints.md has what was counted and what was judged, of each rule, and a gate is right often enough."""
+"""docs/lints.md has the counts and judgements of each rule, and the hits of each gate are right often enough."""
 
 import json
 import tomllib
@@ -16,9 +16,9 @@ HITS: dict[str, int] = json.loads(COUNTED.read_text(encoding="utf-8"))["hits"]
 JUDGED: dict[str, dict[str, Any]] = tomllib.loads(READ.read_text(encoding="utf-8"))
 RULES = [described(rule) for rule in read_rules()]
 GATES = [name for used, name, _ in RULES if USES[used] != "advice"]
-# It asks for a reason and not for a change, as the page says.
+# The lint requires a reason and not a change, as the page says.
 ASKS_FOR_A_REASON = {"conc-spawn-then-join"}
-# Two hits of it are in code whose features could not be built where they were counted.
+# Two of its hits are in code whose features could not be built on the measuring machine.
 NOT_ALL_READ = {"clippy::redundant_clone": 2}
 
 
@@ -28,12 +28,12 @@ def test_each_rule_is_counted_and_judged() -> None:
     assert JUDGED.keys() == names
 
 
-def test_the_page_is_what_the_command_writes() -> None:
+def test_the_page_is_equal_to_the_output_of_the_command() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert page == with_table(page), "type: make measure-rules"
 
 
-def test_a_page_that_was_edited_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edited_page_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = PAGE.read_text(encoding="utf-8")
     edited = page.replace("| `err-string-result` | ERR-6 |", "| `err-string-result` | ERR-5 |")
     assert edited != with_table(edited) == page
@@ -48,14 +48,14 @@ LINTS: dict[str, dict[str, Any]] = tomllib.loads(measure_lints.READ.read_text(en
 LINT_HITS: dict[str, int] = json.loads(measure_lints.COUNTED.read_text(encoding="utf-8"))["hits"]
 
 
-def test_the_table_of_clippy_is_what_the_command_writes() -> None:
+def test_the_table_of_clippy_is_equal_to_the_output_of_the_command() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert page == measure_lints.with_table(page), "type: make measure-lints"
     edited = page.replace("| `clippy::exit` | ERR-7 | 4 |", "| `clippy::exit` | ERR-7 | 5 |")
     assert edited != measure_lints.with_table(edited) == page
 
 
-def test_a_row_counts_a_lint_or_what_is_banned() -> None:
+def test_a_row_counts_a_lint_or_the_banned_items() -> None:
     counts = {"clippy::exit": 4, "unused_must_use": 2, "clippy::disallowed_macros log::info": 3}
     counts |= {"clippy::disallowed_macros log::warn": 5, "clippy::disallowed_macros log::warning": 7}
     rows = {"clippy::exit": 4, "rustc::unused_must_use": 2, "log::{info,warn} banned": 8, "log::info banned": 3}
@@ -64,26 +64,26 @@ def test_a_row_counts_a_lint_or_what_is_banned() -> None:
 
 
 def is_right_often_enough(read: int, right: int) -> bool:
-    """19 of 20; with fewer hits all, or from ten on all but one."""
+    """19 of 20 hits are right; with fewer hits all of them, or from ten on all except one."""
     return right >= (read if read < 10 else read - 1 if read < 20 else read * 19 / 20)
 
 
 @pytest.mark.parametrize(
     ("read", "right", "enough"), [(0, 0, True), (9, 8, False), (10, 9, True), (20, 19, True), (20, 18, False)]
 )
-def test_what_is_often_enough(read: int, right: int, *, enough: bool) -> None:
+def test_the_limit_of_right_hits(read: int, right: int, *, enough: bool) -> None:
     assert is_right_often_enough(read, right) == enough
 
 
 @pytest.mark.parametrize("name", sorted(set(GATES) - ASKS_FOR_A_REASON))
-def test_a_gate_was_read_and_is_right(name: str) -> None:
+def test_the_hits_of_a_gate_were_judged_and_are_right(name: str) -> None:
     judged = JUDGED[name]
     assert judged["read"] >= min(20, HITS[name])
     assert is_right_often_enough(judged["read"], judged["right"])
 
 
 @pytest.mark.parametrize("name", [name for name, judged in LINTS.items() if judged["used"] == "gate"])
-def test_a_lint_that_is_a_gate_was_read_and_is_right(name: str) -> None:
+def test_the_hits_of_a_lint_that_is_a_gate_were_judged_and_are_right(name: str) -> None:
     judged = LINTS[name]
     assert judged["read"] >= min(20, LINT_HITS[name] - NOT_ALL_READ.get(name, 0))
     assert is_right_often_enough(judged["read"], judged["right"])

@@ -1,4 +1,4 @@
-"""The pages of standards/ say what the guide says, what crates do, and what tests prove."""
+"""The pages of standards/ agree with the guide, with the crates, and with the tests."""
 
 import re
 import tomllib
@@ -27,12 +27,12 @@ GUIDE_TITLE = "# High-Performance Rust Coding Standards\n"
 
 
 def ids(text: str) -> set[str]:
-    """The directives that a text names."""
+    """Return the directives that a text names."""
     return set(ID.findall(text))
 
 
 def claims(prefix: str) -> dict[str, set[str]]:
-    """The gates of a kind, each with the directives that claim it."""
+    """Return the gates of a kind, each with the directives that claim it."""
     found: dict[str, set[str]] = defaultdict(set)
     for one in DIRECTIVES.values():
         for gate in one.gates:
@@ -45,7 +45,7 @@ def claims(prefix: str) -> dict[str, set[str]]:
 
 
 def guide_directives() -> Iterator[tuple[int, str]]:
-    """Line and level of each directive of the guide, where its text is beside this checkout."""
+    """Yield line and level of each directive of the guide, if its text is next to this checkout."""
     for path in sorted(CHECKOUT.parent.glob("*/*.txt")):
         text = path.read_text(encoding="utf-8", errors="replace")
         if text.startswith(GUIDE_TITLE):
@@ -54,7 +54,7 @@ def guide_directives() -> Iterator[tuple[int, str]]:
                     yield number, level[1]
 
 
-def test_every_directive_of_the_guide_is_here() -> None:
+def test_the_pages_have_every_directive_of_the_guide() -> None:
     from_guide = [one for one in DIRECTIVES.values() if one.origin == "guide"]
     assert len(from_guide) == 93
     if not (expected := sorted(guide_directives())):
@@ -67,7 +67,7 @@ def test_the_missing_sections_are_reconstructed() -> None:
     assert reconstructed == {"HASH", "IO"}
 
 
-def test_ids_count_without_a_gap() -> None:
+def test_ids_have_no_gap() -> None:
     numbers = defaultdict(list)
     for one in DIRECTIVES.values():
         section, _, number = one.id.partition("-")
@@ -75,7 +75,7 @@ def test_ids_count_without_a_gap() -> None:
     assert {section: found for section, found in numbers.items() if found != list(range(1, len(found) + 1))} == {}
 
 
-# --- The gates that a crate has ---
+# --- The gates of a crate ---
 
 
 @pytest.mark.parametrize("directive", list(DIRECTIVES.values()), ids=lambda one: one.id)
@@ -87,7 +87,7 @@ def test_a_directive_proves_every_gate_it_claims(directive: Directive) -> None:
 
 
 def lint_comments() -> dict[str, str]:
-    """The lints of the tables, each with the comment on its line."""
+    """Return the lints of the tables, each with the comment on its line."""
     tables: dict[str, str] = {}
     tool = ""
     for line in (TEMPLATE / "Cargo.toml.jinja").read_text(encoding="utf-8").splitlines():
@@ -132,7 +132,7 @@ def test_a_ban_of_clippy_names_directives_that_claim_it() -> None:
 
 
 def ast_grep_rules() -> dict[str, dict[str, Any]]:
-    """The rules, by their ids."""
+    """Return the rules, by their ids."""
     return {rule["id"]: rule for rule in read_rules()}
 
 
@@ -148,7 +148,7 @@ def test_a_rule_of_ast_grep_names_the_directives_that_claim_it(rule: dict[str, A
         assert not claims(gate), "advice is no gate"
 
 
-def test_every_rule_that_is_claimed_is_there() -> None:
+def test_every_claimed_rule_exists() -> None:
     assert {gate.removeprefix("ast-grep::") for gate in claims("ast-grep::")} <= ast_grep_rules().keys()
 
 
@@ -162,7 +162,7 @@ def test_the_checks_name_the_directives_that_claim_them() -> None:
 @pytest.mark.parametrize(
     "path", ["Cargo.toml.jinja", "src/lib.rs.jinja", "clippy.toml", "deny.toml", "justfile", ".config/nextest.toml"]
 )
-def test_no_file_names_a_directive_that_is_none(path: str) -> None:
+def test_no_file_names_an_unknown_directive(path: str) -> None:
     assert ids((TEMPLATE / path).read_text(encoding="utf-8")) - DIRECTIVES.keys() == set()
 
 
@@ -185,28 +185,28 @@ def test_a_gate_that_no_example_shows_is_shown_by_a_violation_of_the_directive(d
     assert [gate for gate in gates if gate not in shown | by_violations] == []
 
 
-# --- What people judge ---
+# --- Directives for reviewers ---
 
 
 def test_few_directives_are_left_to_people() -> None:
     assert len([one for one in DIRECTIVES.values() if one.quality is Quality.REVIEW]) <= 13
 
 
-def test_reviewers_are_told_what_only_people_judge() -> None:
+def test_the_page_lists_the_directives_that_only_people_judge() -> None:
     text = (CHECKOUT / "docs" / "standards.md").read_text(encoding="utf-8")
     paragraph = text.partition("\nNo check can enforce these")[2].partition("\n\n")[0]
     assert ids(paragraph) == {one.id for one in DIRECTIVES.values() if one.quality in {Quality.REVIEW, Quality.PENDING}}
 
 
-# --- What is made from the pages ---
+# --- Documents that are generated from the pages ---
 
 
 @pytest.mark.parametrize(("path", "text"), list(documents(PAGES, CHECKOUT)), ids=lambda it: getattr(it, "name", ""))
-def test_nothing_made_from_the_pages_is_stale(path: Path, text: str) -> None:
+def test_no_generated_document_is_stale(path: Path, text: str) -> None:
     assert path.read_text(encoding="utf-8") == text, "type: fast-rust standards render"
 
 
-def test_a_stale_document_would_be_seen(tmp_path: Path) -> None:
+def test_a_stale_document_is_detected(tmp_path: Path) -> None:
     for folder in ("template", "docs"):
         (tmp_path / folder).mkdir()
     (tmp_path / "template" / "Cargo.toml.jinja").write_bytes((TEMPLATE / "Cargo.toml.jinja").read_bytes())
@@ -215,19 +215,19 @@ def test_a_stale_document_would_be_seen(tmp_path: Path) -> None:
     assert standards[1] != (CHECKOUT / "docs" / "standards.md").read_text(encoding="utf-8")
 
 
-# --- Reading ---
+# --- Parsing ---
 
 ENTRY = "### OWN-1 · MUST · Pass references\n\nThe rule.\n\n- Guide: 44\n- Gate: decided, by `rustfmt`\n"
 
 
 def read(folder: Path, text: str) -> list[Directive]:
-    """Read a page of this text."""
+    """Parse a page with this text."""
     path = folder / "01-ownership.md"
     path.write_text(text, encoding="utf-8")
     return list(read_page(path).directives)
 
 
-def test_an_entry_is_read(tmp_path: Path) -> None:
+def test_an_entry_is_parsed(tmp_path: Path) -> None:
     [one] = read(
         tmp_path,
         f"# 1 · Ownership\n\n{ENTRY}- Exception: none\n- Erratum: 40-44: no.\n\n```rust good hot\nfn f() {{}}\n```\n",
@@ -258,7 +258,7 @@ def test_an_entry_is_read(tmp_path: Path) -> None:
         (f"# 1 · O\n\n{ENTRY}\n```rust good warm\n```\n", "10: expected `hot` or a kind of crate, not warm"),
     ],
 )
-def test_a_malformed_page_is_named_with_its_line(tmp_path: Path, text: str, expected: str) -> None:
+def test_a_malformed_page_is_reported_with_its_line(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(StandardsError, match=f"^standards/01-ownership.md:{re.escape(expected)}"):
         read(tmp_path, text)
 

@@ -1,4 +1,4 @@
-"""The rules of ast-grep: the tool runs them with a crate's own, and they find what the pages say."""
+"""The rules of ast-grep: the tool runs them with a crate's own rules, and they report what the pages claim."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ from support.variants import domain
 
 
 def test_no_rule_hides_a_helper() -> None:
-    """ast-grep takes the helper of the rule, a reader may take the shared one of that name."""
+    """ast-grep uses the rule's own helper, but a reader may expect the shared helper with that name."""
     shared = {Path(path).stem for path in rules.util_files()}
     assert [rule["id"] for rule in read_rules() if rule.get("utils", {}).keys() & shared] == []
 
@@ -32,7 +32,7 @@ def test_each_helper_is_used() -> None:
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all examples, which a crate's own rule also sees."""
+    """A folder with all examples, which a crate's own rule also checks."""
     folder = tmp_path_factory.mktemp("examples")
     (folder / "src").mkdir()
     for case in CASES:
@@ -45,14 +45,14 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(examples: Path) -> list[Finding]:
-    """Return what one run finds in all examples."""
+    """Return the findings of one run over all examples."""
     return run_rules(examples, off=(), advice=True)
 
 
-def test_bad_examples_are_found_and_good_ones_are_not(found: list[Finding]) -> None:
+def test_bad_examples_are_reported_and_good_ones_are_not(found: list[Finding]) -> None:
     gates: dict[str, set[str]] = defaultdict(set)
     directives: dict[str, set[str]] = defaultdict(set)
-    # No example is about advice, which is wrong now and then.
+    # No example is about advice, which is sometimes wrong.
     for one in (one for one in found if one.severity is Severity.ERROR):
         gates[Path(one.path).stem].add(one.gate)
         directives[Path(one.path).stem].update(one.directives)
@@ -77,7 +77,7 @@ def test_the_command_lists_the_rules() -> None:
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [[r["id"], r["severity"]] for r in read_rules()]
 
 
-def test_an_export_finds_the_same(examples: Path, found: list[Finding], tmp_path: Path) -> None:
+def test_exported_rules_have_the_same_findings(examples: Path, found: list[Finding], tmp_path: Path) -> None:
     folder = tmp_path / "for editors"
     arguments = ("rules", "--export", folder, "--crate", examples)
     done = invoke(*arguments)
@@ -90,13 +90,13 @@ def test_an_export_finds_the_same(examples: Path, found: list[Finding], tmp_path
     }
     assert places == {(one.path, one.line, one.column, one.gate.partition("::")[2]) for one in found}
     assert "ours-no-todo" in {rule for *_, rule in places}
-    # It may be written again, also over an edit.
+    # A second export may overwrite the first, even if that was edited.
     (folder / "rules" / "01-ownership.yml").write_text("edited", encoding="utf-8")
     assert invoke(*arguments).exit_code == 0
     assert subprocess.run(command, cwd=examples, capture_output=True, check=False).stdout
 
 
-def test_an_export_overwrites_nothing_of_a_person(tmp_path: Path) -> None:
+def test_an_export_overwrites_no_other_file(tmp_path: Path) -> None:
     config = tmp_path / "sgconfig.yml"
     config.write_text("ruleDirs: [lints]\n", encoding="utf-8")
     for target in (tmp_path, config):

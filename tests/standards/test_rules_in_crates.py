@@ -18,7 +18,7 @@ QUEUE = "fn drain(mut v: Vec<u8>) {\n    while !v.is_empty() {\n        v.remove
 
 @pytest.fixture
 def crate(tmp_path: Path) -> Path:
-    """As much of a crate as the rules read, in a folder with a space in its name."""
+    """A folder with a space in its name, and the files of a crate that the rules read."""
     folder = tmp_path / "a crate"
     (folder / "src").mkdir(parents=True)
     (folder / "lints" / "own").mkdir(parents=True)
@@ -27,7 +27,7 @@ def crate(tmp_path: Path) -> Path:
 
 
 def gates(crate: Path, text: str, *, off: tuple[str, ...] = (), advice: bool = False) -> list[str]:
-    """Return the gates that a library fails, with the lines."""
+    """Return the gates that fail for a library, with the lines."""
     (crate / "src" / "lib.rs").write_bytes(text.encode())
     return [f"{found.line} {found.gate}" for found in run_rules(crate, off=off, advice=advice)]
 
@@ -35,7 +35,7 @@ def gates(crate: Path, text: str, *, off: tuple[str, ...] = (), advice: bool = F
 # --- Findings ---
 
 
-def test_a_finding_says_where_what_and_what_to_do(crate: Path) -> None:
+def test_a_finding_has_a_location_a_description_and_instructions(crate: Path) -> None:
     (crate / "src" / "lib.rs").write_text(QUEUE, encoding="utf-8")
     [finding] = run_rules(crate, off=(), advice=False)
     assert finding == Finding(
@@ -50,7 +50,7 @@ def test_a_finding_says_where_what_and_what_to_do(crate: Path) -> None:
     )
 
 
-def test_own_rules_run_with_ours(crate: Path) -> None:
+def test_the_crates_rules_run_with_ours(crate: Path) -> None:
     both = TODO + SKIPPED
     assert gates(crate, both) == ["1 ast-grep::ours-no-todo", "2 ast-grep::tool-rustfmt-skip"]
     (crate / "lints" / "own" / "ours.yml").unlink()
@@ -59,7 +59,7 @@ def test_own_rules_run_with_ours(crate: Path) -> None:
     assert gates(crate, both) == ["2 ast-grep::tool-rustfmt-skip"]
 
 
-def test_own_rules_need_no_message(crate: Path) -> None:
+def test_the_crates_rules_need_no_message(crate: Path) -> None:
     rule = OWN_RULE.replace("message: do it now\n", "note: first\n")
     (crate / "lints" / "own" / "ours.yml").write_text(rule, encoding="utf-8")
     (crate / "src" / "lib.rs").write_text(TODO, encoding="utf-8")
@@ -76,14 +76,14 @@ def test_suppressions_need_a_reason_and_a_use(crate: Path, rule: str, code: str)
     assert gates(crate, f"{ignore} -- reason\nfn other() {{}}\n") == ["1 ast-grep::unused-suppression"]
 
 
-def test_of_several_names_in_a_suppression_one_needs_a_use(crate: Path) -> None:
-    """As docs/check.md says: ast-grep does not tell which of them it used."""
+def test_one_of_several_names_in_a_suppression_must_be_used(crate: Path) -> None:
+    """As docs/check.md says: ast-grep does not report which of them it used."""
     ignore = "// ast-grep-ignore: ours-no-todo, own-clone-in-loop -- reason\n"
     assert gates(crate, ignore + TODO) == []
     assert gates(crate, f"{ignore}fn other() {{}}\n") == ["1 ast-grep::unused-suppression"]
 
 
-def test_off_is_for_one_rule(crate: Path) -> None:
+def test_off_disables_one_rule(crate: Path) -> None:
     text = TODO + SKIPPED + QUEUE
     everything = gates(crate, text)
     assert len(everything) == 3
@@ -93,7 +93,7 @@ def test_off_is_for_one_rule(crate: Path) -> None:
     assert gates(crate, text, off=("", "no-such-rule")) == everything
 
 
-def test_advice_is_asked_for(crate: Path) -> None:
+def test_advice_is_printed_only_on_request(crate: Path) -> None:
     text = SKIPPED + "#[inline]\nfn small() {}\n"
     assert gates(crate, text) == ["1 ast-grep::tool-rustfmt-skip"]
     (crate / "src" / "lib.rs").write_text(text, encoding="utf-8")
@@ -102,7 +102,7 @@ def test_advice_is_asked_for(crate: Path) -> None:
     assert severities["ast-grep::tool-rustfmt-skip"] is Severity.ERROR
 
 
-def test_places_in_files_of_any_system(crate: Path) -> None:
+def test_locations_with_windows_line_endings_and_non_ascii_text(crate: Path) -> None:
     assert gates(crate, QUEUE.replace("\n", "\r\n")) == ["3 ast-grep::coll-vec-as-queue"]
     (crate / "src" / "lib.rs").write_text("// ü\nfn später() { let é = 'ü'; #[rustfmt::skip] () }\n", encoding="utf-8")
     [finding] = run_rules(crate, off=(), advice=False)
@@ -110,7 +110,7 @@ def test_places_in_files_of_any_system(crate: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the file system takes UTF-8 only")
-def test_names_of_files_that_are_not_utf8(crate: Path) -> None:
+def test_file_names_that_are_not_utf8(crate: Path) -> None:
     folder = crate / "src" / os.fsdecode(b"m\xff d")
     folder.mkdir()
     (folder / os.fsdecode(b"a b\xfe.rs")).write_text(SKIPPED, encoding="utf-8")
@@ -125,7 +125,7 @@ def test_names_of_files_that_are_not_utf8(crate: Path) -> None:
 
 
 def test_only_the_files_of_the_crate_count(crate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither those that git ignores, nor a configuration for the editor; and nothing is written."""
+    """Files that git ignores, and a configuration for the editor, have no effect; and no file is written."""
     git(crate, "init", "--quiet")
     (crate / ".gitignore").write_text("made.rs\n", encoding="utf-8")
     (crate / "src" / "made.rs").write_text(SKIPPED, encoding="utf-8")
@@ -151,7 +151,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("rule", "reason"), BROKEN.items(), ids=BROKEN.values())
-def test_a_broken_own_rule_is_named(crate: Path, rule: bytes, reason: str) -> None:
+def test_a_broken_rule_of_the_crate_is_reported(crate: Path, rule: bytes, reason: str) -> None:
     (crate / "lints" / "own" / "bad.yml").write_bytes(rule)
     with pytest.raises(RulesError) as error:
         run_rules(crate, off=(), advice=False)
@@ -161,7 +161,7 @@ def test_a_broken_own_rule_is_named(crate: Path, rule: bytes, reason: str) -> No
     assert error.value.exit_code == 2
 
 
-def test_an_id_is_taken_once(crate: Path) -> None:
+def test_an_id_must_be_unique(crate: Path) -> None:
     path = crate / "lints" / "own" / "more.yml"
     path.write_text(OWN_RULE.replace("ours-no-todo", "coll-vec-as-queue"), encoding="utf-8")
     with pytest.raises(
@@ -173,15 +173,15 @@ def test_an_id_is_taken_once(crate: Path) -> None:
         run_rules(crate, off=(), advice=False)
 
 
-def test_ast_grep_is_missing(crate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_ast_grep_is_an_error(crate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sysconfig.get_path", lambda _: str(crate))
     monkeypatch.setenv("PATH", str(crate))
     with pytest.raises(RulesError, match=r"is not installed; run `pip install ast-grep-cli`"):
         run_rules(crate, off=(), advice=False)
 
 
-def test_ast_grep_fails(crate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With an exit code that also says that there are findings."""
+def test_a_failure_of_ast_grep_is_an_error(crate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with the exit code that ast-grep uses for findings."""
     program = crate / "ast-grep"
     program.write_text("#!/bin/sh\necho 'Error: no more files' >&2\nexit 1\n", encoding="utf-8")
     program.chmod(0o755)
@@ -196,8 +196,8 @@ IGNORE = "// ast-grep-ignore: err-string-result -- a proof\n"
 
 @pytest.mark.parametrize("doc", ["", "/// Says no.\n", "/// Says\n/// no.\n", "/** Says no. */\n", "#[inline]\n"])
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
-def test_a_suppression_counts_on_the_line_above_whatever_is_above_it(crate: Path, doc: str, ends: str) -> None:
-    """Ast-grep itself overlooks it below `///`."""
+def test_a_suppression_on_the_line_above_counts_after_any_line(crate: Path, doc: str, ends: str) -> None:
+    """ast-grep itself ignores a suppression below `///`."""
     assert gates(crate, DOCUMENTED.format(doc=doc, ignore="", attribute="").replace("\n", ends)) != []
     assert gates(crate, DOCUMENTED.format(doc=doc, ignore=IGNORE, attribute="").replace("\n", ends)) == []
     other = IGNORE.replace("err-string-result", "own-clone-in-loop")

@@ -1,4 +1,4 @@
-"""Each gate turns red for the violations that it is for, says what to do, and lets through what gives its reason."""
+"""Each gate fails for its violations with instructions, and accepts exceptions with a reason."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from support.workshop import NAMES, QUICK_BENCHES, Workshop
 
 WITH_ALL = ("--workspace", "--all-features")
 QUICKLY = ("env", *(f"{name}={value}" for name, value in QUICK_BENCHES.items()))
-# The recipe, or the line of it, that has the gate.
+# The recipe that runs the gate, or the line of the recipe.
 COMMANDS = {
     "ast-grep": ("just", "rules"),
     "allocations": ("cargo", "nextest", "run", *WITH_ALL, "--test", "*_allocations"),
@@ -36,25 +36,25 @@ PARTS_OF_LINT = {
 
 @pytest.fixture(scope="module")
 def crates(workshop: Workshop) -> dict[str, Path]:
-    """Crates to break and mend, one of each kind."""
+    """Crates to break and restore, one of each kind."""
     made = {kind: workshop.crate(f"{name}-broken", kind=kind) for kind, name in NAMES.items()}
-    # What is compared with its base needs one.
+    # Gates that compare with the base need a commit as the base.
     git(made["lib"], "init", "--quiet")
     release(made["lib"], "base")
     return made
 
 
 def command_of(gate: str) -> tuple[str, ...]:
-    """How a gate is run."""
+    """Return the command that runs a gate."""
     return COMMANDS[gate.partition("::")[0]]
 
 
 def by_crate_and_gate(change: PlantedViolation | AllowedChange) -> tuple[str, str]:
-    """So that the next change has little to build."""
+    """Return a sort key by which the next change has little to build."""
     return change.crate, change.gate.partition("::")[0]
 
 
-# test_checks.py has the others, whose gate needs no crate that builds.
+# The other violations are in test_checks.py; their gates need no crate that builds.
 VIOLATIONS_IN_ORDER: list[PlantedViolation] = sorted(
     (f for f in VIOLATIONS if f.gate.partition("::")[0] in COMMANDS), key=by_crate_and_gate
 )
@@ -64,8 +64,8 @@ ALLOWED_IN_ORDER: list[AllowedChange] = sorted(
 
 
 @pytest.mark.parametrize("crate", sorted({violation.crate for violation in VIOLATIONS_IN_ORDER}))
-def test_without_a_violation_the_gates_are_green(workshop: Workshop, crates: dict[str, Path], crate: str) -> None:
-    """So that red means the violation."""
+def test_without_a_violation_the_gates_pass(workshop: Workshop, crates: dict[str, Path], crate: str) -> None:
+    """So a failure is caused by the violation."""
     for command in sorted(
         {command_of(violation.gate) for violation in VIOLATIONS_IN_ORDER if violation.crate == crate}
     ):
@@ -73,10 +73,10 @@ def test_without_a_violation_the_gates_are_green(workshop: Workshop, crates: dic
 
 
 @pytest.mark.parametrize("violation", VIOLATIONS_IN_ORDER, ids=lambda violation: violation.name)
-def test_a_violation_turns_its_gate_red(
+def test_the_gate_of_a_violation_fails(
     workshop: Workshop, crates: dict[str, Path], violation: PlantedViolation
 ) -> None:
-    """And the gate says what to do."""
+    """The gate also says what to do."""
     with changed(crates[violation.crate], [violation]):
         done = workshop.try_to(crates[violation.crate], *command_of(violation.gate))
     assert done.returncode != 0, done.stdout
@@ -84,8 +84,8 @@ def test_a_violation_turns_its_gate_red(
 
 
 @pytest.mark.parametrize("part", ["format", "clippy", "rules"])
-def test_a_violation_in_each_part_turns_lint_red(workshop: Workshop, crates: dict[str, Path], part: str) -> None:
-    """Though all parts run side by side, and the others pass."""
+def test_lint_fails_for_a_violation_in_each_part(workshop: Workshop, crates: dict[str, Path], part: str) -> None:
+    """All parts run at the same time, and the others pass."""
     [violation] = [each for each in VIOLATIONS if each.name == PARTS_OF_LINT[part]]
     with changed(crates["lib"], [violation]):
         done = workshop.try_to(crates["lib"], "just", "lint")
@@ -94,15 +94,15 @@ def test_a_violation_in_each_part_turns_lint_red(workshop: Workshop, crates: dic
 
 
 @pytest.mark.parametrize("allowed", ALLOWED_IN_ORDER, ids=lambda allowed: allowed.name)
-def test_a_gate_lets_through_what_gives_its_reason(
+def test_a_gate_accepts_an_exception_with_a_reason(
     workshop: Workshop, crates: dict[str, Path], allowed: AllowedChange
 ) -> None:
-    """Ordinary good work meets no obstacle."""
+    """Usual good code is accepted, too."""
     with changed(crates[allowed.crate], [allowed]):
         workshop.run(crates[allowed.crate], *command_of(allowed.gate))
 
 
-def test_a_violation_is_named_once() -> None:
-    """Since pages of the standards name it."""
+def test_the_name_of_a_violation_is_unique() -> None:
+    """Pages of the standards refer to it."""
     names = [*(violation.name for violation in VIOLATIONS), *(allowed.name for allowed in ALLOWED)]
     assert sorted(set(names)) == sorted(names)

@@ -1,6 +1,6 @@
-"""Every violation that a gate has been seen to turn red for, and every exception that it lets pass.
+"""All tested violations, for each of which a gate fails, and all exceptions that a gate accepts.
 
-A page of standards/ names a violation by its `name`, where an example of Rust cannot show what its gate sees.
+A page of standards/ names a violation by its `name`, where no Rust example can show what the gate checks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from support.files import replace_only
 
 @dataclass(frozen=True)
 class Replace:
-    """Some text, which is there once, becomes another one."""
+    """Replace a text, which occurs once, with another one."""
 
     before: str
     after: str
@@ -25,7 +25,7 @@ class Replace:
 
 @dataclass(frozen=True)
 class Delete:
-    """A file goes."""
+    """Delete a file."""
 
     def apply(self, path: Path) -> None:
         path.unlink()
@@ -33,7 +33,7 @@ class Delete:
 
 @dataclass(frozen=True)
 class Add:
-    """A file comes."""
+    """Add a file."""
 
     text: str
 
@@ -45,7 +45,7 @@ class Add:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A file has another text."""
+    """Replace the entire text of a file."""
 
     text: str
 
@@ -59,7 +59,7 @@ Edit: TypeAlias = Replace | Delete | Add | Rewrite
 
 @dataclass(frozen=True)
 class PlantedViolation:
-    """A change that somebody could make, the gate that sees it, and the words that say what to do next."""
+    """A change that a developer could make, the gate that detects it, and the words of its instructions."""
 
     name: str
     directives: tuple[str, ...]
@@ -72,7 +72,7 @@ class PlantedViolation:
 
 @dataclass(frozen=True)
 class AllowedChange:
-    """A change that is let through, because it says why, or because it is nobody's violation."""
+    """A change that the gates accept, because it has a reason, or because it violates no directive."""
 
     name: str
     path: str
@@ -286,7 +286,7 @@ CODE = [
     ),
 ]
 
-# --- The declaration of hot paths, and what measures them ---
+# --- The declaration of hot paths, and their measurements ---
 
 HOT_PATHS = [
     PlantedViolation(
@@ -760,7 +760,7 @@ TOOLS = [
     ),
 ]
 
-# --- What a change costs, compared with its base ---
+# --- The cost of a change, compared with its base ---
 
 COMPARED = [
     PlantedViolation(
@@ -803,7 +803,7 @@ COMPARED = [
 
 @contextmanager
 def changed(crate: Path, changes: Sequence[PlantedViolation | AllowedChange]) -> Iterator[None]:
-    """A crate with some changes, which are taken back."""
+    """Apply some changes to a crate, and revert them at the end."""
     before: dict[Path, bytes | None] = {}
     try:
         for change in changes:
@@ -821,7 +821,7 @@ def changed(crate: Path, changes: Sequence[PlantedViolation | AllowedChange]) ->
 
 VIOLATIONS = [*CODE, *HOT_PATHS, *BUILDS, *TOOLS, *COMPARED]
 
-# --- What is let through ---
+# --- Accepted changes ---
 
 ALLOWED = [
     AllowedChange(

@@ -1,1 +1,1 @@
-"""What tests of several folders share, one subject a module; measuring scripts use it, too."""
+"""Code that tests of several folders share, one subject for each module; measuring scripts use it, too."""

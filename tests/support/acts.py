@@ -1,6 +1,6 @@
-"""What users do to a crate between two releases.
+"""Changes that users make to a crate between two releases.
 
-Each act does it, hands over (with the folder that the crate is in then), and claims what has to hold after the update.
+Each act makes its changes, yields the folder that the crate is then in, and asserts what must be true after the update.
 """
 
 import json
@@ -22,14 +22,14 @@ Act: TypeAlias = Callable[["Given"], Iterator[Path]]
 
 @dataclass(frozen=True)
 class Given:
-    """A crate to act on, and what an act may want to know."""
+    """A crate to change, and the data that an act needs."""
 
     crate: Path
     new_names: tuple[str, ...]
-    """Files that the newest release has, and the crate's does not."""
+    """Files that the newest release has and the crate's release does not."""
 
     def edit(self, path: str, old: str, new: str) -> None:
-        """Replace the first place of a text."""
+        """Replace the first occurrence of a text."""
         edit(self.crate / path, old, new)
 
     def write(self, path: str, text: str) -> None:
@@ -41,7 +41,7 @@ class Given:
 
 
 def dependency_and_feature_added(given: Given) -> Iterator[Path]:
-    """What a crate depends on is its own."""
+    """A crate's dependencies and features are its own."""
     manifest = (given.crate / "Cargo.toml").read_text(encoding="utf-8")
     header = "[features]\n" if "[features]\n" in manifest else "[dependencies]\n"
     feature = 'quick = ["dep:itoa"]\n'
@@ -54,7 +54,7 @@ def dependency_and_feature_added(given: Given) -> Iterator[Path]:
 
 
 def lint_loosened(given: Given) -> Iterator[Path]:
-    """A lint that a team has loosened stays so, with its reason."""
+    """A loosened lint stays loosened, with its reason."""
     manifest = (given.crate / "Cargo.toml").read_text(encoding="utf-8")
     [line] = [line for line in manifest.splitlines() if line.startswith("unwrap_used = ")]
     given.edit("Cargo.toml", line, 'unwrap_used = "allow" # reason: prototypes unwrap')
@@ -64,7 +64,7 @@ def lint_loosened(given: Given) -> Iterator[Path]:
 
 
 def profile_tuned(given: Given) -> Iterator[Path]:
-    """A value of a profile, and a profile of the crate's own, stay."""
+    """A changed value of a profile, and the crate's own profile, stay."""
     manifest = (given.crate / "Cargo.toml").read_text(encoding="utf-8")
     tail = manifest[manifest.index("[profile.bench]") :]
     [line, *_] = [line for line in tail.splitlines() if line.startswith("debug = ")]
@@ -77,13 +77,13 @@ def profile_tuned(given: Given) -> Iterator[Path]:
 
 
 def own_job(given: Given) -> Iterator[Path]:
-    """A workflow beside ours is never touched."""
+    """A workflow next to ours is never changed."""
     given.write(".github/workflows/nightly.yml", "name: Nightly\non: workflow_dispatch\njobs: {}\n")
     yield given.crate
 
 
 def own_recipe(given: Given) -> Iterator[Path]:
-    """A recipe in local.just is one of the crate's."""
+    """A recipe in local.just belongs to the crate."""
     given.write("local.just", "# Ours.\ndeploy:\n    true\n")
     yield given.crate
     listed = subprocess.run(["just", "--list"], cwd=given.crate, check=True, capture_output=True, text=True).stdout
@@ -91,7 +91,7 @@ def own_recipe(given: Given) -> Iterator[Path]:
 
 
 def own_rules_tests_and_profile(given: Given) -> Iterator[Path]:
-    """Rules in lints/own, tests in bench/tests and a profile of nextest are the crate's."""
+    """Rules in lints/own, tests in bench/tests and a profile of nextest belong to the crate."""
     given.write("lints/own/ours.yml", "id: ours\nlanguage: rust\nrule: { pattern: ours() }\n")
     given.write("bench/tests/ours.rs", "#[test]\nfn ours() {}\n")
     text = (given.crate / ".config" / "nextest.toml").read_text(encoding="utf-8")
@@ -101,7 +101,7 @@ def own_rules_tests_and_profile(given: Given) -> Iterator[Path]:
 
 
 def sample_replaced(given: Given) -> Iterator[Path]:
-    """The sample that was taken out does not come back, nor do its entries."""
+    """An update does not restore the removed sample or its entries."""
     remove(given.crate, "aggregate").apply()
     add(given.crate, "parse").apply()
     yield given.crate
@@ -112,21 +112,21 @@ def sample_replaced(given: Given) -> Iterator[Path]:
 
 
 def starter_rewritten(given: Given) -> Iterator[Path]:
-    """A starter is the crate's own from the first day."""
+    """A starter belongs to the crate from the beginning."""
     given.write("src/lib.rs", "//! Written anew.\n")
     given.write("README.md", "# Ours\n")
     yield given.crate
 
 
 def starter_renamed(given: Given) -> Iterator[Path]:
-    """A starter that was renamed does not come back under its old name."""
+    """An update does not restore a renamed starter under its old name."""
     (given.crate / "src" / "error.rs").rename(given.crate / "src" / "errors.rs")
     yield given.crate
     assert not (given.crate / "src" / "error.rs").exists()
 
 
 def starter_deleted(given: Given) -> Iterator[Path]:
-    """A starter that was deleted stays so."""
+    """A deleted starter stays deleted."""
     for path in ("README.md", "CHANGELOG.md", "src/error.rs"):
         (given.crate / path).unlink()
     yield given.crate
@@ -134,7 +134,7 @@ def starter_deleted(given: Given) -> Iterator[Path]:
 
 
 def managed_file_edited(given: Given) -> Iterator[Path]:
-    """What somebody wrote at the end of the template's files is still there."""
+    """Lines that a user added at the end of the template's files stay."""
     for path in ("justfile", ".github/workflows/ci.yml", "rust-toolchain.toml"):
         text = (given.crate / path).read_text(encoding="utf-8")
         given.write(path, f"{text}\n# A line of ours in {path}.\n")
@@ -142,7 +142,7 @@ def managed_file_edited(given: Given) -> Iterator[Path]:
 
 
 def managed_file_edited_all_over(given: Given) -> Iterator[Path]:
-    """Where both sides changed the same lines, both are there to choose from."""
+    """Where both sides changed the same lines, the conflict shows both."""
     for path in ("justfile", ".github/workflows/ci.yml", "clippy.toml"):
         lines = (given.crate / path).read_text(encoding="utf-8").splitlines(keepends=True)
         lines[::7] = [f"# ours {number}: {line}" for number, line in enumerate(lines[::7])]
@@ -151,14 +151,14 @@ def managed_file_edited_all_over(given: Given) -> Iterator[Path]:
 
 
 def tests_of_standards_edited(given: Given) -> Iterator[Path]:
-    """What somebody wrote into the tests that a comment replaces is there to choose from."""
+    """The conflict shows lines that a user added to tests that a comment replaces."""
     path = given.crate / "bench/tests/standards.rs"
     given.write("bench/tests/standards.rs", f"{path.read_text(encoding='utf-8')}\n#[test]\nfn ours() {{}}\n")
     yield given.crate
 
 
 def dropped_files_edited(given: Given) -> Iterator[Path]:
-    """What somebody wrote into a file that leaves the template stays."""
+    """Lines that a user added to a file that leaves the template stay."""
     for path in ("STANDARDS.md", "lints/ast-grep.yml", "sgconfig.yml", "tools/pgo.py"):
         if (given.crate / path).exists():
             given.edit(path, "\n", "\n# A line of ours.\n")
@@ -166,21 +166,21 @@ def dropped_files_edited(given: Given) -> Iterator[Path]:
 
 
 def managed_file_deleted(given: Given) -> Iterator[Path]:
-    """A file of the template's that was deleted stays so: drift names it, an update does not argue."""
+    """A deleted file of the template stays deleted: drift reports it, but an update does not restore it."""
     (given.crate / ".github" / "renovate.json").unlink()
     yield given.crate
     assert not (given.crate / ".github" / "renovate.json").exists()
 
 
 def licence_accepted(given: Given) -> Iterator[Path]:
-    """A licence that a team accepts stays accepted."""
+    """A license that a team accepts stays accepted."""
     given.edit("deny.toml", '    "MIT",\n', '    "MIT",\n    "MPL-2.0", # not changed by us, so no duty\n')
     yield given.crate
     assert "MPL-2.0" in given.toml("deny.toml")["licenses"]["allow"]
 
 
 def private_registry(given: Given) -> Iterator[Path]:
-    """A registry in cargo's configuration stays, whether the template has that file or not."""
+    """A registry in cargo's configuration stays, also if the template does not have that file."""
     file = given.crate / ".cargo" / "config.toml"
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     given.write(".cargo/config.toml", f'{text}\n[registries.acme]\nindex = "sparse+https://cargo.example.org/"\n')
@@ -189,7 +189,7 @@ def private_registry(given: Given) -> Iterator[Path]:
 
 
 def moved(crate: Path) -> Path:
-    """Move all of a crate into a folder of its repository."""
+    """Move all files of a crate into a folder of its repository."""
     below = crate / "crates" / "log-totals"
     below.mkdir(parents=True)
     for path in [path for path in crate.iterdir() if path.name not in {".git", "crates"}]:
@@ -198,7 +198,7 @@ def moved(crate: Path) -> Path:
 
 
 def moved_into_a_subdirectory(given: Given) -> Iterator[Path]:
-    """A crate is found where it is, and nothing beside it is touched."""
+    """The update finds the moved crate, and changes no file next to it."""
     below = moved(given.crate)
     given.write("README.md", "# All our programs\n")
     yield below
@@ -207,7 +207,7 @@ def moved_into_a_subdirectory(given: Given) -> Iterator[Path]:
 
 
 def moved_into_a_workspace(given: Given) -> Iterator[Path]:
-    """The tables that went up to the workspace do not come back."""
+    """The update does not restore tables that were moved to the workspace."""
     below = moved(given.crate)
     manifest = (below / "Cargo.toml").read_text(encoding="utf-8")
     own, tables = manifest[: manifest.index("[workspace]")], manifest[manifest.index("[workspace]") :]
@@ -220,15 +220,15 @@ def moved_into_a_workspace(given: Given) -> Iterator[Path]:
     assert not (below / ".github").exists()
 
 
-def windows_ends_of_lines(given: Given) -> Iterator[Path]:
-    """A repository that keeps Windows' ends of lines keeps them."""
+def windows_line_endings(given: Given) -> Iterator[Path]:
+    """A repository with Windows line endings keeps them."""
     for path, content in read_tree(given.crate).items():
         (given.crate / path).write_bytes(content.replace(b"\n", b"\r\n"))
     yield given.crate
 
 
 def checked_out_on_windows(given: Given) -> Iterator[Path]:
-    """Where git gives a file Windows' ends of lines in the working tree alone, nothing is different."""
+    """Windows line endings that git writes only in the working tree make no difference."""
     git(given.crate, "config", "core.autocrlf", "true")
     for path in git(given.crate, "ls-files", "-z").split("\0"):
         if path:
@@ -239,7 +239,7 @@ def checked_out_on_windows(given: Given) -> Iterator[Path]:
 
 
 def modes_changed(given: Given) -> Iterator[Path]:
-    """A file that was made executable stays so, ours and theirs."""
+    """A file that was made executable stays executable, both ours and theirs."""
     given.write("tools/run.sh", "#!/bin/sh\n")
     for path in ("tools/run.sh", "justfile", "src/lib.rs"):
         (given.crate / path).chmod(0o755)
@@ -249,7 +249,7 @@ def modes_changed(given: Given) -> Iterator[Path]:
 
 
 def names_that_a_later_release_adds(given: Given) -> Iterator[Path]:
-    """A file of the crate's own is not replaced by one of the same name."""
+    """The crate's own file is not replaced by one of the same name."""
     for path in given.new_names:
         given.write(path, "Ours, long before.\n")
     yield given.crate
@@ -285,7 +285,7 @@ ACTS: tuple[Act, ...] = (
     private_registry,
     moved_into_a_subdirectory,
     moved_into_a_workspace,
-    windows_ends_of_lines,
+    windows_line_endings,
     checked_out_on_windows,
     modes_changed,
     names_that_a_later_release_adds,

@@ -1,4 +1,4 @@
-"""Crates of others, to be adopted."""
+"""Crates of other authors, for adoption tests."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -70,14 +70,14 @@ WORKSPACE: Files = {
 
 
 def make(folder: Path, files: Files) -> Path:
-    """Make a crate of others, committed."""
+    """Make a crate of other authors, and commit it."""
     write(folder, files)
     start_history(folder)
     return folder
 
 
 def meet_all(patch: pytest.MonkeyPatch) -> None:
-    """Let the code meet every gate, ours and its own, without running them."""
+    """Make all gates pass without running them, both our gates and the crate's own."""
     patch.setattr(staging, "before", lambda *_: None)
     patch.setattr(staging, "stage", lambda *_: Staging({}, ()))
     patch.setattr(staging, "after", lambda *_: None)

@@ -1,4 +1,4 @@
-"""The command `fast-rust`, run as a person does or in this process."""
+"""Runs the command `fast-rust`, as a person does or in this process."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ COMMAND = str(Path(sys.executable).with_name("fast-rust"))
 def fast_rust(
     *arguments: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command as a person does: in a process, so that what Copier starts has the environment, too."""
+    """Run the command as a person does: in a process, so that programs started by Copier get the environment, too."""
     command = [COMMAND, *map(str, arguments)]
     given = {**os.environ, **(environment or {})}
     if any(name.startswith("PYTHON") for name in environment or {}):
@@ -28,7 +28,7 @@ def fast_rust(
 
 
 def invoke(*arguments: str | Path) -> Result:
-    """Run the command in this process, without starting Python anew."""
+    """Run the command in this process, without starting another Python."""
     return CliRunner().invoke(application, list(map(str, arguments)), prog_name="fast-rust")
 
 

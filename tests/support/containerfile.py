@@ -10,32 +10,32 @@ from pathlib import Path
 from pathspec import PathSpec
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
-# Runs a command of a shell in a folder, and raises an error where it fails.
+# Runs a shell command in a folder, and raises an error if it fails.
 Run = Callable[[Path, str], object]
 
 
 @dataclass
 class Stage:
-    """A root directory and the settings that the image has."""
+    """A root directory and the settings of the image."""
 
     root: Path
     workdir: str = "/"
     settings: dict[str, str] = field(default_factory=dict)
 
     def path(self, inside: str) -> Path:
-        """Return where a path of the image is on this machine; relative to WORKDIR."""
+        """Return the path on this machine of a path of the image, which may be relative to WORKDIR."""
         return self.root / (Path(self.workdir) / inside).relative_to("/")
 
 
 @dataclass
 class Builder:
-    """Carries out COPY and RUN; the files of base images are those of this machine."""
+    """Executes COPY and RUN; the files of base images are those of this machine."""
 
     context: Path
     folder: Path
     run: Run
     caches: dict[str, Path] = field(default_factory=dict)
-    """What stands for a cache mount, by its target."""
+    """Folders that replace cache mounts, by target."""
     stages: dict[str, Stage] = field(default_factory=dict)
 
     def build(self, text: str) -> Stage:
@@ -98,20 +98,20 @@ class Builder:
             assert packages
             assert [package for package in packages if not shutil.which(package)] == []
             return
-        # It would be this machine's own file.
+        # This would be a file of the machine itself.
         assert not re.search(r"(?<![\w.*])/\w", rest), f"an absolute path: {rest}"
         linked = {stage.path(target): self.caches[target] for target in mounts if target in self.caches}
         for link, cache in linked.items():
             cache.mkdir(parents=True, exist_ok=True)
             link.symlink_to(cache)
         self.run(stage.path("."), rest)
-        # A cache is no part of the stage.
+        # A cache mount does not belong to the stage.
         for link in linked:
             link.unlink()
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
-    """Return each instruction with what follows it, on one line."""
+    """Return each instruction with its arguments, on one line."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = re.sub(r" *\\\n *", " ", "\n".join(lines))
     return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines())]
@@ -124,7 +124,7 @@ def words(instruction: str) -> list[str]:
 
 
 def files_sent(context: Path) -> list[Path]:
-    """Return the files that .dockerignore does not exclude; its patterns begin at the root, unlike those of git."""
+    """Return the files that .dockerignore does not exclude; its patterns start at the root, unlike those of git."""
     ignored = context / ".dockerignore"
     lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.exists() else []
     patterns = [re.sub(r"^(!?)/?", r"\1/", line) for line in lines if line and not line.startswith("#")]

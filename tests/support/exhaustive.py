@@ -1,4 +1,4 @@
-"""Which cases the usual run takes, and which only `--exhaustive` does."""
+"""Selects the cases of the usual run, and those of `--exhaustive`."""
 
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ Case = TypeVar("Case")
 
 
 def cases(metafunc: pytest.Metafunc, usual: Iterable[Case], every: Iterable[Case]) -> Iterable[Any]:
-    """Return the usual cases, or with `--exhaustive` the others alone."""
+    """Return the usual cases, or with `--exhaustive` only the others."""
     usual = list(usual)
     if not metafunc.config.getoption("exhaustive"):
         return usual
@@ -18,7 +18,7 @@ def cases(metafunc: pytest.Metafunc, usual: Iterable[Case], every: Iterable[Case
 
 
 def deselect_other_cases(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the usual tests, or with `--exhaustive` those that the usual run leaves out."""
+    """Keep the usual tests, or with `--exhaustive` those that the usual run leaves out."""
     wanted: dict[bool, list[pytest.Item]] = {True: [], False: []}
     for item in items:
         is_exhaustive = item.get_closest_marker("exhaustive") is not None

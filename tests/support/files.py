@@ -1,4 +1,4 @@
-"""Files of crates: read, and changed where a text stands."""
+"""Reads and edits files of crates."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,14 +21,14 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def edit(file: Path, old: str, new: str) -> None:
-    """Replace the first place of a text, which has to be there."""
+    """Replace the first occurrence of a text, which must exist."""
     text = file.read_text(encoding="utf-8")
     assert old in text, f"{file} has no {old!r}"
     file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 def replace_only(file: Path, old: str, new: str) -> None:
-    """Replace a text that is there once."""
+    """Replace a text that occurs exactly once."""
     text = file.read_text(encoding="utf-8")
     assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {file.name}"
     file.write_text(text.replace(old, new), encoding="utf-8")

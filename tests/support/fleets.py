@@ -1,4 +1,4 @@
-"""Fleets to try things on: all kinds and releases, a fifth edited by their users, some broken."""
+"""Fleets for tests: all kinds and releases; users edited a fifth of the crates, and some are broken."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from support.git import commit_all, git
 Act: TypeAlias = Callable[[Path], None]
 Edit: TypeAlias = Callable[[Path, Path], None]
 
-# What crates of an organisation commonly are; each is rendered once for each release, then copied.
+# Common kinds of crates in an organisation; each is rendered once for each release, then copied.
 CHOICES: tuple[Mapping[str, str | bool], ...] = (
     {"kind": "service"},
     {"kind": "lib"},
@@ -30,8 +30,8 @@ CHOICES: tuple[Mapping[str, str | bool], ...] = (
     {"kind": "lib", "publish": True},
 )
 MODEL = "model-crate"
-# Somebody else, for whom git refuses.
-STRANGER = 65534
+# Another user, whose repositories git does not trust.
+OTHER_USER = 65534
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Fleet:
 
 
 def make_fleet(folder: Path, template: Path, releases: list[str], count: int, *, is_broken: bool = True) -> Fleet:
-    """Make a fleet; the same numbers give the same fleet."""
+    """Make a fleet; the same arguments give the same fleet."""
     clones = folder / "clones"
     clones.mkdir(parents=True)
     models = {
@@ -55,7 +55,7 @@ def make_fleet(folder: Path, template: Path, releases: list[str], count: int, *,
         for release in releases
         for number, choices in enumerate(CHOICES[:count])
     }
-    edits, faults = cycle(EDITS), cycle(FAULTS)
+    edits, damages = cycle(EDITS), cycle(DAMAGES)
     rows = []
     for number in range(count):
         name = f"crate-{number:05}"
@@ -67,8 +67,8 @@ def make_fleet(folder: Path, template: Path, releases: list[str], count: int, *,
         if number % 5 == 4:
             next(edits)(crate, models[releases[-1], number % len(CHOICES)])
             commit_all(crate)
-        if is_broken and number % 50 in range(7, 7 + len(FAULTS)):
-            next(faults)(crate)
+        if is_broken and number % 50 in range(7, 7 + len(DAMAGES)):
+            next(damages)(crate)
         rows.append(f'{name} = {{ ring = "{"canary" if number % 10 == 0 else "rest"}" }}\n')
     shutil.rmtree(folder / "models")
     manifest = folder / "fleet.toml"
@@ -79,7 +79,7 @@ def make_fleet(folder: Path, template: Path, releases: list[str], count: int, *,
 
 def _model(folder: Path, template: Path, release: str, choices: Mapping[str, str | bool]) -> Path:
     holder = f"The {MODEL} team"
-    # Releases before 0.6.0 call it `author`.
+    # Releases before 0.6.0 name this answer `author`.
     answers = {"crate_name": MODEL, "description": f"Does what {MODEL} does"}
     answers |= {"author": holder, "copyright_holder": holder}
     run_copy(str(template), folder, data={**answers, **choices}, vcs_ref=release, defaults=True, quiet=True)
@@ -87,7 +87,7 @@ def _model(folder: Path, template: Path, release: str, choices: Mapping[str, str
 
 
 def _copy(model: Path, crate: Path, name: str) -> None:
-    """A crate of another name; nothing else of the identity differs, so this is what Copier would make."""
+    """Copy a crate with another name; the copy is equal to a rendering, since only the name differs."""
     shutil.copytree(model, crate)
     for file in (path for path in crate.rglob("*") if path.is_file()):
         text = file.read_bytes()
@@ -96,7 +96,7 @@ def _copy(model: Path, crate: Path, name: str) -> None:
         file.write_bytes(text)
 
 
-# --- What users do ---
+# --- Edits of users ---
 
 
 def own_code(crate: Path, _newest: Path) -> None:
@@ -117,7 +117,7 @@ def drifted(crate: Path, _newest: Path) -> None:
 
 
 def clashing(crate: Path, newest: Path) -> None:
-    """Change the first line that the newest release changes, too; a crate that is there has nothing to clash with."""
+    """Change the first line that the newest release also changes; a crate of the newest release has no such line."""
     for path in ("Cargo.toml", "justfile", ".github/workflows/ci.yml", ".github/workflows/perf.yml"):
         old, new = ((folder / path).read_text(encoding="utf-8").splitlines() for folder in (crate, newest))
         blocks = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
@@ -133,7 +133,7 @@ def clashing(crate: Path, newest: Path) -> None:
 EDITS: tuple[Edit, ...] = (own_code, own_dependency, loosened, drifted, clashing)
 
 
-# --- What goes wrong ---
+# --- Damage ---
 
 
 def without_answers(crate: Path) -> None:
@@ -165,22 +165,22 @@ def corrupt(crate: Path) -> None:
 
 
 def no_permission(crate: Path) -> None:
-    # To root nothing is forbidden, but git refuses the repository of somebody else.
+    # Root may read any file, but git does not trust the repository of another user.
     if os.geteuid() == 0:
         for path in (crate, crate / ".git"):
-            os.chown(path, STRANGER, STRANGER)
+            os.chown(path, OTHER_USER, OTHER_USER)
     else:
         crate.chmod(0)
 
 
-FAULTS: tuple[Act, ...] = (without_answers, dirty, detached, template_gone, corrupt, no_permission)
+DAMAGES: tuple[Act, ...] = (without_answers, dirty, detached, template_gone, corrupt, no_permission)
 
 
 # --- Comparing ---
 
 
 def picture(fleet: Fleet) -> dict[str, object]:
-    """What a run leaves: of each repository its branches and its checkout, and what lies beside."""
+    """Return the results of a run: branches and checkout of each repository, and the files next to them."""
     found: dict[str, object] = {"beside": sorted(path.name for path in fleet.clones.iterdir())}
     for crate in sorted(fleet.clones.iterdir()):
         git_folder = crate / ".git"

@@ -1,9 +1,8 @@
-"""Processes that are copies of this one: they begin with Python, Copier and our modules loaded.
+"""Processes that are copies of this one, with Python, Copier and our modules already loaded.
 
-A command has a process of its own there, with its environment, folder, output and end, and can be killed; only the half
-second that Python takes to load it all is gone. What reads its environment while it is loaded is told of the new one.
-
-What is claimed of Python itself (its encoding, an installation, a closed pipe) needs a real start.
+Each command has a separate process there, with its environment, folder, output and exit code, and can be killed; it
+only saves the half second in which Python loads everything. Modules that read the environment when they are loaded get
+the new one. Tests of Python itself (its encoding, an installation, a closed pipe) need a real start.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ from plumbum import local
 
 
 def renew() -> None:
-    """Forget in a copy what this process has kept of its own environment, and what it is told of itself."""
+    """Reset in a copy everything that this process has cached from its environment."""
     local.env.clear()
     local.env.update(os.environ)
     for name, module in list(sys.modules.items()):
@@ -47,9 +46,10 @@ def run_here(
     environment: Mapping[str, str] | None = None,
     seconds: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Do a work in a copy of this process, as the command that is the first argument, and wait for its end.
+    """Run a function in a copy of this process, as the command in the first argument, and wait for its end.
 
-    After so many seconds it is killed. A program that a killed one has started may still write, so it is waited for.
+    It is killed after the given seconds. A program that a killed process has started may still write, so this waits for
+    it, too.
     """
     with TemporaryFile() as stdout, TemporaryFile() as stderr:
         child = os.fork()
@@ -96,7 +96,7 @@ def _be_a_process(
 ) -> None:
     code = 1
     try:
-        # To look through all that this process had would copy it.
+        # Enumerating all objects of this process would copy their memory.
         gc.freeze()
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""The releases of this repository, found in its history, as a template's repository with their tags."""
+"""The releases of this repository, found in its history, in a repository with their tags."""
 
 import hashlib
 import io
@@ -18,18 +18,18 @@ from support.variants import CHECKOUT, Answers
 
 @dataclass(frozen=True)
 class Releases:
-    """The template's repository with all its releases."""
+    """A repository of the template with all its releases."""
 
     repository: Path
     renderings: Path
 
     @property
     def tags(self) -> list[str]:
-        """All releases, oldest first."""
+        """Return all releases, oldest first."""
         return git(self.repository, "tag", "--sort=version:refname").split()
 
     def rendering(self, tag: str, answers: Answers) -> Path:
-        """A crate made from a release: once for all tests, so they only read it."""
+        """Return a crate made from a release: made once for all tests, so they must only read it."""
         digest = hashlib.sha256(repr((tag, sorted(answers.items()))).encode()).hexdigest()[:16]
         crate = self.renderings / digest / "log-totals"
         with FileLock(self.renderings / f"{digest}.lock"):
@@ -41,13 +41,13 @@ class Releases:
         return crate
 
     def questions(self, tag: str) -> set[str]:
-        """What a release asks."""
+        """Return the questions of a release."""
         documents = yaml.safe_load_all(git(self.repository, "show", f"{tag}:copier.yml"))
         return {name for document in documents for name in document if not name.startswith("_")}
 
 
 def shared_releases(folder: Path) -> Releases:
-    """All releases of this repository, the working tree as the newest, made once for the processes of one run."""
+    """Return all releases, with the working tree as the newest; made once for all processes of a run."""
     repository, renderings = folder / "releases", folder / "release-renderings"
     with FileLock(folder / "releases.lock"):
         if not repository.exists():
@@ -59,7 +59,7 @@ def shared_releases(folder: Path) -> Releases:
 
 
 def past_releases() -> dict[str, str]:
-    """The commits of all releases before the one that is in the working tree, by their tags, oldest first.
+    """Return the commits of all releases before the one in the working tree, by their tags, oldest first.
 
     A release is the last commit that has its version: the one before the next version.
     """
@@ -71,19 +71,19 @@ def past_releases() -> dict[str, str]:
     for commit, *parents in map(str.split, changes.splitlines()):
         if parents and (old := _version(parents[0])) != _version(commit):
             found[f"v{old}"] = parents[0]
-    # The version may have been raised in the working tree only.
+    # The version may have been raised only in the working tree.
     if (committed := _version("HEAD")) != newest_release().removeprefix("v"):
         found[f"v{committed}"] = git(CHECKOUT, "rev-parse", "HEAD").strip()
     return found
 
 
 def newest_release() -> str:
-    """The tag of the release that is in the working tree, committed or not."""
+    """Return the tag of the release in the working tree, committed or not."""
     return f"v{_read_version((CHECKOUT / 'pyproject.toml').read_text(encoding='utf-8'))}"
 
 
 def make_releases(folder: Path) -> Path:
-    """A repository of the template in a new folder, with a tag for each release."""
+    """Make a repository of the template in a new folder, with a tag for each release."""
     folder.mkdir(parents=True)
     git(folder, "init", "--quiet")
     for tag, commit in past_releases().items():
@@ -100,7 +100,7 @@ def make_releases(folder: Path) -> Path:
 
 
 def empty(repository: Path) -> None:
-    """Take all files out of a repository."""
+    """Remove all files from a repository."""
     git(repository, "rm", "-r", "--quiet", "--force", "--ignore-unmatch", ".")
 
 

@@ -1,4 +1,4 @@
-"""Services that run: a process, real sockets, real signals."""
+"""Running services: a process, real sockets, real signals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MIB = 1024 * 1024
 
 
 class Service:
-    """One running service, and the events it has logged so far."""
+    """A running service, and the events that it has logged so far."""
 
     def __init__(self, binary: Path, flags: tuple[str, ...], **environment: str) -> None:
         loopback = ("--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0")
@@ -53,7 +53,7 @@ class Service:
                 self._changed.notify_all()
 
     def event(self, **fields: object) -> dict[str, Any]:
-        """Waits for an event that has all these fields."""
+        """Wait for an event that has all these fields."""
 
         def find() -> dict[str, Any] | None:
             matching = (e for e in self.events if fields.items() <= e.items())
@@ -66,7 +66,7 @@ class Service:
 
     @contextmanager
     def unread_log(self) -> Iterator[None]:
-        """Leaves what the service logs unread for a while."""
+        """Leave the service's log unread for a while."""
         with self._changed:
             yield
 
@@ -91,7 +91,7 @@ class Service:
         return self.ask_admin("/metrics").body.decode()
 
     def held(self, length: int = 100) -> socket.socket:
-        """A request whose body has begun and waits; it is known to be running."""
+        """Send a request with an incomplete body; the service is known to be handling it."""
         held = self.stream()
         held.sendall(head_of(length) + b"a;1\n")
         return held
@@ -111,7 +111,7 @@ class Service:
         self._opened.close()
         with self.process:
             self.process.kill()
-            # The reader ends with the process, and only then is the pipe closed.
+            # The reader ends with the process, and the pipe is closed only then.
             self._reader.join()
 
 
@@ -159,7 +159,7 @@ def eventually(true: Callable[[], bool]) -> None:
 
 
 def run_to_end(binary: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the program to its end."""
+    """Run the program until it exits."""
     return subprocess.run(
         [binary, *flags],
         check=False,
@@ -171,7 +171,7 @@ def run_to_end(binary: Path, *flags: str, **environment: str) -> subprocess.Comp
 
 
 def add_routes(crate: Path, routes: str) -> None:
-    """Add a module `probe` with routes to a service, and what it needs."""
+    """Add a module `probe` with routes, and its dependencies, to a service."""
     file = crate / "src" / "routes.rs"
     replace_only(file, "post(aggregate))", "post(aggregate)).merge(probe::routes())")
     file.write_text(file.read_text(encoding="utf-8") + routes, encoding="utf-8")

@@ -17,7 +17,7 @@ from filelock import FileLock
 from support.git import git, release
 from support.variants import CHECKOUT, Answers
 
-# That of a workspace that the template did not make, which the crate `log-totals` has joined.
+# The manifest of a workspace that the template did not make, with the crate `log-totals` as a member.
 WORKSPACE_OF_ANOTHER = """\
 [workspace]
 members = ["log-totals", "log-totals/bench"]
@@ -30,34 +30,34 @@ all = "warn"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run of Copier ended."""
+    """The result of a run of Copier."""
 
     exit_code: int
     stderr: str
 
     @property
     def last_line(self) -> str:
-        """What a user reads first: the line above the prompt."""
+        """Return the line that a user reads first: the one above the prompt."""
         return self.stderr.rstrip("\n").rpartition("\n")[2]
 
 
 @dataclass(frozen=True)
 class Template:
-    """A copy of this checkout's template, apart from whatever is edited meanwhile."""
+    """A copy of this checkout's template, independent of later edits."""
 
     files: Path
-    """A plain folder, which Copier reads quickest."""
+    """A plain folder, which Copier reads fastest."""
     repository: Path
     """The same as a git repository with a release, as users have it."""
     renderings: Path
 
     def rendering(self, answers: Answers) -> Path:
-        """A crate made from the answers: once for all tests, so they only read it."""
+        """Return a crate made from the answers: made once for all tests, so they must only read it."""
         digest = digest_of(answers)
         crate = self.renderings / digest
         with FileLock(self.renderings / f"{digest}.lock"):
             if not crate.exists():
-                # Under another name first: a failed rendering leaves no half crate to the next test.
+                # Under a temporary name first, so that a failed rendering leaves no partial crate to the next test.
                 outcome = copy_in_process(self.files, crate.with_suffix(".part"), answers)
                 assert outcome.exit_code == 0, outcome.stderr
                 crate.with_suffix(".part").rename(crate)
@@ -65,12 +65,12 @@ class Template:
 
 
 def digest_of(answers: Answers) -> str:
-    """Return a name for what is made from the answers."""
+    """Return a name for the result of these answers."""
     return hashlib.sha256(repr(sorted(answers.items())).encode()).hexdigest()[:16]
 
 
 def make_template(folder: Path) -> Template:
-    """Copy the template as it is in this checkout, committed or not."""
+    """Copy the template of this checkout, committed or not."""
     files, repository, renderings = folder / "files", folder / "repository", folder / "renderings"
     renderings.mkdir(parents=True)
     copy_checkout(files)
@@ -85,14 +85,14 @@ def copy_checkout(folder: Path) -> None:
     listing = git(CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, listing.split("\0")):
         source, target = CHECKOUT / name, folder / name
-        # Deleted, but the deletion is not committed yet.
+        # The file is deleted, but the deletion is not committed yet.
         if source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
 
 
 def copier(*arguments: str, folder: Path | None = None) -> Outcome:
-    """Run the `copier` command as a user does, who has not said that the template is to be trusted."""
+    """Run the `copier` command as a user does who has not declared that the template is trusted."""
     command = [str(Path(sys.executable).with_name("copier")), *arguments]
     done = subprocess.run(
         command,
@@ -107,7 +107,7 @@ def copier(*arguments: str, folder: Path | None = None) -> Outcome:
 
 
 def copier_in_process(*arguments: str) -> Outcome:
-    """Run the same command here: ten times as quick, since Python and Copier are started already."""
+    """Run the same command in this process: ten times as fast, since Python and Copier are already loaded."""
     [script] = entry_points(group="console_scripts", name="copier")
     stderr = io.StringIO()
     exit_code: int | str | None
@@ -133,7 +133,7 @@ def copy(template: Path, crate: Path, answers: Answers) -> Outcome:
 
 
 def copy_in_process(template: Path, crate: Path, answers: Answers, *options: str) -> Outcome:
-    """Make a crate by the same command, run here."""
+    """Make a crate by the same command, run in this process."""
     return copier_in_process(*_copy_arguments(template, crate, answers), *options)
 
 

@@ -1,4 +1,4 @@
-"""The answers that crates are made from, as copier.yml has them."""
+"""The answers from which crates are made, as copier.yml defines them."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).parents[2]
 Answer: TypeAlias = str | bool
 Answers: TypeAlias = Mapping[str, Answer]
 
-# A question without choices has no domain to read, so these stand for it: usual, short, and awkward.
+# A question without choices has no domain to read, so these texts represent it: usual, short, and awkward.
 TEXTS: dict[str, tuple[str, str, str]] = {
     "crate_name": ("log-totals", "x9", "a" * 20 + "-" + "b" * 20 + "-" + "c" * 16),
     "description": (
@@ -42,7 +42,7 @@ class Variant:
         return dict(self.items)
 
     def only(self, names: tuple[str, ...]) -> "Variant":
-        """Leave out the answers to all other questions."""
+        """Drop the answers to all other questions."""
         return Variant(tuple(item for item in self.items if item[0] in names))
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Variant:
 
 @cache
 def questions() -> dict[str, dict[str, Any]]:
-    """All questions that copier.yml asks a person, in its order."""
+    """Return all questions that copier.yml asks a person, in its order."""
     documents = yaml.safe_load_all((CHECKOUT / "copier.yml").read_text(encoding="utf-8"))
     entries = {name: entry for document in documents for name, entry in document.items() if not name.startswith("_")}
     return {name: entry for name, entry in entries.items() if False not in (entry.get("when"), entry.get("ask"))}
@@ -68,13 +68,13 @@ def questions() -> dict[str, dict[str, Any]]:
 
 @cache
 def settings() -> dict[str, Any]:
-    """What copier.yml sets for Copier itself: its keys that begin with an underscore."""
+    """Return the settings of copier.yml for Copier itself: its keys that begin with an underscore."""
     documents = yaml.safe_load_all((CHECKOUT / "copier.yml").read_text(encoding="utf-8"))
     return {name: entry for document in documents for name, entry in document.items() if name.startswith("_")}
 
 
 def domain(question: str, style: int = USUAL) -> list[Answer]:
-    """The answers that stand for all answers to a question."""
+    """Return the answers that represent all answers to a question."""
     match questions()[question]:
         case {"choices": dict(choices)}:
             return list(choices.values())
@@ -87,7 +87,7 @@ def domain(question: str, style: int = USUAL) -> list[Answer]:
 
 
 def is_asked(question: str, answers: Mapping[str, Answer]) -> bool:
-    """Whether Copier asks a question for a new crate, given the answers to those before it."""
+    """Return whether Copier asks a question for a new crate, given the answers to the questions before it."""
     hidden = {"server_crate": True, "adopted": False}
     return _condition(str(questions()[question].get("when", True))).render({**hidden, **answers}) == "True"
 
@@ -98,7 +98,7 @@ def _condition(text: str) -> Template:
 
 
 def all_combinations(style: int = USUAL) -> Iterator[Variant]:
-    """Every combination of choices, with texts of one style."""
+    """Return every combination of choices, with texts of one style."""
 
     def complete(names: list[str], given: dict[str, Answer]) -> Iterator[Variant]:
         match names:
@@ -115,15 +115,15 @@ def all_combinations(style: int = USUAL) -> Iterator[Variant]:
 
 @cache
 def pairwise_cover() -> tuple[Variant, ...]:
-    """Few variants, in which any two answers that go together do so at least once."""
+    """Return few variants, in which every compatible pair of answers occurs at least once."""
     return cover(variant for style in STYLES for variant in all_combinations(style))
 
 
 def cover(variants: Iterable[Variant]) -> tuple[Variant, ...]:
-    """Few of these variants, in which any two answers that go together do so at least once.
+    """Return few of these variants, in which every compatible pair of answers occurs at least once.
 
-    Always the variant is taken next that has most pairs which no other has yet. (The library for
-    this, allpairspy, misses pairs of choices here, because questions depend on others.)
+    The algorithm always adds the variant with the most pairs that no chosen variant has. (The library for this,
+    allpairspy, misses pairs of choices here, because questions depend on others.)
     """
     numbers: dict[frozenset[tuple[str, Answer]], int] = {}
     sets: dict[Variant, int] = {}
@@ -140,7 +140,7 @@ def cover(variants: Iterable[Variant]) -> tuple[Variant, ...]:
 
 
 def where_asked(question: str) -> dict[str, Answer]:
-    """A kind and a place with which a question is asked."""
+    """Return a kind and a place with which a question is asked."""
     return next(
         {name: variant.answers[name] for name in ("kind", "place") if name != question}
         for variant in all_combinations()

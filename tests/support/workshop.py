@@ -1,4 +1,4 @@
-"""Crates that are built: rendered once, all with one target folder, and what is run in them."""
+"""Crates that are built: rendered once, all with one target folder, and the commands that run in them."""
 
 import os
 import shutil
@@ -16,27 +16,27 @@ from support.git import start_history
 from support.template import Template
 from support.variants import CHECKOUT, Answers, Variant
 
-# Nobody debugs these builds, and each crate is built once.
+# These builds are not debugged, and each crate is built once.
 QUICK_BUILDS = {"CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_INCREMENTAL": "0", "CARGO_TERM_COLOR": "never"}
-# Tests whose claim is not about what ships do without what makes linking slow.
+# Benches whose tests do not measure the release profile skip the settings that make linking slow.
 QUICK_BENCHES = {
     "CARGO_PROFILE_BENCH_LTO": "off",
     "CARGO_PROFILE_BENCH_CODEGEN_UNITS": "4",
     "CARGO_PROFILE_BENCH_DEBUG": "0",
 }
-# Programs whose tests are about what they do are linked without the optimisation that takes most of a build.
+# Programs that are tested only for their behaviour are linked without the optimisation that takes most of a build.
 QUICK_RELEASE = {name.replace("BENCH", "RELEASE"): value for name, value in QUICK_BENCHES.items()}
-# What no bench that counts instructions runs, and few link: what criterion and dhat need, and what reads a command line
-# or writes to a terminal.
+# Packages that no bench that counts instructions runs, and that few link: the dependencies of criterion and dhat, and
+# packages that read a command line or write to a terminal.
 NOT_COUNTED = (
     "anes ciborium ciborium-io ciborium-ll criterion criterion-plot half itertools num-traits regex regex-automata"
     " regex-syntax tinytemplate walkdir zerocopy addr2line backtrace dhat gimli miniz_oxide object rustc-demangle"
     " clap clap_builder clap_complete clap_mangen console csv csv-core indicatif"
 )
-# With the examples, since their dependencies are those of the tests: the features of what is built are the same.
+# With the examples, since they use the dependencies of the tests, so both builds have the same features.
 BUILD = ("cargo", "build", "--workspace", "--bins", "--examples")
-# A build script runs on this machine, so it is compiled as usual. Not by sh, which drops variables whose name has a
-# hyphen, such as that of the path of a program.
+# A build script runs on this machine, so it is compiled as usual. The wrapper is not for sh, which drops variables
+# whose name has a hyphen, such as the variable with the path of a program.
 OWN_CODE_ONLY = """#!/usr/bin/env bash
 case "$CARGO_PRIMARY_PACKAGE $*" in
     " "* | *"--crate-name build_script"*) exec "$@" ;;
@@ -49,25 +49,25 @@ NAMES = {"lib": "totals", "cli": "totals-cli", "service": "totals-service"}
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where crates are put, and the environment that their tools run in."""
+    """The folder of the crates, and the environment of their tools."""
 
     template: Template
     folder: Path
     environment: Mapping[str, str]
 
     def crate(self, name: str, **answers: str | bool) -> Path:
-        """A crate of its own to build and to edit, fresh from the template."""
+        """Return a separate crate to build and to edit, newly made from the template."""
         return self._place(self.folder / name, {"crate_name": name, **answers})
 
     def ready(self, kind: str) -> Path:
-        """The crate of a kind with the answers that most give, committed, for all tests; they leave it as it was."""
+        """Return the committed crate of a kind with the most common answers; tests share it, and must not change it."""
         crate = self.folder / NAMES[kind]
         if not crate.exists():
             start_history(self.crate(crate.name, kind=kind))
         return crate
 
     def variant(self, variant: Variant) -> Path:
-        """The workspace to build a variant in: the crate itself, or the one that it is a member of."""
+        """Return the workspace to build a variant in: the crate itself, or the workspace that it is a member of."""
         answers, name = variant.answers, program_name(variant)
         workspace = self.folder / (name if answers["place"] == "repository" else f"in-{name}")
         if not workspace.exists():
@@ -90,13 +90,13 @@ class Workshop:
         manifest.write_text(tomlkit.dumps(document), encoding="utf-8")
 
     def run(self, folder: Path, *command: str, **environment: str) -> str:
-        """Run a command that has to succeed, and return all that it prints."""
+        """Run a command that must succeed, and return all its output."""
         done = self.try_to(folder, *command, **environment)
         assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-20_000:]}"
         return done.stdout
 
     def try_to(self, folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command that may fail; its standard error is with its output."""
+        """Run a command that may fail; its standard error is part of its output."""
         return subprocess.run(
             command,
             cwd=folder,
@@ -109,14 +109,14 @@ class Workshop:
         )
 
     def debug_binary(self, crate: Path, **environment: str) -> Path:
-        """Build a crate with the dependencies that its own tests have, and return a copy of the program."""
+        """Build a crate with the dependencies of its tests, and return a copy of the program."""
         self.run(crate, *BUILD, **environment)
         built = Path(self.environment["CARGO_TARGET_DIR"]) / "debug" / crate.name
         # Another crate of this name would replace it.
         return Path(shutil.copy2(built, Path(tempfile.mkdtemp(dir=self.folder.parent)) / crate.name))
 
     def release_binary(self, crate: Path, **environment: str) -> Path:
-        """Build a crate as it ships but for the environment, and return the program."""
+        """Build a crate in its release profile with an environment, and return the program."""
         self.run(crate, "cargo", "build", "--release", **environment)
         return Path(self.environment["CARGO_TARGET_DIR"]) / "release" / crate.name
 
@@ -131,7 +131,7 @@ def program_name(variant: Variant) -> str:
 
 
 def flags_of_own_code(workshop: Workshop, crate: Path) -> dict[str, str]:
-    """Environment in which a crate's own flags are given to its own code alone: else each level builds all others'."""
+    """Return an environment that passes a crate's flags to its own code only, so that dependencies are not rebuilt."""
     configuration = crate / ".cargo" / "config.toml"
     if not configuration.exists():
         return {}
@@ -143,19 +143,19 @@ def flags_of_own_code(workshop: Workshop, crate: Path) -> dict[str, str]:
 
 
 def make_workshop(template: Template, folder: Path) -> Workshop:
-    """Everything is built into one folder, so that dependencies are built once."""
+    """Return a workshop in which all crates share one target folder, so that dependencies are built once."""
     do_without_optimisation(folder.parent)
     target = Path(os.environ.get("FAST_RUST_TARGET", CHECKOUT / "build" / "target"))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CARGO_BUILD", "RUSTFLAGS"))}
-    # What these crates pin is this checkout, which no git repository has.
+    # These crates use this checkout as their tool, since no git repository has their pin.
     own = {"CARGO_TARGET_DIR": str(target), "FAST_RUST": COMMAND}
-    # Another number gives the crates of another run of pytest files of their own in the target folder.
+    # Another number gives the crates of a concurrent pytest run separate files in the target folder.
     units = {"CARGO_PROFILE_DEV_CODEGEN_UNITS": os.environ.get("FAST_RUST_CODEGEN_UNITS", DEFAULT_UNITS)}
     return Workshop(template, folder, {**inherited, **QUICK_BUILDS, **units, **own})
 
 
 def do_without_optimisation(folder: Path) -> None:
-    """Build what benches do not count as quickly as it can be, and dependencies alike, in all crates below a folder.
+    """Build packages that benches do not count without optimisation, and dependencies in the same way, below a folder.
 
     Cargo reads the settings of all folders above a crate. Variables cannot name a package.
     """

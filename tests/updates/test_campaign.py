@@ -14,7 +14,7 @@ from fast_rust.answers import ANSWERS_FILE
 from fast_rust.update.merge import MergeResult
 from fast_rust.update.plan import UpdatePlan
 from fast_rust.update.plan import plan as plan_update
-from support.acts import CHANGED_ANSWERS, Given, answers_changed, checked_out_on_windows, windows_ends_of_lines
+from support.acts import CHANGED_ANSWERS, Given, answers_changed, checked_out_on_windows, windows_line_endings
 from support.exhaustive import cases
 from support.files import read_tree
 from support.git import commit_all, git
@@ -80,7 +80,7 @@ def test_an_update_loses_no_line_and_stops_only_where_it_must(
     # Copier applies the release's change by its hunks, so it may fit where a merge of whole files would not.
     assert journey.conflicts <= {path for path in journey.of_the_template if journey.expected(path) is None}
     check_files(journey)
-    check_foresight(journey, plan, heals=scenario.act is windows_ends_of_lines)
+    check_foresight(journey, plan, heals=scenario.act is windows_line_endings)
     assert modes & journey.after.keys() <= executables(crate)
     if not journey.conflicts:
         assert list(act) == []
