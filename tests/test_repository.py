@@ -1,4 +1,4 @@
-"""The repository itself: versions, pins, workflows, and nothing of the machine it was written on."""
+"""The repository itself: versions, pins, workflows, and no trace of the machine on which it was written."""
 
 import ast
 import re
@@ -25,21 +25,21 @@ WORKFLOWS = [pytest.param(path, id=str(path.relative_to(CHECKOUT))) for path in 
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run one of the tools that stand beside this Python."""
+    """Run a tool that is installed next to this Python."""
     tool, *arguments = map(str, command)
     program = str(Path(sys.executable).with_name(tool))
     return subprocess.run([program, *arguments], check=False, capture_output=True, text=True)
 
 
 def pins() -> dict[str, Requirement]:
-    """The lines of requirements.txt."""
+    """Return the lines of requirements.txt."""
     lines = (CHECKOUT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(requirement.name): requirement for requirement in requirements}
 
 
 def tracked_texts() -> dict[str, str]:
-    """The files that git has or would take, as text."""
+    """Return the texts of all files that are tracked or would be."""
     names = git(CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     paths = [CHECKOUT / name for name in names if name]
     return {str(path.relative_to(CHECKOUT)): path.read_text(errors="replace") for path in paths if path.is_file()}
@@ -70,7 +70,7 @@ def test_a_requirement_is_one_exact_version_from_any_registry(name: str) -> None
 
 
 @pytest.mark.parametrize("name", pins())
-def test_what_a_requirement_needs_is_pinned_too(name: str) -> None:
+def test_the_dependencies_of_a_requirement_are_pinned_too(name: str) -> None:
     needed = (Requirement(text) for text in requires(name) or [])
     here = {canonicalize_name(need.name) for need in needed if not need.marker or need.marker.evaluate({"extra": ""})}
     assert here - pins().keys() == set()
@@ -81,29 +81,29 @@ def test_a_requirement_is_installed_in_its_version(name: str) -> None:
     assert pins()[name].specifier.contains(version(name), prereleases=True)
 
 
-def test_what_pyproject_asks_for_is_pinned() -> None:
+def test_the_requirements_of_pyproject_are_pinned() -> None:
     groups = [PYPROJECT["project"]["dependencies"], *PYPROJECT["dependency-groups"].values()]
     asked = {canonicalize_name(Requirement(text).name) for group in groups for text in group}
     assert asked - pins().keys() == set()
 
 
-def test_the_tool_brings_what_is_tested() -> None:
-    """A resolver has no choice: next month's installation of a release has the same tools."""
+def test_the_tool_requires_the_tested_versions() -> None:
+    """A resolver has no choice: a later installation of a release has the same tools."""
     for text in PYPROJECT["project"]["dependencies"]:
         requirement = Requirement(text)
         assert requirement.specifier == pins()[canonicalize_name(requirement.name)].specifier
 
 
-def test_copier_is_not_older_than_the_template_asks_for() -> None:
+def test_copier_is_not_older_than_the_minimum_of_the_template() -> None:
     least = yaml.safe_load((CHECKOUT / "copier.yml").read_text(encoding="utf-8"))["_min_copier_version"]
     assert Requirement(f"copier>={least}").specifier.contains(str(pins()["copier"].specifier).removeprefix("=="))
 
 
-# --- Workflows: ours, and those that a crate gets ---
+# --- Workflows of this repository and of crates ---
 
 
-def test_a_crate_gets_workflows_as_they_stand() -> None:
-    """Without .jinja, so that zizmor and bots read them here."""
+def test_a_crate_gets_the_workflows_unchanged() -> None:
+    """They have no suffix .jinja, so that zizmor and bots read them here."""
     assert [path.name for path in CRATE_WORKFLOWS if path.suffix != ".yml"] == []
     assert "ci.yml" in [path.name for path in CRATE_WORKFLOWS]
 
@@ -115,17 +115,17 @@ def test_a_workflow_has_no_finding_of_zizmor(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS)
-def test_a_workflow_fits_the_schema(path: Path) -> None:
+def test_a_workflow_satisfies_the_schema(path: Path) -> None:
     done = run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def check_gitlab(pipeline: Path) -> subprocess.CompletedProcess[str]:
-    """Check a pipeline by GitLab's schema."""
+    """Check a pipeline against GitLab's schema."""
     return run("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", pipeline)
 
 
-def test_the_pipeline_for_gitlab_fits_the_schema(tmp_path: Path) -> None:
+def test_the_pipeline_for_gitlab_satisfies_the_schema(tmp_path: Path) -> None:
     done = check_gitlab(PIPELINE)
     assert done.returncode == 0, done.stdout + done.stderr
     spoilt = tmp_path / ".gitlab-ci.yml"
@@ -182,12 +182,12 @@ def test_an_action_has_one_commit_everywhere() -> None:
 # --- Text ---
 
 
-def test_no_file_knows_the_machine_it_was_written_on() -> None:
+def test_no_file_contains_a_path_of_the_machine_it_was_written_on() -> None:
     folders = re.compile(r"(?<![\w.])/(?:root|work|home/\w+|Users/\w+)/")
     assert {name: hit[0] for name, text in tracked_texts().items() if (hit := folders.search(text))} == {}
 
 
-def test_no_file_has_a_conflict_in_it() -> None:
+def test_no_file_has_a_conflict_marker() -> None:
     markers = re.compile(r"(?m)^(?:<{7}|>{7}|\|{7})(?: |$)")
     assert [name for name, text in tracked_texts().items() if markers.search(text)] == []
 
@@ -198,7 +198,7 @@ SOURCES = {
     path.relative_to(CHECKOUT / "hooks" / "fast_rust").as_posix(): path.read_text(encoding="utf-8")
     for path in sorted((CHECKOUT / "hooks" / "fast_rust").rglob("*.py"))
 }
-# What each module may not do, and where it is allowed.
+# What modules must not do, and the modules in which it is allowed.
 STRUCTURE = {
     "starts git": (r'\[\s*"git"', {"git.py"}),
     "imports a command": (r"fast_rust\.commands\b", {"main.py"}),
@@ -215,7 +215,7 @@ STRUCTURE = {
 
 
 @pytest.mark.parametrize("rule", STRUCTURE)
-def test_the_structure_of_the_tool_is_kept(rule: str) -> None:
+def test_the_structure_of_the_tool_is_enforced(rule: str) -> None:
     pattern, allowed = STRUCTURE[rule]
     found = {name for name, text in SOURCES.items() if re.search(pattern, text)}
     assert found <= allowed
@@ -231,14 +231,14 @@ def test_the_structure_of_the_tool_is_kept(rule: str) -> None:
         ("starts a shell", "run(command, shell=True)"),
     ],
 )
-def test_the_structure_would_be_seen_to_break(rule: str, text: str) -> None:
+def test_a_violation_of_the_structure_is_detected(rule: str, text: str) -> None:
     assert re.search(STRUCTURE[rule][0], text)
 
 
-# --- What tests and measuring scripts import of each other ---
+# --- Imports between tests and measuring scripts ---
 
 FOLDERS = {path.name for path in (CHECKOUT / "tests").iterdir() if path.is_dir()}
-# The empty name is that of a relative import.
+# The empty name is for relative imports.
 OURS = {"", "fast_rust", *FOLDERS, *(path.stem for path in (CHECKOUT / "measure").glob("*.py"))}
 
 
@@ -253,7 +253,7 @@ def imported(text: str) -> Iterator[list[str]]:
 
 
 def forbidden_imports(path: str, text: str) -> list[str]:
-    """Return what a module may not import: a test, a conftest, a private name, or a helper of another folder."""
+    """Return forbidden imports of a module: a test, a conftest, a private name, or a helper of another folder."""
     allowed = {"support"} if path.startswith(("measure/", "tests/support/")) else {"support", path.split("/")[1]}
     return [
         ".".join(parts)
@@ -264,7 +264,7 @@ def forbidden_imports(path: str, text: str) -> list[str]:
     ]
 
 
-def test_no_module_imports_a_test_or_what_is_private() -> None:
+def test_no_module_imports_a_test_or_a_private_name() -> None:
     paths = [path for folder in ("tests", "measure") for path in (CHECKOUT / folder).rglob("*.py")]
     texts = {path.relative_to(CHECKOUT).as_posix(): path.read_text(encoding="utf-8") for path in paths}
     assert {name: found for name, text in texts.items() if (found := forbidden_imports(name, text))} == {}
@@ -285,7 +285,7 @@ def test_no_module_imports_a_test_or_what_is_private() -> None:
         ("measure/fleet_bench.py", "from fleet.small import make_template"),
     ],
 )
-def test_a_forbidden_import_would_be_seen(path: str, text: str) -> None:
+def test_a_forbidden_import_is_detected(path: str, text: str) -> None:
     assert forbidden_imports(path, text)
 
 

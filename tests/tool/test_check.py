@@ -1,4 +1,4 @@
-"""`fast-rust check` runs checks and rules together, and says by its exit code whether something is to be fixed."""
+"""`fast-rust check` runs checks and rules together, and its exit code shows whether there are errors."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from support.template import Template
 
 @pytest.fixture
 def crate(template: Template, tmp_path: Path) -> Path:
-    """A library as it is made."""
+    """A new library."""
     return shutil.copytree(template.rendering({"crate_name": "totals"}), tmp_path / "totals")
 
 
@@ -34,8 +34,8 @@ def break_both(crate: Path) -> None:
 GATES = {"standards::toolchain_is_pinned", "ast-grep::err-string-result"}
 
 
-def test_a_crate_as_it_is_made_passes(check: Callable[..., Result]) -> None:
-    """And says so; for a program it prints nothing."""
+def test_a_new_crate_passes(check: Callable[..., Result]) -> None:
+    """The command prints this for a person, and prints nothing for a program."""
     done = check()
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "No errors.\n")
     done = check("--output-format", "concise")
@@ -56,7 +56,7 @@ def test_files_and_code_are_checked_in_one_run(crate: Path, check: Callable[...,
     assert invoke(*named).exit_code == 0
 
 
-def test_what_is_staged_is_off(crate: Path, check: Callable[..., Result]) -> None:
+def test_a_staged_gate_is_off(crate: Path, check: Callable[..., Result]) -> None:
     break_both(crate)
     staged = '\n[workspace.metadata.staged]\ntoolchain_is_pinned = "until June"\nerr-string-result = "until July"\n'
     with (crate / "Cargo.toml").open("a") as manifest:
@@ -97,7 +97,7 @@ def test_a_rule_that_is_not_yaml_is_reported_as_such_also_where_names_are_staged
     assert "unknown name" not in done.stderr
 
 
-def test_advice_is_shown_where_it_is_asked_for_and_never_fails(crate: Path, check: Callable[..., Result]) -> None:
+def test_advice_is_printed_on_request_and_never_fails(crate: Path, check: Callable[..., Result]) -> None:
     (crate / "rustfmt.toml").write_text("max_width = 120\n")
     with (crate / "src" / "lib.rs").open("a") as library:
         library.write("\nfn copies(all: &[String]) -> Vec<String> {\n    all.iter().cloned().collect()\n}\n")
@@ -111,7 +111,7 @@ def test_advice_is_shown_where_it_is_asked_for_and_never_fails(crate: Path, chec
 @pytest.mark.parametrize(
     ("release", "warns"), [("v0.0.1", True), ("0.0.1", True), ("v0.0.1-3-gabc1234", False), ("1234567", False)]
 )
-def test_another_release_is_said(crate: Path, check: Callable[..., Result], release: str, *, warns: bool) -> None:
+def test_another_release_is_reported(crate: Path, check: Callable[..., Result], release: str, *, warns: bool) -> None:
     answers = crate / ".copier-answers.yml"
     answers.write_text(f"_commit: '{release}'\n_src_path: gh:org/template\ncrate_name: totals\n")
     done = check()
@@ -127,7 +127,7 @@ def test_another_release_is_said(crate: Path, check: Callable[..., Result], rele
         ("clippy.toml", "=\n", "clippy.toml is not valid TOML: "),
     ],
 )
-def test_what_cannot_be_read_is_an_error(
+def test_an_unreadable_file_is_an_error(
     crate: Path, check: Callable[..., Result], path: str, text: str, message: str
 ) -> None:
     (crate / path).parent.mkdir(parents=True, exist_ok=True)

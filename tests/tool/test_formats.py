@@ -1,4 +1,4 @@
-"""Findings are printed so that a person, GitHub and a program find the place and the next step."""
+"""Findings are printed so that a person, GitHub and a program find the location and the next step."""
 
 import json
 
@@ -38,12 +38,12 @@ sgconfig.yml: warning[standards::old] TOOL-1: old""",
 
 
 @pytest.mark.parametrize("how", TEXTS)
-def test_a_text_has_the_place_and_the_next_step(how: Format) -> None:
+def test_a_text_has_the_location_and_the_next_step(how: Format) -> None:
     assert render([PLACED, WHOLE, OLD], how) == TEXTS[how]
 
 
 @pytest.mark.parametrize("how", TEXTS)
-def test_nothing_found_prints_nothing(how: Format) -> None:
+def test_no_finding_prints_nothing(how: Format) -> None:
     assert render([], how) == ""
 
 

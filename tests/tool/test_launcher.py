@@ -21,7 +21,7 @@ from support.template import Template
 from support.variants import CHECKOUT
 
 PROGRAMS = Path(sys.executable).parent
-# What the recipe itself calls, and what installs the tool.
+# The programs that the recipe itself calls, and those that install the tool.
 SYSTEM = ("sh", "basename", "sed", "touch", "uname", "git", "cc", "cargo", "rustc")
 VERSION = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 SSH = """\
@@ -34,7 +34,7 @@ eval "exec $command"
 
 @dataclass(frozen=True)
 class Crate:
-    """A crate whose tool is not installed, on a machine that has nothing but what a test gives it."""
+    """A crate whose tool is not installed, on a machine that has only the programs of the test."""
 
     folder: Path
     environment: dict[str, str]
@@ -56,20 +56,20 @@ class Crate:
         )
 
     def installed(self) -> list[Path]:
-        """The programs of the environments that are complete."""
+        """Return the programs of all complete environments."""
         return list(Path(self.environment["XDG_CACHE_HOME"]).glob("fast-rust/*/bin/fast-rust"))
 
 
 @pytest.fixture(scope="module")
 def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Wheels are fetched once; that an empty cache works is the claim of the first installation."""
+    """Share caches of wheels between tests; the test of the first installation proves that an empty cache works."""
     folder = tmp_path_factory.mktemp("caches")
     return {"UV_CACHE_DIR": str(folder / "uv"), "PIP_CACHE_DIR": str(folder / "pip")}
 
 
 @pytest.fixture
 def make_crate(template: Template, tmp_path: Path, caches: dict[str, str]) -> Callable[..., Crate]:
-    """Make a crate; the programs named are on PATH beside just and those of every machine."""
+    """Make a crate; the named programs are on PATH next to just and the usual system programs."""
 
     def make(*installers: str) -> Crate:
         programs, folder = tmp_path / "programs", tmp_path / "crate"
@@ -95,12 +95,12 @@ def make_crate(template: Template, tmp_path: Path, caches: dict[str, str]) -> Ca
 
 @pytest.fixture
 def crate(make_crate: Callable[..., Crate]) -> Crate:
-    """A crate on a machine that has uv."""
+    """A crate on a machine with uv."""
     return make_crate("uv")
 
 
 def mirrored(template: Template, address: str) -> dict[str, str]:
-    """Settings of git by which an address is that of the template on this machine."""
+    """Return settings of git that map an address to the template on this machine."""
     return {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.file://{template.repository}.insteadOf",
@@ -118,7 +118,7 @@ def test_uv_installs_it_once_and_then_it_needs_no_network(template: Template, cr
     assert (second.returncode, second.stdout, second.stderr) == (0, f"{VERSION}\n", "")
 
 
-def test_pipx_installs_it_where_there_is_no_uv(template: Template, make_crate: Callable[..., Crate]) -> None:
+def test_pipx_installs_it_if_uv_is_missing(template: Template, make_crate: Callable[..., Crate]) -> None:
     crate = make_crate("pipx")
     commit = git(template.repository, "rev-parse", "--short", "HEAD").strip()
     crate.pin(str(template.repository), f"v0.0.1-0-g{commit}")
@@ -136,7 +136,7 @@ def test_pipx_installs_it_where_there_is_no_uv(template: Template, make_crate: C
         ("git+https://example.org/template.git", "https://example.org/template.git"),
     ],
 )
-def test_a_hosted_template_is_a_source(template: Template, crate: Crate, source: str, address: str) -> None:
+def test_it_is_installed_from_a_hosted_template(template: Template, crate: Crate, source: str, address: str) -> None:
     crate.pin(source, "v0.0.1")
     done = crate.just("fast-rust", "--version", **mirrored(template, address))
     assert (done.returncode, done.stdout) == (0, f"{VERSION}\n"), done.stderr
@@ -154,15 +154,17 @@ def test_a_private_template_is_fetched_by_ssh(template: Template, crate: Crate, 
 
 
 @pytest.mark.parametrize("source", ["file://{}", "git+file://{}", "~/template"])
-def test_a_template_on_this_machine_is_a_source(template: Template, crate: Crate, tmp_path: Path, source: str) -> None:
+def test_it_is_installed_from_a_template_on_this_machine(
+    template: Template, crate: Crate, tmp_path: Path, source: str
+) -> None:
     (tmp_path / "template").symlink_to(template.repository)
     crate.pin(source.format(template.repository), git(template.repository, "rev-parse", "HEAD").strip())
     done = crate.just("fast-rust", "--version")
     assert (done.returncode, done.stdout) == (0, f"{VERSION}\n"), done.stderr
 
 
-def test_a_folder_of_wheels_is_a_source(crate: Crate, tmp_path: Path) -> None:
-    """Where Cargo.toml names it; nothing is asked of any index then."""
+def test_it_is_installed_from_a_folder_of_wheels(crate: Crate, tmp_path: Path) -> None:
+    """Cargo.toml names the folder; no index is contacted then."""
     wheels = tmp_path / "wheels"
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--wheel-dir", str(wheels), str(CHECKOUT)], check=True)
@@ -175,8 +177,8 @@ def test_a_folder_of_wheels_is_a_source(crate: Crate, tmp_path: Path) -> None:
     assert done.stderr == f"Installing fast-rust from {wheels}, once.\n"
 
 
-def test_an_index_is_asked_only_where_it_is_named(crate: Crate) -> None:
-    """The public one has no package of ours, whatever it has by this name."""
+def test_an_index_is_contacted_only_if_it_is_configured(crate: Crate) -> None:
+    """The public index has no package of ours, so a package with this name there must not be installed."""
     crate.pin("gh:org/template", VERSION)
     manifest = crate.folder / "Cargo.toml"
     text = manifest.read_text()
@@ -194,7 +196,7 @@ def test_an_index_is_asked_only_where_it_is_named(crate: Crate) -> None:
     assert done.stdout.splitlines()[0] == first
 
 
-def test_a_machine_without_an_installer_is_told_which(template: Template, make_crate: Callable[..., Crate]) -> None:
+def test_the_error_for_a_missing_installer_names_one(template: Template, make_crate: Callable[..., Crate]) -> None:
     crate = make_crate()
     crate.pin(str(template.repository), "v0.0.1")
     done = crate.just("setup")
@@ -215,10 +217,8 @@ def test_a_machine_without_an_installer_is_told_which(template: Template, make_c
         ("{}", "`touch planted`-1-gabc", "error: cannot install fast-rust from file://{}@abc"),
     ],
 )
-def test_a_pin_that_leads_nowhere_is_an_error(
-    template: Template, crate: Crate, source: str, release: str, message: str
-) -> None:
-    """Nothing of it is run, and a later call with a right one works."""
+def test_an_invalid_pin_is_an_error(template: Template, crate: Crate, source: str, release: str, message: str) -> None:
+    """The command runs no part of it, and a later call with a valid pin works."""
     crate.pin(source.format(template.repository), release)
     done = crate.just("fast-rust", "--version")
     assert done.returncode == 2, done.stderr
@@ -229,7 +229,7 @@ def test_a_pin_that_leads_nowhere_is_an_error(
 
 @pytest.mark.parametrize("seconds", [0.6, 1.2, 1.8, 2.4])
 def test_an_installation_that_was_killed_is_repaired(template: Template, crate: Crate, seconds: float) -> None:
-    """Wherever it was then."""
+    """It works for a kill at each point."""
     crate.pin(str(template.repository), "v0.0.1")
     command = ["just", "fast-rust", "--version"]
     with subprocess.Popen(command, cwd=crate.folder, env=crate.environment, start_new_session=True) as installing:
@@ -242,7 +242,7 @@ def test_an_installation_that_was_killed_is_repaired(template: Template, crate: 
 def test_processes_that_start_at_once_have_one_environment(
     template: Template, make_crate: Callable[..., Crate], installer: str
 ) -> None:
-    """And none is left without its programs, since the first of them may run already."""
+    """The environment always has its programs, since the first process may run them already."""
     crate = make_crate(installer)
     crate.pin(f"'{template.repository}'", '"v0.0.1"')
     with ThreadPoolExecutor(4) as processes:
@@ -251,10 +251,10 @@ def test_processes_that_start_at_once_have_one_environment(
     assert len(crate.installed()) == 1
 
 
-def test_a_justfile_of_elsewhere_runs_the_release_that_is_pinned_beside_it(
+def test_a_justfile_in_another_folder_runs_the_release_that_is_pinned_next_to_it(
     template: Template, crate: Crate, tmp_path: Path
 ) -> None:
-    """As CI calls that of the base for a change: what it runs is the base's, and what it reads is the change's."""
+    """CI runs the base's justfile for a change: the tool is the base's, and the files that it reads the change's."""
     crate.pin(str(template.repository), "v0.0.1")
     base = tmp_path / "base"
     base.mkdir()
@@ -267,8 +267,8 @@ def test_a_justfile_of_elsewhere_runs_the_release_that_is_pinned_beside_it(
 
 
 @pytest.mark.parametrize("damaged", ["program", "link", "environment", "python"])
-def test_an_installation_that_is_damaged_is_repaired(template: Template, crate: Crate, damaged: str) -> None:
-    """By a cache cleaner, or by the removal of the Python that it was made with."""
+def test_a_damaged_installation_is_repaired(template: Template, crate: Crate, damaged: str) -> None:
+    """The cause may be a cache cleaner, or the removal of the Python that the installation uses."""
     crate.pin(str(template.repository), "v0.0.1")
     assert crate.just("fast-rust", "--version").returncode == 0
     tool = Path(crate.just("--evaluate", "tool").stdout)
@@ -310,7 +310,7 @@ def test_without_a_pin_the_other_recipes_work(crate: Crate, answers: str | None)
     assert crate.just("--dry-run", "dist").returncode == 0
 
 
-def test_a_program_of_ones_own_replaces_it_with_a_warning(crate: Crate, tmp_path: Path) -> None:
+def test_the_users_own_program_replaces_it_with_a_warning(crate: Crate, tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.write_text('#!/bin/sh\necho "$# $2"\nexit 7\n')
     own.chmod(0o755)
@@ -319,8 +319,8 @@ def test_a_program_of_ones_own_replaces_it_with_a_warning(crate: Crate, tmp_path
     assert done.stderr == f"warning: FAST_RUST is set, so {own} runs instead of the pinned release\n"
 
 
-def test_set_up_puts_the_programs_of_the_recipes_first(template: Template, crate: Crate) -> None:
-    """So nobody installs ast-grep or nextest, or has another version of them; no Python comes with them."""
+def test_setup_puts_the_programs_of_the_recipes_first_on_path(template: Template, crate: Crate) -> None:
+    """So users need not install ast-grep or nextest, and other versions are not used; the folder has no Python."""
     crate.pin(str(template.repository), "v0.0.1")
     assert crate.just("setup").returncode == 0
     folder = Path(crate.just("--evaluate", "tool").stdout) / "programs"
@@ -337,7 +337,7 @@ def test_set_up_puts_the_programs_of_the_recipes_first(template: Template, crate
 
 
 def test_the_installed_tool_has_its_rules(template: Template, crate: Crate) -> None:
-    """And the lists that they are read from."""
+    """It also has the lists that the rules are read from."""
     crate.pin(str(template.repository), "v0.0.1")
     done = crate.just("fast-rust", "check")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
@@ -354,7 +354,7 @@ def test_the_installed_tool_has_its_rules(template: Template, crate: Crate) -> N
 
 @pytest.fixture
 def committed(template: Template, crate: Crate, tmp_path: Path) -> Crate:
-    """A crate of v0.0.1 in git; v0.0.2 has a tool that says so, and v0.0.3 one that cannot be installed."""
+    """A crate of v0.0.1 in git; the tool of v0.0.2 prints its version, and that of v0.0.3 cannot be installed."""
     newer = shutil.copytree(template.repository, tmp_path / "newer", symlinks=True)
     with (newer / "hooks" / "fast_rust" / "commands" / "update.py").open("a") as module:
         module.write('\n\nprint("By the tool of v0.0.2.")\n')
@@ -373,7 +373,7 @@ def committed(template: Template, crate: Crate, tmp_path: Path) -> Crate:
 
 
 def test_the_tool_of_the_target_makes_the_update(committed: Crate) -> None:
-    """Once: it does not start itself again, though the crate is still of the older release then."""
+    """It starts only once, though the crate still has the older release at that point."""
     done = committed.just("fast-rust", "update", "--to", "v0.0.2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(
@@ -395,8 +395,8 @@ def test_an_update_whose_tool_cannot_be_installed_changes_nothing(committed: Cra
     assert git(committed.folder, "status", "--porcelain") == ""
 
 
-def test_a_release_without_a_tool_is_updated_to_by_the_pinned_one(committed: Crate) -> None:
-    """As is every release with a program of one's own."""
+def test_the_pinned_tool_updates_to_a_release_without_a_tool(committed: Crate) -> None:
+    """With the user's own program, that program makes every update."""
     done = committed.just("fast-rust", "update", "--dry-run")
     assert (done.returncode, "By the tool" in done.stdout) == (0, False), done.stderr
     assert "Template release v0.0.4 has no fast-rust to install; fast-rust v0.0.1 makes the update.\n" in done.stderr

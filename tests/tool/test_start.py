@@ -1,4 +1,4 @@
-"""The program `fast-rust`: how it starts, and how it ends."""
+"""The start and the end of the program `fast-rust`."""
 
 import inspect
 import shutil
@@ -19,7 +19,7 @@ def run(*arguments: str, code: str = PROGRAM[-1]) -> subprocess.CompletedProcess
     return subprocess.run([sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True)
 
 
-def test_check_starts_without_typer_and_what_only_other_commands_need(template: Template) -> None:
+def test_check_does_not_import_typer_or_modules_of_other_commands(template: Template) -> None:
     crate = template.rendering({"crate_name": "totals"})
     code = "import sys\nfrom fast_rust.start import main\ntry: main()\nfinally: print(*sys.modules)"
     done = run("check", str(crate), code=code)
@@ -28,8 +28,8 @@ def test_check_starts_without_typer_and_what_only_other_commands_need(template: 
     assert slow & set(done.stdout.split()) == set()
 
 
-def test_each_option_of_check_is_taken_without_typer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A new option that the quick start does not know would make it slow."""
+def test_each_option_of_check_is_parsed_without_typer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With an option that is unknown to the fast start, it would be slow."""
     taken: list[object] = []
 
     def report(path: Path, how: str, *, advice: bool) -> int:
@@ -55,15 +55,15 @@ def test_each_option_of_check_is_taken_without_typer(monkeypatch: pytest.MonkeyP
         (["chekc"], 2, "Did you mean 'check'?"),
     ],
 )
-def test_help_and_wrong_arguments_are_answered_alike(arguments: list[str], code: int, message: str) -> None:
+def test_help_and_invalid_arguments_have_the_usual_output(arguments: list[str], code: int, message: str) -> None:
     done = run(*arguments)
     assert done.returncode == code
     assert message in " ".join((done.stdout + done.stderr).replace("\N{BOX DRAWINGS LIGHT VERTICAL}", " ").split())
 
 
 @pytest.mark.parametrize("arguments", [["rules"], ["explain", "OWN-1"], ["--help"], ["check", "--help"], ["--version"]])
-def test_a_reader_that_stops_is_no_error(arguments: list[str]) -> None:
-    """As `head` does; here it is gone before the first line."""
+def test_a_closed_pipe_is_not_an_error(arguments: list[str]) -> None:
+    """For example `head`; here the reader stops before the first line."""
     with subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stderr
@@ -72,8 +72,8 @@ def test_a_reader_that_stops_is_no_error(arguments: list[str]) -> None:
         assert process.wait() == 0
 
 
-def test_check_fails_by_errors_that_were_not_read(template: Template, tmp_path: Path) -> None:
-    """Or a pipeline with `pipefail` would pass with errors."""
+def test_check_fails_for_errors_that_were_not_read(template: Template, tmp_path: Path) -> None:
+    """Otherwise a pipeline with `pipefail` would pass in spite of errors."""
     crate = shutil.copytree(template.rendering({"crate_name": "totals"}), tmp_path / "totals")
     (crate / "rust-toolchain.toml").write_text('[toolchain]\nchannel = "stable"\n')
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Files of answers that are another template's, or from which nothing can be told."""
+"""Files of answers that belong to another template, or that are incomplete or hostile."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A template whose next release is being made, and what is done to it and to a crate of the last one."""
+"""A template with a next release, and the edits of tests to it and to a crate of the last release."""
 
 import subprocess
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ from support.git import commit, git, release
 from support.template import Outcome, copier_in_process
 
 OURS = "\n# A line of ours.\n"
-# A file that releases of these tests change.
+# A file that the releases of these tests change.
 CHANGED = ".config/nextest.toml"
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A template whose next release is being made, and a crate of the last one."""
+    """A template with a next release, and a crate of the last release."""
 
     template: Path
     crate: Path
 
     def edit(self, path: str, old: str, new: str) -> None:
-        """Change the template."""
+        """Edit a file of the template."""
         file = self.template / path
         text = file.read_text(encoding="utf-8")
         assert old in text, f"{path} has no {old!r}"
         file.write_text(text.replace(old, new), encoding="utf-8")
 
     def act(self, path: str, text: str = OURS) -> None:
-        """Change the crate."""
+        """Edit a file of the crate."""
         file = self.crate / path
         file.write_text(file.read_text(encoding="utf-8") + text, encoding="utf-8")
 
@@ -42,17 +42,17 @@ class Bench:
         commit(self.crate)
 
     def copier(self) -> Outcome:
-        """Make the release, and update as anybody does."""
+        """Make the release, and update with plain Copier."""
         self.publish()
         return copier_in_process("update", "--quiet", "--defaults", str(self.crate))
 
     def fast_rust(self, *arguments: str) -> Result:
-        """Make the release, and update by our command."""
+        """Make the release, and update with our command."""
         self.publish()
         return self.update(*arguments)
 
     def update(self, *arguments: str) -> Result:
-        """Update by our command."""
+        """Update with our command."""
         return invoke("update", *arguments, self.crate)
 
     def status(self) -> str:
@@ -70,7 +70,7 @@ def conflict(bench: Bench) -> None:
 
 
 def snapshot(crate: Path) -> tuple[object, ...]:
-    """The working tree, the index, HEAD and all refs."""
+    """Return the working tree, the index, HEAD and all refs."""
     head = subprocess.run(["git", "-C", str(crate), "rev-parse", "HEAD"], check=False, capture_output=True).stdout
     refs, index = git(crate, "for-each-ref"), git(crate, "ls-files", "--stage")
     return read_tree(crate), index, head, refs, git(crate, "status", "--porcelain", "--ignored")

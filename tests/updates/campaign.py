@@ -1,4 +1,4 @@
-"""Crates between two releases: how they are made, and what an update must leave of their users' lines."""
+"""Crates between two releases: how they are made, and the lines of users that an update must keep."""
 
 import os
 import shutil
@@ -23,15 +23,15 @@ from support.releases import Releases, newest_release, past_releases
 from support.variants import CHECKOUT, Answers, domain, pairwise_cover
 
 ANSWERS_A_KIND = 3
-# A comment takes the place of these tests of older releases, in what an update renders (copier.yml).
+# In an update, copier.yml renders a comment instead of these tests of older releases.
 REPLACED = "bench/tests/standards.rs"
-# What older releases call a question of today.
+# Names that older releases have for the questions of this release.
 FORMER_NAMES = {"copyright_holder": "author"}
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A crate's way from one release to the next."""
+    """A kind of crate, its old release, and the act of its user before the update."""
 
     kind: str
     act: Act
@@ -43,7 +43,7 @@ class Scenario:
 
     @property
     def answers(self) -> dict[str, str | bool]:
-        """Answers of the kind, which take turns; the sample is there for the act that takes it out."""
+        """Return the answers of the kind, in rotation; the act that removes the sample needs the sample."""
         fitting = [one.answers for one in pairwise_cover() if one.answers["kind"] == self.kind]
         fitting = [answers for answers in fitting if answers["place"] == "repository"]
         chosen = fitting[:: max(1, len(fitting) // ANSWERS_A_KIND)][:ANSWERS_A_KIND]
@@ -52,7 +52,7 @@ class Scenario:
 
 
 def scenarios(*, exhaustive: bool) -> Iterator[Scenario]:
-    """Each act once for each kind, from a release of those that take turns, or from all of them."""
+    """Yield each act once for each kind, from one of four releases in rotation, or from all of them."""
     tags = list(past_releases())
     tags = list(dict.fromkeys([tags[0], *tags[-3:]]))
     for turn, act in enumerate(ACTS):
@@ -63,16 +63,16 @@ def scenarios(*, exhaustive: bool) -> Iterator[Scenario]:
 
 @dataclass(frozen=True)
 class Journey:
-    """A crate between two releases: as both make it, as its user left it, and as it came out."""
+    """A crate between two releases: the files of both releases, the user's files, and the files after the update."""
 
     crate: Path
     old: Mapping[str, bytes]
     own: Mapping[str, bytes]
     new: Mapping[str, bytes]
-    """As a crate is made, which our command takes; Copier also renders what is replaced."""
+    """The files of a new crate, which our command uses; Copier also renders the comment that replaces tests."""
     after: Mapping[str, bytes]
     conflicts: set[str]
-    """What git's index says is in conflict: Copier's exit code does not say it."""
+    """The conflicts in git's index; Copier's exit code does not show them."""
 
     @property
     def of_the_template(self) -> set[str]:
@@ -80,19 +80,19 @@ class Journey:
 
     @property
     def updated(self) -> Mapping[str, bytes]:
-        """The newer release as Copier renders it for an update."""
+        """Return the newer release as Copier renders it for an update."""
         comment = (CHECKOUT / "template" / REPLACED).read_bytes()
         return {**self.new, REPLACED: comment} if REPLACED in self.old else self.new
 
     def leaves(self, path: str) -> bool:
-        """Whether the newer release drops a file, which Copier then leaves where it is."""
-        # Without a hot path of the template's, the comment is what cargo finds in the package.
+        """Return whether the newer release drops a file, which Copier then leaves in place."""
+        # Without a hot path of the template, the package needs the comment as its only target.
         answers = yaml.safe_load(self.after[ANSWERS_FILE])
         is_needed = not (answers["thin"] or answers["sample"] or answers["kind"] == "service")
         return owners(path) == ["dropped"] or (path == REPLACED and not is_needed)
 
     def expected(self, path: str) -> bytes | None:
-        """A file of the template's as it has to be after the update; none in a conflict, and empty where it is not."""
+        """Return the expected content of a file of the template: None in a conflict, empty if the file is missing."""
         old, own, new = self.old.get(path), self.own.get(path), self.updated.get(path)
         if owners(path) in (["starter"], ["dropped"]) or (own is None and old is not None):
             return own or b""
@@ -102,7 +102,7 @@ class Journey:
         return None if is_conflict else merged
 
     def user_lines(self) -> Iterator[tuple[str, Counter[bytes]]]:
-        """The lines of each file that are not from the template."""
+        """Yield the lines of each file that are not from the template."""
         for path, own in self.own.items():
             if path != ANSWERS_FILE:
                 yield path, Counter(lines(own)) - Counter(lines(self.old.get(path, b"")))
@@ -114,7 +114,7 @@ def without_dependencies_of_tests(content: bytes) -> bytes:
 
 
 def normal(content: bytes) -> bytes:
-    """Return a text with the line endings of Unix."""
+    """Return a text with Unix line endings."""
     return content.replace(b"\r\n", b"\n")
 
 
@@ -132,7 +132,7 @@ def executables(crate: Path) -> set[str]:
 
 
 def make(scenario: Scenario, releases: Releases, folder: Path) -> tuple[Path, Answers]:
-    """Make a crate as its release does, commit it, and return it with its answers by their names of today."""
+    """Make a crate from its release, commit it, and return it with its answers under the names of this release."""
     asked = releases.questions(scenario.tag)
     called = {name: name if name in asked else FORMER_NAMES.get(name, "") for name in scenario.answers}
     answers = {name: answer for name, answer in scenario.answers.items() if called[name] in asked}
@@ -145,8 +145,8 @@ def make(scenario: Scenario, releases: Releases, folder: Path) -> tuple[Path, An
 
 
 def rendering_of_today(releases: Releases, answers: Answers) -> Mapping[str, bytes]:
-    """Return the files of a crate of the newest release, as an older crate of these answers comes to it."""
-    # Crates of older releases have the package bench/ with or without a hot path, and its tests.
+    """Return the files of the newest release, as an update of an older crate with these answers makes them."""
+    # Crates of older releases have the package bench/ with its tests, also without a hot path.
     known = {"thin": False, **answers}
     asked = releases.questions(newest_release())
     known = {name: answer for name, answer in known.items() if name in asked}
@@ -154,7 +154,7 @@ def rendering_of_today(releases: Releases, answers: Answers) -> Mapping[str, byt
 
 
 def check_files(journey: Journey) -> None:
-    """Each file is what a merge by lines makes of it, and each line of the user's is there."""
+    """Check that each file is equal to the result of a merge by lines, and that each line of the user is kept."""
     for path in journey.of_the_template - journey.conflicts:
         if (expected := journey.expected(path)) is not None:
             assert normal(journey.after.get(path, b"")) == normal(expected), path
@@ -165,13 +165,13 @@ def check_files(journey: Journey) -> None:
 
 
 def drift_of(crate: Path, releases: Releases) -> set[tuple[str, str]]:
-    """What differs from the crate's release, in what the template owns."""
+    """Return the template-owned files and keys that differ from the crate's release."""
     owned = owned_by(Repository(releases.repository), require_answers(crate))
     return {(one.path, one.key) for one in differences(crate, owned)}
 
 
 def resolve(crate: Path, conflicts: set[str]) -> None:
-    """Take all lines of both sides, as a user may."""
+    """Resolve conflicts with all lines of both sides, as a user may."""
     for path in conflicts:
         sides = [crate.parent / f"side-{number}" for number in "213"]
         for number, side in zip("213", sides, strict=True):

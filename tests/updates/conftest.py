@@ -1,4 +1,4 @@
-"""A template whose next release is being made, with a crate of the last one, and a small disk."""
+"""Fixtures: a template with a next release, a crate of the last release, and a small disk."""
 
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ ANSWERS: dict[str, str | bool] = {"kind": "lib", "sample": False, "copyright_hol
 
 @pytest.fixture(scope="module")
 def made(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small crate, to be copied."""
+    """A small crate, which tests copy."""
     crate = tmp_path_factory.mktemp("releasing") / "log-totals"
     assert copy_in_process(template.repository, crate, ANSWERS).exit_code == 0
     return crate
@@ -38,7 +38,7 @@ def bench(made: Path, template: Template, tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A small disk of a test's own."""
+    """A small disk for one test."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
@@ -50,13 +50,13 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def adopt(template: Template, monkeypatch: pytest.MonkeyPatch) -> Adopt:
-    """Adopt, as if the code met every gate: what the gates say has a test of its own."""
+    """Return a function that adopts a crate as if it passed every gate; other tests are about the gates."""
     meet_all(monkeypatch)
     return lambda crate, *arguments: invoke("adopt", crate, "--template", template.repository, *arguments)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Sum up what the campaign did, over all processes."""
+    """Print a summary of the campaign, over all processes."""
     total: Counter[str] = Counter()
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         total.update({name: int(str(count)) for name, count in report.user_properties if name.startswith("campaign ")})

@@ -1,4 +1,4 @@
-"""What can go wrong on a disk."""
+"""A disk on which writes fail."""
 
 import subprocess
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class SmallDisk:
     says: ClassVar = {"full": "No space left on device", "read-only": "Read-only file system"}
 
     def refuses(self, command: Sequence[str], crate: Path, fault: str) -> None:
-        """Run a command once the disk is at fault: it has to say so, and to leave the crate as it was."""
+        """Run a command on the full or read-only disk: it must report the error, and leave the crate unchanged."""
         before = read_tree(crate)
         self.fill() if fault == "full" else self.make_read_only()
         done = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -10,7 +10,7 @@ import re
 import subprocess
 from pathlib import Path
 
-# `{folder}` has the files that the settings name.
+# `{folder}` has the files that the settings refer to.
 SETTINGS = """
 add.ignoreErrors = true
 advice.detachedHead = true
@@ -153,7 +153,7 @@ versionsort.suffix = v
 worktree.guessRemote = true
 """
 SETTING = re.compile(r"(?m)^(\S+) = (.*)$")
-# What a team may let git overlook: files that the template has, and those by which we would see that.
+# Patterns that a team may let git ignore: files of the template, and files in which the test would see a leftover.
 IGNORED = "/*\n.*\nCargo.toml\njustfile\ndeny.toml\n.config/\n*.rej\n*.orig\n.copier-answers.yml\n"
 ATTRIBUTES = "* text=auto eol=crlf -diff merge=binary whitespace=fix ident\n*.toml diff=missing\n"
 HOOKS = (
@@ -161,11 +161,11 @@ HOOKS = (
     " post-merge post-rewrite pre-applypatch pre-auto-gc pre-commit pre-merge-commit pre-push pre-rebase"
     " prepare-commit-msg push-to-checkout reference-transaction sendemail-validate"
 ).split()
-# Each hook refuses, and notes that it ran.
+# Each hook fails, and records that it ran.
 HOOK = '#!/bin/sh\necho "$0" >> "{folder}/ran"\nexit 1\n'
-# Says of every file that it has not changed.
+# Reports every file as unchanged.
 FSMONITOR = "#!/bin/sh\nprintf 'token\\0'\n"
-# Variables that git sets for a hook, or a user for themselves; they would lead us to another repository or format.
+# Variables that git sets for a hook, or that users set; they refer to another repository or format.
 VARIABLES = {
     "GIT_ALTERNATE_OBJECT_DIRECTORIES": "{folder}",
     "GIT_ATTR_SOURCE": "HEAD",

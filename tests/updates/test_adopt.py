@@ -1,4 +1,4 @@
-"""`fast-rust adopt` brings a crate of others under the standards, on a branch, and takes no line from it."""
+"""`fast-rust adopt` applies the standards to a crate of other authors, on a branch, and removes no line of it."""
 
 import os
 import random
@@ -34,7 +34,7 @@ from updates.disks import SmallDisk
 
 @dataclass(frozen=True)
 class Adopted:
-    """A crate of others on its new branch, what it was before, and what was said."""
+    """A crate of other authors on its new branch, with its files before, and the output of the command."""
 
     kind: str
     crate: Path
@@ -86,14 +86,14 @@ def test_answers_are_read_from_the_crate(adopted: Adopted) -> None:
 
 
 @pytest.mark.usefixtures("adopt")
-def test_the_address_is_recorded_and_not_the_mirror(tmp_path: Path, template: Template) -> None:
+def test_the_address_of_the_template_is_recorded_and_not_that_of_the_mirror(tmp_path: Path, template: Template) -> None:
     crate = make(tmp_path / "crate", PLAIN)
     address = f"file://{template.repository}"
     assert invoke("adopt", crate, "--template", address).exit_code == 0
     assert answers_of(crate)["_src_path"] == address
 
 
-def test_the_answers_to_another_template_stay(tmp_path: Path, adopt: Adopt) -> None:
+def test_the_answers_to_another_template_are_kept(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", {**PLAIN, ANSWERS_FILE: ANOTHER})
     assert adopt(crate).exit_code == 0
     assert (crate / ANSWERS_FILE).read_text() == ANOTHER
@@ -101,7 +101,7 @@ def test_the_answers_to_another_template_stay(tmp_path: Path, adopt: Adopt) -> N
     assert drift(crate).exit_code == 0
 
 
-def test_a_given_answer_is_taken_in_place_of_the_inferred_one(tmp_path: Path, adopt: Adopt) -> None:
+def test_an_explicit_answer_replaces_the_inferred_one(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", PLAIN)
     done = adopt(crate, "--data", "kind=cli", "--data", "copyright_holder=Bob")
     assert done.exit_code == 0, done.output
@@ -118,7 +118,7 @@ def test_a_given_answer_is_taken_in_place_of_the_inferred_one(tmp_path: Path, ad
         ("kind=gui", "kind"),
     ],
 )
-def test_an_answer_that_does_not_fit_is_refused(tmp_path: Path, adopt: Adopt, given: str, message: str) -> None:
+def test_an_invalid_answer_is_rejected(tmp_path: Path, adopt: Adopt, given: str, message: str) -> None:
     crate = make(tmp_path / "crate", PLAIN)
     before = read_tree(crate)
     done = adopt(crate, "--data", given)
@@ -132,7 +132,7 @@ def test_an_answer_that_does_not_fit_is_refused(tmp_path: Path, adopt: Adopt, gi
 
 
 def test_nothing_is_overwritten(adopted: Adopted) -> None:
-    """Files stay byte for byte; manifests keep each line, but for what two tables of lints cannot have both."""
+    """Files stay byte for byte; manifests keep each line, except lines that two tables of lints cannot both have."""
     after = read_tree(adopted.crate)
     spelled = {"[lints.clippy]": "[workspace.lints.clippy]", 'pedantic = "warn"': "pedantic = { level ="}
     for path, content in adopted.before.items():
@@ -148,7 +148,7 @@ def test_nothing_is_overwritten(adopted: Adopted) -> None:
     assert not any(path.startswith(("src/", "README", "LICENSE", "CHANGELOG")) for path in added)
 
 
-def test_the_branch_before_is_as_it_was(adopted: Adopted, tmp_path: Path) -> None:
+def test_the_previous_branch_is_unchanged(adopted: Adopted, tmp_path: Path) -> None:
     crate = Path(shutil.copytree(adopted.crate, tmp_path / "crate"))
     assert git(crate, "branch", "--show-current").strip() == BRANCH
     assert git(crate, "status", "--porcelain") == ""
@@ -156,7 +156,7 @@ def test_the_branch_before_is_as_it_was(adopted: Adopted, tmp_path: Path) -> Non
     assert read_tree(crate) == adopted.before
 
 
-def test_another_file_in_place_of_ours_gets_a_proposal_beside_it(
+def test_an_existing_file_with_the_name_of_ours_gets_a_proposal_next_to_it(
     adopted: Adopted, tmp_path: Path, template: Template
 ) -> None:
     crate = Path(shutil.copytree(adopted.crate, tmp_path / "crate"))
@@ -165,27 +165,27 @@ def test_another_file_in_place_of_ours_gets_a_proposal_beside_it(
         assert (crate / f"{path}.proposed").read_bytes() == ours.read_bytes()
         assert f"{path}: yours is unchanged" in adopted.said
     assert drift(crate).exit_code == 1
-    # It waits for the justfile.
+    # The workflow perf.yml is also only proposed, because it needs our justfile.
     for path in ("justfile", ".github/workflows/ci.yml", ".github/workflows/perf.yml"):
         git(crate, "mv", "-f", f"{path}.proposed", path)
     assert drift(crate).exit_code == 0
 
 
-def test_ci_waits_for_the_recipes_that_it_runs(tmp_path: Path, adopt: Adopt) -> None:
+def test_ci_is_only_proposed_without_the_recipes_that_it_runs(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", {**PLAIN, "justfile": OTHERS["justfile"]})
     assert adopt(crate).exit_code == 1
     assert not (crate / ".github/workflows/ci.yml").exists()
     assert (crate / ".github/workflows/ci.yml.proposed").exists()
 
 
-def test_a_plain_crate_is_in_line_at_once(tmp_path: Path, adopt: Adopt) -> None:
+def test_a_plain_crate_has_no_drift_after_the_adoption(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", PLAIN)
     assert adopt(crate).exit_code == 0
     done = drift(crate)
     assert done.exit_code == 0, done.output
 
 
-def test_a_looser_value_stays_with_a_reason_that_drift_knows(adopted: Adopted) -> None:
+def test_a_looser_value_is_kept_with_a_reason_that_drift_accepts(adopted: Adopted) -> None:
     assert f"large-error-threshold = 256 # reason: {AS_BEFORE}\n" in (adopted.crate / "clippy.toml").read_text()
     said = drift(adopted.crate).stdout
     assert f"loosened  clippy.toml: large-error-threshold is 256; the template has 128 (reason: {AS_BEFORE})" in said
@@ -193,25 +193,25 @@ def test_a_looser_value_stays_with_a_reason_that_drift_knows(adopted: Adopted) -
         assert 'lto = "thin"   # quick enough\n' in (adopted.crate / "Cargo.toml").read_text()
 
 
-def test_lists_are_united(adopted: Adopted) -> None:
+def test_lists_are_merged(adopted: Adopted) -> None:
     bans = tomllib.loads((adopted.crate / "clippy.toml").read_text())["disallowed-methods"]
     assert [ban["path"] for ban in bans][:2] == ["std::env::set_var", "std::sync::mpsc::channel"]
 
 
-def test_a_group_of_lints_leaves_room_for_single_ones(adopted: Adopted) -> None:
+def test_a_group_of_lints_has_a_lower_priority_than_single_lints(adopted: Adopted) -> None:
     lints = tomllib.loads((adopted.crate / "Cargo.toml").read_text())["workspace"]["lints"]["clippy"]
     assert lints["pedantic"] == {"level": "warn", "priority": -1}
     assert lints["unwrap_used"] == "warn"
 
 
-def test_a_hidden_configuration_takes_the_name_of_ours(tmp_path: Path, adopt: Adopt) -> None:
+def test_a_hidden_configuration_file_is_renamed_to_the_name_of_ours(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", {**PLAIN, ".clippy.toml": "# Ours.\nmsrv = '1.80'\n"})
     assert adopt(crate).exit_code == 0
     assert not (crate / ".clippy.toml").exists()
     assert (crate / "clippy.toml").read_text().startswith("# Ours.\nmsrv = '1.80'\n")
 
 
-def test_ends_of_lines_stay(tmp_path: Path, adopt: Adopt) -> None:
+def test_line_endings_are_kept(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", PLAIN)
     (crate / "Cargo.toml").write_bytes(PACKAGE.replace("\n", "\r\n").encode())
     commit(crate)
@@ -221,7 +221,7 @@ def test_ends_of_lines_stay(tmp_path: Path, adopt: Adopt) -> None:
     assert text.count(b"\r\n") == text.count(b"\n")
 
 
-def test_an_order_of_tables_that_is_odd_is_merged() -> None:
+def test_tables_in_an_unusual_order_are_merged() -> None:
     text = (
         '[workspace]\nmembers = ["a"]\nresolver = "2"\n[package]\nname = "x"\n[workspace.lints.clippy]\nexit = "deny"\n'
     )
@@ -257,7 +257,7 @@ def test_a_workspace_is_adopted_with_all_its_crates(tmp_path: Path, adopt: Adopt
     assert manifest["workspace"]["members"] == ["crates/*"]
     assert '\nresolver = "2"\n' in (root / "Cargo.toml").read_text()
     assert tomllib.loads((root / "crates/reader/Cargo.toml").read_text())["lints"] == {"workspace": True}
-    # Its own table stays: a check reports that it does not inherit ours.
+    # The member keeps its own table: a check reports that it does not inherit ours.
     assert (root / "crates/counter/Cargo.toml").read_text() == WORKSPACE["crates/counter/Cargo.toml"]
     assert answers_of(root).items() >= {"crate_name": "dates", "kind": "cli"}.items()
     assert read_crate(root).packages
@@ -282,7 +282,7 @@ def test_a_member_joins_a_workspace_that_is_adopted(tmp_path: Path, adopt: Adopt
     assert answers_of(root / "crates/reader")["place"] == "member"
 
 
-# --- Refusals: nothing is written ---
+# --- Errors before any file is written ---
 
 
 def dirty(crate: Path) -> None:
@@ -358,7 +358,7 @@ REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_what_stands_in_the_way_is_said_and_nothing_is_written(tmp_path: Path, adopt: Adopt, name: str) -> None:
+def test_an_obstacle_is_reported_and_no_file_is_written(tmp_path: Path, adopt: Adopt, name: str) -> None:
     act, message = REFUSALS[name]
     crate = make(tmp_path / "crate", PLAIN)
     act(crate)
@@ -370,7 +370,7 @@ def test_what_stands_in_the_way_is_said_and_nothing_is_written(tmp_path: Path, a
     assert read_tree(tmp_path) == before
 
 
-def test_a_second_adoption_is_refused(tmp_path: Path, adopt: Adopt) -> None:
+def test_a_second_adoption_is_an_error(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", PLAIN)
     assert adopt(crate).exit_code == 0
     done = adopt(crate)
@@ -378,7 +378,7 @@ def test_a_second_adoption_is_refused(tmp_path: Path, adopt: Adopt) -> None:
     assert BRANCH in done.stderr
 
 
-def test_missing_tools_are_named_before_anything_is_done(
+def test_missing_tools_are_reported_before_any_change(
     tmp_path: Path, template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crate = make(tmp_path / "crate", PLAIN)
@@ -400,7 +400,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, adopt: Adopt) -> None:
 
 
 @pytest.mark.usefixtures("adopt")
-def test_a_release_that_cannot_adopt_is_named(tmp_path: Path, template: Template) -> None:
+def test_a_release_without_adopt_is_reported(tmp_path: Path, template: Template) -> None:
     repository = Path(shutil.copytree(template.repository, tmp_path / "template", symlinks=True))
     replace_only(repository / "copier.yml", "\nadopted:", "\nother:")
     release(repository, "v0.0.0")
@@ -414,7 +414,7 @@ def test_a_release_that_cannot_adopt_is_named(tmp_path: Path, template: Template
 
 
 def state_of(crate: Path) -> dict[str, object]:
-    """What a refusal leaves as it was: refs, HEAD, index and working tree; git may keep unused objects."""
+    """Return the state that an error must not change: refs, HEAD, index and working tree, without unused objects."""
     git_folder = crate / ".git"
     files = {path: content for path, content in read_tree(crate).items() if not path.startswith(".git/")}
     states = [(git_folder / name).read_bytes() for name in ("HEAD", "index")]
@@ -468,7 +468,7 @@ PREFLIGHT: dict[str, tuple[Callable[[Path, Path], None], str]] = {
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A configuration of the user to write to."""
+    """A git configuration of the user, which tests may write."""
     file = tmp_path / "gitconfig"
     shutil.copy(os.environ["GIT_CONFIG_GLOBAL"], file)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(file))
@@ -476,7 +476,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", PREFLIGHT)
-def test_what_would_refuse_the_commit_is_told_before_the_gates(
+def test_an_obstacle_to_the_commit_is_reported_before_the_gates(
     tmp_path: Path, template: Template, config: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     crate = make(tmp_path / "crate", PLAIN)
@@ -496,7 +496,7 @@ def test_what_would_refuse_the_commit_is_told_before_the_gates(
     assert state_of(crate) == before
 
 
-def test_unstaging_says_why_git_refuses_a_repository(tmp_path: Path, config: Path) -> None:
+def test_unstaging_reports_why_git_rejects_a_repository(tmp_path: Path, config: Path) -> None:
     assert config.is_file()
     crate = make(tmp_path / "crate", PLAIN)
     before = state_of(crate)
@@ -522,7 +522,7 @@ def test_a_hook_that_fails_after_the_switch_is_a_warning(tmp_path: Path, adopt: 
     assert git(crate, "status", "--porcelain") == ""
 
 
-def test_a_hook_that_changes_files_after_the_switch_is_named(tmp_path: Path, adopt: Adopt) -> None:
+def test_a_hook_that_changes_files_after_the_switch_is_reported(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", PLAIN)
     hook(crate, "post-checkout", "echo built >built.txt; exit 1")
     done = adopt(crate)
@@ -530,10 +530,10 @@ def test_a_hook_that_changes_files_after_the_switch_is_named(tmp_path: Path, ado
     assert "files have changed, such as built.txt" in done.stderr
 
 
-def test_a_switch_that_git_refuses_names_the_branch_and_the_command(
+def test_a_failed_switch_reports_the_branch_and_the_command(
     tmp_path: Path, template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody writes a file of ours while the gates run."""
+    """Another process writes a file with the name of ours while the gates run."""
     crate = make(tmp_path / "crate", PLAIN)
 
     def stage(*_: object) -> Staging:
@@ -558,7 +558,9 @@ def test_a_switch_that_git_refuses_names_the_branch_and_the_command(
 
 
 @pytest.mark.parametrize("name", ["filter", "excludes", "line-endings", "hooks", "sha256", "template"])
-def test_no_setting_of_the_user_changes_what_is_adopted(tmp_path: Path, adopt: Adopt, config: Path, name: str) -> None:
+def test_no_setting_of_the_user_changes_the_adopted_files(
+    tmp_path: Path, adopt: Adopt, config: Path, name: str
+) -> None:
     crate = make(tmp_path / "crate", PLAIN)
     assert adopt(make(tmp_path / "twin", PLAIN)).exit_code == 0
     expected = set(git(tmp_path / "twin", "ls-tree", "-r", "HEAD").splitlines())
@@ -568,7 +570,7 @@ def test_no_setting_of_the_user_changes_what_is_adopted(tmp_path: Path, adopt: A
 
     match name:
         case "filter":
-            # Only the smudge filter of a required one, which would stop a clone that has it.
+            # Only the smudge filter of a required filter driver, which would stop a clone that runs it.
             (tmp_path / "attributes").write_text("*.md filter=x\n")
             setting("core.attributesFile", str(tmp_path / "attributes"))
             setting("filter.x.clean", "cat")
@@ -596,7 +598,7 @@ def test_no_setting_of_the_user_changes_what_is_adopted(tmp_path: Path, adopt: A
     assert git(crate, "log", "-1", "--format=%an").strip() == "Tess Tester"
 
 
-# --- Later ---
+# --- After the adoption ---
 
 
 @pytest.mark.usefixtures("adopt")
@@ -620,7 +622,7 @@ def test_an_update_reaches_an_adopted_crate(tmp_path: Path, template: Template) 
     assert drift(crate).exit_code == 0
 
 
-# As if the code met every gate, in a process of its own.
+# As if the code passed every gate, in a separate process.
 STANDALONE = """
 import time
 from fast_rust.adopt import staging
@@ -633,7 +635,7 @@ KILLS = 20
 
 
 def standalone() -> None:
-    """Run the command of this process, which is a copy, in the same way."""
+    """Run the command in this process, which is a copy, in the same way."""
 
     def stage(*_: object) -> Staging:
         time.sleep(0.5)
@@ -643,7 +645,7 @@ def standalone() -> None:
     application()
 
 
-def test_killed_at_any_point_the_crate_is_as_it_was_or_adopted(tmp_path: Path, template: Template) -> None:
+def test_after_a_kill_at_any_point_the_crate_is_unchanged_or_adopted(tmp_path: Path, template: Template) -> None:
     crate = make(tmp_path / "crate", CLI)
     before = read_tree(crate)
     command = ["fast-rust", "adopt", str(crate), "--template", str(template.repository)]
@@ -667,8 +669,8 @@ def test_killed_at_any_point_the_crate_is_as_it_was_or_adopted(tmp_path: Path, t
     assert git(crate, "worktree", "list").count("\n") == 1
 
 
-def test_only_what_a_killed_run_left_is_taken_away(tmp_path: Path, adopt: Adopt) -> None:
-    """A working tree of a user's own may have any name, and anything beside it."""
+def test_only_the_files_of_a_killed_run_are_removed(tmp_path: Path, adopt: Adopt) -> None:
+    """A user's own worktree may have any name, and any folders next to it."""
     projects = tmp_path / "projects"
     crate, other = make(projects / "own", PLAIN), make(projects / "other", PLAIN)
     git(crate, "worktree", "add", "--quiet", str(projects / "fast-rust-adopt-spike"), "-b", "spike")
@@ -679,7 +681,7 @@ def test_only_what_a_killed_run_left_is_taken_away(tmp_path: Path, adopt: Adopt)
 
 
 @pytest.mark.parametrize("meanwhile", [False, True])
-def test_unstaging_writes_only_what_it_changed_and_nobody_else_did(
+def test_unstaging_writes_only_its_own_changes_and_detects_those_of_others(
     tmp_path: Path, adopt: Adopt, monkeypatch: pytest.MonkeyPatch, *, meanwhile: bool
 ) -> None:
     crate = make(tmp_path / "crate", PLAIN)
@@ -705,7 +707,7 @@ def test_unstaging_writes_only_what_it_changed_and_nobody_else_did(
 
 
 @pytest.mark.parametrize("fault", ["full", "read-only"])
-def test_a_full_or_read_only_disk_is_said_and_the_crate_is_as_it_was(
+def test_a_full_or_read_only_disk_is_reported_and_the_crate_is_unchanged(
     template: Template, disk: SmallDisk, fault: str
 ) -> None:
     crate = make(disk.folder / "crate", CLI)
@@ -719,7 +721,7 @@ def test_a_full_or_read_only_disk_is_said_and_the_crate_is_as_it_was(
 # --- Gates: tests/crates/test_adopted.py runs them ---
 
 
-def test_what_is_staged_is_taken_out_without_a_trace() -> None:
+def test_staged_entries_are_removed_without_a_trace() -> None:
     text = '[workspace.lints.clippy]\nexit = "warn" # ERR-7: x\nstyle = { level = "warn", priority = -1 }\n'
     off = (
         '[workspace.lints.clippy]\nexit = "allow" # ERR-7: x # reason: staged by adopt, 3 places; was "warn"\n'
@@ -731,7 +733,7 @@ def test_what_is_staged_is_taken_out_without_a_trace() -> None:
     assert unstaged(off).strip() == text.strip()
 
 
-def test_kinds_are_told_apart_by_what_is_there(tmp_path: Path) -> None:
+def test_the_kind_is_inferred_from_the_files(tmp_path: Path) -> None:
     """A library that depends on a server is a library."""
     crate = make(tmp_path / "crate", {**LIB, "Cargo.toml": SERVICE["Cargo.toml"]})
     assert next(answer.value for answer in infer(read_crate(crate)) if answer.name == "kind") == "lib"
@@ -750,7 +752,7 @@ GITHUB, GITLAB = ".github/workflows/ci.yml", ".gitlab-ci.yml"
         ((), "https://github.com/gitlab.com/crate", "github"),
     ],
 )
-def test_the_pipeline_is_that_of_the_crate(
+def test_the_pipeline_is_for_the_crates_ci_service(
     tmp_path: Path, adopt: Adopt, files: tuple[str, ...], repository: str, service: str
 ) -> None:
     manifest = PACKAGE.replace("https://example.org/ada/word-counts.git", repository)
@@ -763,7 +765,7 @@ def test_the_pipeline_is_that_of_the_crate(
     assert (crate / GITLAB).exists() == (GITLAB in files or service == "gitlab")
 
 
-def test_a_pipeline_above_a_crate_in_a_folder_counts(tmp_path: Path) -> None:
+def test_a_pipeline_above_the_crates_folder_is_recognized(tmp_path: Path) -> None:
     crate = make(tmp_path / "mono", {f"crates/one/{path}": text for path, text in PLAIN.items()} | {GITLAB: "x: y\n"})
     answers = {answer.name: answer.value for answer in infer(read_crate(crate / "crates" / "one"))}
     assert answers["ci"] == "gitlab"

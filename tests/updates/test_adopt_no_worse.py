@@ -1,4 +1,4 @@
-"""An adoption leaves what a crate builds, and which gates of its own hold, as they were."""
+"""An adoption does not change the build of a crate, or the results of the crate's own gates."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ from support.template import Template
 
 
 def loads(folder: Path) -> bool:
-    """Whether cargo reads a crate."""
+    """Return whether cargo can read a crate."""
     command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"]
     return subprocess.run(command, cwd=folder, check=False, capture_output=True).returncode == 0
 
@@ -27,7 +27,7 @@ def toml(file: Path) -> dict[str, object]:
     return tomllib.loads(file.read_text())
 
 
-# --- What is built ---
+# --- The build ---
 
 
 @pytest.mark.parametrize("kind", ["lib", "cli", "service"])
@@ -56,7 +56,7 @@ def test_a_crate_below_stays_out_of_the_new_workspace(tmp_path: Path, adopt: Ado
 
 
 @pytest.mark.usefixtures("adopt")
-def test_what_cargo_cannot_load_is_never_committed(
+def test_a_workspace_that_cargo_cannot_read_is_never_committed(
     tmp_path: Path, template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crate = make(tmp_path / "crate", PLAIN)
@@ -70,7 +70,7 @@ def test_what_cargo_cannot_load_is_never_committed(
 
 
 def leaves(table: object, above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-    """The keys of a document."""
+    """Return the keys of a document."""
     if not isinstance(table, dict):
         return {above}
     return {leaf for name, value in table.items() for leaf in leaves(value, (*above, name))}
@@ -97,7 +97,7 @@ def test_each_key_and_file_that_is_added_is_in_the_report(tmp_path: Path, adopt:
 STRICT = '\n[lints.clippy]\nall = "deny"\nunwrap-used = "forbid"\n'
 
 
-def test_lints_of_the_root_get_no_further_package(tmp_path: Path, adopt: Adopt) -> None:
+def test_lints_of_the_root_do_not_apply_to_further_packages(tmp_path: Path, adopt: Adopt) -> None:
     root = f'{PACKAGE}{STRICT}\n[workspace]\nmembers = ["reader"]\n'
     files: Files = {"Cargo.toml": root, "src/lib.rs": CODE, "reader/src/lib.rs": CODE}
     crate = make(tmp_path / "crate", {**files, "reader/Cargo.toml": MEMBER.format("reader")})
@@ -106,7 +106,7 @@ def test_lints_of_the_root_get_no_further_package(tmp_path: Path, adopt: Adopt) 
     assert "lints" not in toml(crate / "reader/Cargo.toml")
 
 
-def test_lints_of_a_workspace_get_no_further_package(tmp_path: Path, adopt: Adopt) -> None:
+def test_lints_of_a_workspace_do_not_apply_to_further_packages(tmp_path: Path, adopt: Adopt) -> None:
     lints = '[workspace]\nmembers = ["reader"]\n\n[workspace.lints.rust]\nunused = "deny"\n'
     files: Files = {"Cargo.toml": lints, "reader/Cargo.toml": MEMBER.format("reader"), "reader/src/lib.rs": CODE}
     crate = make(tmp_path / "dates", files)
@@ -120,12 +120,12 @@ def test_a_denied_group_is_not_weakened_by_single_lints(tmp_path: Path, adopt: A
     lints = toml(crate / "Cargo.toml")["workspace"]["lints"]["clippy"]  # type: ignore[index]
     levels = {entry["level"] if isinstance(entry, dict) else entry for entry in lints.values()}
     assert levels == {"deny", "forbid"}
-    # The same lint in another spelling.
+    # The same lint with a hyphen instead of an underscore.
     assert "unwrap_used" not in lints
     assert drift(crate).exit_code == 0
 
 
-def test_nothing_of_ours_exempts_from_a_gate_of_the_crate(tmp_path: Path, adopt: Adopt) -> None:
+def test_our_settings_add_no_exception_to_a_gate_of_the_crate(tmp_path: Path, adopt: Adopt) -> None:
     deny = '[licenses]\nallow = ["MIT"]\n\n[bans]\nwildcards = "deny"\n'
     crate = make(tmp_path / "crate", {**PLAIN, "Cargo.toml": PACKAGE + STRICT, "deny.toml": deny})
     assert adopt(crate).exit_code == 0
@@ -157,7 +157,7 @@ def test_a_workspace_in_a_folder_of_any_name_is_adopted(tmp_path: Path, adopt: A
 # --- Files ---
 
 
-def test_workflows_come_only_with_the_recipes_that_they_run(tmp_path: Path, adopt: Adopt) -> None:
+def test_workflows_are_added_only_with_the_recipes_that_they_run(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", {**PLAIN, "justfile": LIB["justfile"]})
     assert adopt(crate).exit_code == 1
     assert {file.name for file in (crate / ".github/workflows").iterdir()} == {"ci.yml.proposed", "perf.yml.proposed"}
@@ -174,7 +174,7 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
-def test_another_spelling_of_a_file_of_ours_is_seen_and_named(tmp_path: Path, adopt: Adopt, name: str) -> None:
+def test_another_spelling_of_our_file_name_is_recognized_and_reported(tmp_path: Path, adopt: Adopt, name: str) -> None:
     ours, theirs = SPELLINGS[name]
     crate = make(tmp_path / "crate", {**PLAIN, theirs: "# mine\n"})
     done = adopt(crate)
@@ -185,13 +185,13 @@ def test_another_spelling_of_a_file_of_ours_is_seen_and_named(tmp_path: Path, ad
     assert f"`git rm {theirs}`: keep only one of the two" in done.stdout
 
 
-def test_a_file_that_is_renamed_is_named(tmp_path: Path, adopt: Adopt) -> None:
+def test_a_renamed_file_is_reported(tmp_path: Path, adopt: Adopt) -> None:
     crate = make(tmp_path / "crate", {**PLAIN, ".clippy.toml": "msrv = '1.80'\n"})
     assert "- merged: clippy.toml, because .clippy.toml exists\n" in adopt(crate).stdout
 
 
 @pytest.mark.parametrize("own", ["", 'exclude = ["/big"]\n', 'include = ["/src"]\n', "publish = false\n"])
-def test_what_is_published_does_not_grow(tmp_path: Path, adopt: Adopt, own: str) -> None:
+def test_the_published_package_gets_no_further_file(tmp_path: Path, adopt: Adopt, own: str) -> None:
     crate = make(tmp_path / "crate", {**PLAIN, "Cargo.toml": PACKAGE + own, "big/x": ""})
 
     def packaged() -> set[str]:
@@ -217,7 +217,7 @@ def test_a_crate_below_the_root_of_its_repository_has_no_workflows(tmp_path: Pat
     assert drift(top / "rust").exit_code == 0
 
 
-def test_a_member_beside_the_root_is_adopted(tmp_path: Path, adopt: Adopt) -> None:
+def test_a_member_next_to_the_root_is_adopted(tmp_path: Path, adopt: Adopt) -> None:
     member = f'{MEMBER.format("reader")}workspace = "../root"\n'
     files = {"root/Cargo.toml": '[workspace]\nmembers = ["../reader"]\n', "reader/Cargo.toml": member}
     top = make(tmp_path / "all", {**files, "reader/src/lib.rs": CODE})
@@ -234,15 +234,13 @@ def test_a_workspace_without_a_root_package_has_the_identity_of_its_crates(tmp_p
 
 
 @pytest.mark.parametrize(("promised", "msrv"), [("1", "1.85"), ("1.99", "1.99"), ("1.90.1", "1.90")])
-def test_any_promise_of_a_rust_is_taken(tmp_path: Path, adopt: Adopt, promised: str, msrv: str) -> None:
+def test_any_rust_version_of_the_crate_is_accepted(tmp_path: Path, adopt: Adopt, promised: str, msrv: str) -> None:
     manifest = f'{PACKAGE.replace("2021", "2015")}rust-version = "{promised}"\n'
     done = adopt(make(tmp_path / "all", {**PLAIN, "Cargo.toml": manifest}), "--dry-run")
     assert f"| msrv | {msrv} |" in done.stdout
 
 
-def test_a_submodule_is_there_where_the_gates_run(
-    tmp_path: Path, template: Template, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_gates_run_with_the_submodules(tmp_path: Path, template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
     other = make(tmp_path / "data", {"data.txt": "1\n"})
     crate = make(tmp_path / "crate", PLAIN)
     git(crate, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "data")
@@ -268,7 +266,7 @@ SHAPES: dict[str, Files] = {
 
 @pytest.mark.usefixtures("adopt")
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_next_release_conflicts_in_no_key_that_the_crate_left_alone(
+def test_a_next_release_has_no_conflict_in_a_key_that_the_crate_did_not_change(
     tmp_path: Path, template: Template, shape: str
 ) -> None:
     repository = Path(shutil.copytree(template.repository, tmp_path / "template", symlinks=True))

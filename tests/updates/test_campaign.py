@@ -1,7 +1,8 @@
-"""Crates of every kind, made from past releases and acted on as users do, come to this release and lose no line.
+"""Crates of every kind, made from past releases and changed as users do, update to this release and lose no line.
 
-Each act once for each kind; the oldest release and the last three take turns, so each act is done to crates of three
-releases, and crates of each kind come from all four. With --exhaustive the others: of every kind from all four.
+Each act runs once for each kind; the oldest release and the last three rotate, so each act runs on crates of three
+releases, and crates of each kind are made from all four. With --exhaustive the others run: every act for every kind
+from all four.
 """
 
 from collections.abc import Callable
@@ -46,7 +47,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def made(scenario: Scenario, releases: Releases, tmp_path: Path) -> tuple[Path, Answers]:
-    """A crate as its release makes it, and its answers."""
+    """A crate made from its release, and its answers."""
     return make(scenario, releases, tmp_path)
 
 
@@ -77,7 +78,8 @@ def test_an_update_loses_no_line_and_stops_only_where_it_must(
         own = {path: normal(content) for path, content in own.items()}
     journey = Journey(crate, old, own, new, read_tree(crate), unmerged(crate))
     assert yaml.safe_load(journey.after[ANSWERS_FILE])["_commit"] == newest_release()
-    # Copier applies the release's change by its hunks, so it may fit where a merge of whole files would not.
+    # Copier applies the release's change hunk by hunk, which may succeed where a merge of the entire file has a
+    # conflict.
     assert journey.conflicts <= {path for path in journey.of_the_template if journey.expected(path) is None}
     check_files(journey)
     check_foresight(journey, plan, heals=scenario.act is windows_line_endings)
@@ -92,14 +94,14 @@ def test_an_update_loses_no_line_and_stops_only_where_it_must(
 
 
 def check_foresight(journey: Journey, plan: UpdatePlan, *, heals: bool) -> None:
-    """What our command foresees is what Copier does; only ends of lines are no conflict, and what was dropped goes."""
+    """Check that our command predicts Copier's result, but without conflicts in line endings and dropped files."""
     conflicts = {path for path in journey.conflicts if not journey.leaves(path)}
     healed = conflicts - set(plan.having(MergeResult.CONFLICT))
     assert bool(healed) == (heals and bool(conflicts))
     assert set(plan.having(MergeResult.CONFLICT)) == conflicts - healed
     for path, change in plan.changes.items():
         if journey.leaves(path):
-            # Copier leaves it there, for what may have been written into it.
+            # Copier leaves the file in place, because a user may have edited it.
             is_edited = normal(journey.own[path]) != journey.old[path]
             assert change.result is (MergeResult.KEPT if is_edited else MergeResult.DELETED)
         elif path == "bench/Cargo.toml" and path not in healed:
@@ -113,7 +115,7 @@ def check_foresight(journey: Journey, plan: UpdatePlan, *, heals: bool) -> None:
 
 
 def check_second_update(journey: Journey, repository: Path) -> None:
-    """Once its conflicts are resolved, a crate that is updated again does not change."""
+    """Check that a second update, after the conflicts are resolved, changes nothing."""
     resolve(journey.crate, journey.conflicts)
     commit_all(repository)
     again = copier_in_process("update", "--quiet", "--defaults", str(journey.crate))

@@ -1,4 +1,4 @@
-"""A crate of a release that did not ask where CI runs stays GitHub's."""
+"""A crate of a release without the question about CI keeps GitHub."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ OTHERS = (".gitlab/", ".gitlab-ci.yml")
 
 
 @pytest.mark.parametrize("kind", ["lib", "cli", "service"])
-def test_an_older_crate_updates_as_githubs(releases: Releases, tmp_path: Path, kind: str) -> None:
+def test_an_update_keeps_an_older_crate_on_github(releases: Releases, tmp_path: Path, kind: str) -> None:
     older = [tag for tag in releases.tags if "ci" not in releases.questions(tag)][-1]
     crate = tmp_path / "log-totals"
     shutil.copytree(releases.rendering(older, {"crate_name": "log-totals", "kind": kind}), crate)
@@ -32,7 +32,7 @@ def test_an_older_crate_updates_as_githubs(releases: Releases, tmp_path: Path, k
 
 
 def test_an_answer_replaces_the_workflows_by_a_pipeline(bench: Bench) -> None:
-    """And an edited workflow of the crate's own stays."""
+    """An edited workflow of the crate itself is kept."""
     own = bench.crate / ".github" / "workflows" / "own.yml"
     own.write_text("on: push\njobs: {}\n")
     done = bench.fast_rust("--data", "ci=gitlab")

@@ -1,4 +1,4 @@
-"""Each owned key has a direction: what is stricter is in line and stays, what is looser is drift without a reason."""
+"""Each owned key has a direction: a stricter value is accepted, a looser value without a reason is drift."""
 
 import itertools
 import json
@@ -33,7 +33,7 @@ from support.variants import CHECKOUT, domain
 
 
 def owned_of(text: str, patterns: list[str]) -> Iterator[tuple[Key, Any]]:
-    """Yield the owned keys of a file of the template, with their values, whatever the answers are."""
+    """Yield the owned keys of a file of the template, with their values, for any answers."""
     text = re.sub(r"\{%.*?%\}|\{#.*?#\}", "", text, flags=re.DOTALL)
     text = re.sub(r"\{\{.*?\}\}", "0", re.sub(r"(?<=[\"=])\{\{.*?\}\}", "1.2.3", text))
     header = statement = ""
@@ -45,7 +45,7 @@ def owned_of(text: str, patterns: list[str]) -> Iterator[tuple[Key, Any]]:
         try:
             document = tomllib.loads(header + statement)
         except tomllib.TOMLDecodeError:
-            # A list goes on below.
+            # The list continues on the next lines.
             continue
         statement = ""
         for pattern in patterns:
@@ -54,7 +54,7 @@ def owned_of(text: str, patterns: list[str]) -> Iterator[tuple[Key, Any]]:
 
 
 def sources() -> Iterator[tuple[dict[str, list[str]], dict[str, str]]]:
-    """Yield the keys that each release owns, by file, and the files of its template that have them."""
+    """Yield the keys that each release owns, by file, with the files of its template that have them."""
     for past in past_releases().values():
         names = set(git(CHECKOUT, "ls-tree", "-r", "--name-only", past, "template").splitlines())
         shared = yaml.safe_load(git(CHECKOUT, "show", f"{past}:ownership.yml"))["shared"]
@@ -69,7 +69,7 @@ def sources() -> Iterator[tuple[dict[str, list[str]], dict[str, str]]]:
 
 @cache
 def owned() -> dict[tuple[str, Key], list[Any]]:
-    """The keys that any release owns, with their different values."""
+    """Return the keys that any release owns, with their different values."""
     found: dict[tuple[str, Key], list[Any]] = {}
     for shared, texts in sources():
         assert texts
@@ -90,13 +90,13 @@ def unused_entries(keys: list[Key]) -> set[str]:
 
 
 def test_each_key_that_a_release_owns_has_an_entry_in_the_table() -> None:
-    """A new key needs a decision, not a default."""
+    """The direction of a new key is a decision, and has no default."""
     keys = [key for _, key in owned()]
     assert without_entry(keys) == []
     assert without_entry([*keys, ("profile", "release", "rpath")]) == ["profile.release.rpath"]
 
 
-def test_each_entry_of_the_table_is_that_of_a_key_that_a_release_owns() -> None:
+def test_each_entry_of_the_table_belongs_to_a_key_that_a_release_owns() -> None:
     keys = [key for _, key in owned()]
     assert unused_entries(keys) == set()
     assert unused_entries([key for key in keys if key != ("workspace", "resolver")]) == {"workspace.resolver"}
@@ -104,7 +104,7 @@ def test_each_entry_of_the_table_is_that_of_a_key_that_a_release_owns() -> None:
 
 @pytest.mark.parametrize(("kind", "place"), list(itertools.product(domain("kind"), domain("place"))))
 def test_the_files_of_the_template_have_each_key_that_is_rendered(kind: str, place: str, template: Template) -> None:
-    """So the tests above need no rendering of each release."""
+    """This shows that the tests above need no rendering of each release."""
     crate, count = template.rendering({"kind": kind, "place": place, "sample": True}), 0
     for path, pattern in shared_keys():
         if (crate / path).exists():
@@ -116,8 +116,8 @@ def test_the_files_of_the_template_have_each_key_that_is_rendered(kind: str, pla
 
 # --- Stricter and looser values ---
 
-# What is stricter and looser than the release's value, by the last part of a key. Where nothing is stricter, the key
-# is fixed; where nothing is looser, the release's value is the loosest.
+# Values that are stricter and looser than the release's value, by the last part of a key. If no value is stricter, the
+# key is fixed; if no value is looser, the release's value is the loosest.
 LEVELS = ("allow", "warn", "deny", "forbid")
 STRICTER_AND_LOOSER: dict[str, tuple[list[Any], list[Any]]] = {
     "blocks": ([0, 7, 7.5], [9, 8.1]),
@@ -169,7 +169,7 @@ STRICTER_AND_LOOSER: dict[str, tuple[list[Any], list[Any]]] = {
     "debug": ([1, "limited", 2, True, "full"], [0, False, "none", "line-directives-only", None]),
     "lto": ([True], ["thin", False, "off", None]),
 }
-# The profile for quick builds trades speed for time, and both keys of it are fixed.
+# The profile for quick builds trades run time for build time, and both its keys are fixed.
 QUICK: dict[str, tuple[list[Any], list[Any]]] = {
     "lto": ([], ["thin", "fat", False, None]),
     "codegen-units": ([], [1, 256, None]),
@@ -185,7 +185,7 @@ def stricter(key: Key, wanted: Any) -> list[Any]:  # noqa: ANN401  A value of TO
     """Return values that a crate may choose; None is to leave the key out."""
     match wanted:
         case {"path": _}:
-            # Where a package of the crate is, is the crate's to say.
+            # The crate may choose the location of its packages.
             return [{"path": "../elsewhere"}]
         case _ if is_dependency(key):
             number = str(requirement_of(wanted))
@@ -242,8 +242,8 @@ def is_kept(key: Key, wanted: Any, value: Any) -> bool:  # noqa: ANN401  Values 
     return keeps_if_missing(key, wanted) if value is None else keeps(key, wanted, value)
 
 
-def test_what_is_stricter_keeps_a_key_and_what_is_looser_does_not() -> None:
-    """Of each value that any release has."""
+def test_a_stricter_value_satisfies_a_key_and_a_looser_value_does_not() -> None:
+    """For each value that any release has."""
     for (_, key), values in owned().items():
         for wanted in values:
             assert keeps(key, wanted, wanted)
@@ -255,7 +255,7 @@ def test_what_is_stricter_keeps_a_key_and_what_is_looser_does_not() -> None:
 
 
 def _item(value: Any, comment: str = "") -> Any:  # noqa: ANN401  A value of TOML, and an item with it.
-    """Return a value as people write it: on one line."""
+    """Return a value as people write it, on one line."""
     if isinstance(value, list):
         item: Any = tomlkit.array()
         for entry in value:
@@ -271,7 +271,7 @@ def _item(value: Any, comment: str = "") -> Any:  # noqa: ANN401  A value of TOM
 
 
 def _with(text: str, values: Mapping[Key, Any], comment: str = "") -> str:
-    """Return a file with other values of some keys, each with a comment on its line."""
+    """Return a file with other values for some keys, each with a comment on its line."""
     document = tomlkit.parse(text)
     for key, value in values.items():
         table: Any = document
@@ -289,7 +289,7 @@ Values: TypeAlias = dict[str, dict[Key, Any]]
 
 @pytest.fixture(scope="module")
 def rendering(template: Template) -> Path:
-    """A crate of the kind that has most keys; read only."""
+    """A crate of the kind with most keys; read only."""
     return template.rendering({"kind": "service", "place": "repository", "otel": True})
 
 
@@ -301,7 +301,7 @@ def owned_in(crate: Path) -> Owned:
 
 
 def _rounds(owned: Owned, *, is_stricter: bool, most: int | None = None) -> Iterator[Values]:
-    """Yield values for all keys at once, by file, until each key had all of its values, or so many."""
+    """Yield values for all keys at once, by file, until each key had all of its values, or up to a limit."""
     choose = stricter if is_stricter else looser
     choices = {(path, key): choose(key, value) for path in owned.shared for key, value in owned.keys(path).items()}
     for number in range(max(map(len, choices.values()))):
@@ -330,7 +330,7 @@ def _write(folder: Path, owned: Owned) -> None:
         (folder / path).write_bytes(content)
 
 
-def test_stricter_keys_are_no_difference(rendering: Path, tmp_path: Path) -> None:
+def test_stricter_keys_are_not_drift(rendering: Path, tmp_path: Path) -> None:
     owned = owned_in(rendering)
     for values in _rounds(owned, is_stricter=True):
         _write(tmp_path, owned)
@@ -340,7 +340,7 @@ def test_stricter_keys_are_no_difference(rendering: Path, tmp_path: Path) -> Non
 
 def test_looser_keys_are_drift_and_are_restored_alone(rendering: Path, tmp_path: Path) -> None:
     owned = owned_in(rendering)
-    # Next to keys that are stricter, which stay.
+    # Stricter keys next to them are kept.
     [own] = _rounds(owned, is_stricter=True, most=1)
     for values in _rounds(owned, is_stricter=False):
         _write(tmp_path, owned)
@@ -357,7 +357,7 @@ def test_looser_keys_are_drift_and_are_restored_alone(rendering: Path, tmp_path:
                     assert value_at(tomllib.loads(after), key) == wanted[key], key
 
 
-def test_a_looser_key_with_a_reason_is_no_drift(rendering: Path, tmp_path: Path) -> None:
+def test_a_looser_key_with_a_reason_is_not_drift(rendering: Path, tmp_path: Path) -> None:
     owned = owned_in(rendering)
     for values in _rounds(owned, is_stricter=False, most=3):
         given = {
@@ -370,7 +370,7 @@ def test_a_looser_key_with_a_reason_is_no_drift(rendering: Path, tmp_path: Path)
         assert {(one.state, one.reason) for one in found} == {(State.LOOSENED, "measured twice")}
 
 
-# --- By the command ---
+# --- With the command ---
 
 
 @pytest.fixture
@@ -384,7 +384,7 @@ def crate(rendering: Path, template: Template, tmp_path: Path) -> Path:
     return crate
 
 
-def test_fix_leaves_stricter_keys(crate: Path) -> None:
+def test_fix_keeps_stricter_keys(crate: Path) -> None:
     [values] = _rounds(owned_in(crate), is_stricter=True, most=1)
     _set_all(crate, values)
     commit(crate)
@@ -397,7 +397,7 @@ def test_fix_leaves_stricter_keys(crate: Path) -> None:
     assert git(crate, "status", "--porcelain") == ""
 
 
-def test_fix_restores_looser_keys_and_leaves_those_with_a_reason(crate: Path) -> None:
+def test_fix_restores_looser_keys_and_keeps_those_with_a_reason(crate: Path) -> None:
     [values] = _rounds(owned_in(crate), is_stricter=False, most=1)
     _set_all(crate, values)
     commit(crate)
@@ -454,7 +454,7 @@ def _others() -> Iterator[tuple[Key, Any, str, Any]]:
 
 @pytest.mark.parametrize(("key", "wanted", "sign", "found"), list(_others()))
 def test_other_values_have_a_direction_too(key: Key, wanted: Any, sign: str, found: Any) -> None:  # noqa: ANN401
-    """`<`: the second is stricter. `>`: the second is looser. `#`: none is stricter."""
+    """`<`: the second value is stricter. `>`: the second value is looser. `#`: neither value is stricter."""
     assert keeps(key, wanted, wanted)
     assert keeps(key, wanted, found) is (sign == "<")
     assert sign != "#" or not keeps(key, found, wanted)
@@ -490,7 +490,7 @@ def _comparators(requirement: str) -> list[Comparator]:
 
 
 def _admits(comparators: list[Comparator], version: tuple[int, int, int, str]) -> bool:
-    """Whether cargo takes a version: written after the crate `semver`, a comparator at a time."""
+    """Return whether cargo accepts a version, implemented like the crate `semver`, one comparator at a time."""
     tagged = any(pre and numbers == version[:3] for _, numbers, pre in comparators)
     return (not version[3] or tagged) and all(_matches(version, *one) for one in comparators)
 
@@ -533,11 +533,11 @@ def test_the_minimum_of_a_requirement_is_the_lowest_version_that_it_admits(requi
     found = minimum_of(requirement)
     lowest = min(((*version[:3], _order(version[3])) for version in admitted), default=None)
     if lowest is None:
-        # With a pre-release, the minimum may be one that another part excludes.
+        # With a pre-release, another part may exclude the minimum.
         assert found is None or "-" in requirement
     else:
         assert found is not None
-        # The grid has no pre-release between some that a bound may have.
+        # The grid lacks some pre-releases that a bound may have.
         assert found[:3] == lowest[:3]
         assert found <= lowest
 
@@ -564,27 +564,29 @@ def _requirements() -> Iterator[tuple[str, str, bool]]:
 
 
 @pytest.mark.parametrize(("wanted", "found", "is_kept"), list(_requirements()))
-def test_a_requirement_keeps_the_floor_if_all_that_it_admits_does(wanted: str, found: str, is_kept: bool) -> None:
+def test_a_requirement_keeps_the_minimum_if_every_version_that_it_admits_does(
+    wanted: str, found: str, is_kept: bool
+) -> None:
     assert is_floor_kept(wanted, found) is is_kept
     spaced = re.sub("([<>=^~]+)", r"\1 ", found).replace(",", " , ")
     assert is_floor_kept(wanted, spaced) is is_kept
     assert is_floor_kept(wanted, with_floor(wanted, found))
 
 
-def test_an_upper_bound_that_still_fits_stays() -> None:
+def test_an_upper_bound_that_is_still_valid_is_kept() -> None:
     assert with_floor("1.2", ">=1, <1.5") == "1.2, <1.5"
     assert with_floor("1.2", ">=1, <1.2") == "1.2"
     assert with_floor("=1.2.0", ">=1, <2") == "=1.2.0"
 
 
 @pytest.mark.parametrize("found", [{"workspace": True}, {"path": ".."}, {"git": "https://example.org/x", "rev": "a"}])
-def test_a_source_that_says_the_version_elsewhere_keeps_the_floor(found: dict[str, Any]) -> None:
+def test_a_source_with_its_version_elsewhere_keeps_the_minimum(found: dict[str, Any]) -> None:
     assert keeps(("dependencies", "tokio"), "1.54", found)
     assert not keeps(("dependencies", "tokio"), "1.54", {**found, "version": "1.0"})
     assert not keeps(("dependencies", "tokio"), "1.54", {"features": ["net"]})
 
 
-# --- How a key is written ---
+# --- Notations of a key ---
 
 RELEASE = '[a]\nx = 1\n[profile.b]\ndebug = 1 # Ours.\nlto = "fat"\n[dependencies]\n'
 WRITTEN = {
@@ -598,7 +600,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
-def test_a_key_is_found_with_its_reason_and_restored_however_it_is_written(text: str) -> None:
+def test_a_key_in_any_notation_is_found_with_its_reason_and_restored(text: str) -> None:
     key: Key = ("profile", "b", "lto")
     assert reason_at(tomlkit.parse(text.format("")), key) == ""
     assert reason_at(tomlkit.parse(text.format(" # why, reason: it is slow")), key) == "it is slow"
@@ -640,7 +642,7 @@ def test_a_reason_may_be_on_the_line_of_a_header_or_of_the_value_in_its_table(ab
         ("x = [1] # no reason\n", ""),
     ],
 )
-def test_the_reason_of_a_list_is_where_it_begins_or_ends(text: str, reason: str) -> None:
+def test_the_reason_of_a_list_is_on_its_first_or_last_line(text: str, reason: str) -> None:
     assert reason_at(tomlkit.parse(text), ("x",)) == reason
 
 
@@ -654,7 +656,7 @@ def test_a_key_with_dots_or_quotes_is_restored(name: str) -> None:
     assert value_at(tomllib.loads(f"{name_of(key)} = 1"), key) == 1
 
 
-def test_a_value_where_a_table_is_wanted_is_left() -> None:
+def test_a_value_instead_of_a_table_is_kept() -> None:
     with pytest.raises(UnclearKeyError, match=r"`profile` is not a table, so `profile\.b\.lto` cannot be set in it"):
         restored("profile = 1\n", RELEASE, [("profile", "b", "lto")])
 
@@ -684,7 +686,7 @@ def test_lists_of_tables_with_headers_are_restored_and_may_have_reasons() -> Non
         ('"soon"', {"period": "30s", "terminate-after": 4}),
     ],
 )
-def test_a_stricter_part_of_a_looser_timeout_stays(found: str, after: dict[str, Any]) -> None:
+def test_a_stricter_part_of_a_looser_timeout_is_kept(found: str, after: dict[str, Any]) -> None:
     release = '[profile.ci]\nslow-timeout = { period = "30s", terminate-after = 4 }\n'
     key: Key = ("profile", "ci", "slow-timeout")
     text = f"[profile.ci]\nslow-timeout = {found} # ours\n"
@@ -694,7 +696,7 @@ def test_a_stricter_part_of_a_looser_timeout_stays(found: str, after: dict[str, 
 
 
 @pytest.mark.parametrize("found", ['{ ignore = true, registries = ["x"] }', '{ ignore = false, registries = ["x"] }'])
-def test_a_stricter_part_of_a_looser_table_stays(found: str) -> None:
+def test_a_stricter_part_of_a_looser_table_is_kept(found: str) -> None:
     key: Key = ("licenses", "private")
     after = restored(f"[licenses]\nprivate = {found}\n", "[licenses]\nprivate = { ignore = true }\n", [key])
     assert value_at(tomllib.loads(after), key) == {"ignore": "true" in found}
@@ -724,7 +726,7 @@ skip = []
 """
 
 
-def test_adoption_keeps_what_is_stricter_and_says_of_what_is_looser_that_it_was_so() -> None:
+def test_adoption_keeps_stricter_values_and_gives_looser_values_a_reason() -> None:
     wanted = tomllib.loads(THEIRS)
     keys = {
         key: value for pattern in ("profile.*.*", "bans.*") for key, value in find(wanted, tuple(pattern.split(".")))
@@ -740,8 +742,8 @@ def test_adoption_keeps_what_is_stricter_and_says_of_what_is_looser_that_it_was_
     assert [one["name"] for one in found["bans"]["deny"]] == ["b", "a"]
 
 
-def test_adoption_gives_the_reason_of_a_looser_value_after_its_inline_table() -> None:
-    """A comment in the table would end it."""
+def test_adoption_writes_the_reason_of_a_looser_value_after_its_inline_table() -> None:
+    """A comment within an inline table is invalid."""
     ours = 'sources = { unknown-git = "allow", unknown-registry = "deny" }\n'
     release = '[sources]\nunknown-git = "deny"\nunknown-registry = "deny"\n'
     wanted: dict[Key, Any] = {("sources", name): "deny" for name in ("unknown-git", "unknown-registry")}

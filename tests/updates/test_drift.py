@@ -1,4 +1,4 @@
-"""`fast-rust drift` finds what differs from the release in what the template owns, and restores only that."""
+"""`fast-rust drift` finds and restores differences to the release, only in files and keys of the template."""
 
 import json
 import os
@@ -31,24 +31,24 @@ PLAIN: dict[str, str | bool] = {"cpu_level": "x86-64-v3", "container": True}
 
 @pytest.fixture(scope="module", params=domain("kind"))
 def made(request: pytest.FixtureRequest, template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A crate of each kind, as it was made; read only."""
+    """A new crate of each kind; read only."""
     crate = tmp_path_factory.mktemp("drift") / "log-totals"
     assert copy(template.repository, crate, {"kind": request.param, **PLAIN}).exit_code == 0
     start_history(crate)
     return crate
 
 
-# What does not depend on the files of a kind.
+# For tests that do not depend on the files of a kind.
 ONE_KIND = pytest.mark.parametrize("made", ["lib"], indirect=True)
 
 
 @pytest.fixture
 def crate(made: Path, tmp_path: Path) -> Path:
-    """A crate to act on."""
+    """A crate that a test may change."""
     return Path(shutil.copytree(made, tmp_path / "log-totals"))
 
 
-def test_a_fresh_crate_is_in_line(made: Path) -> None:
+def test_a_new_crate_has_no_drift(made: Path) -> None:
     done = drift(made)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -57,7 +57,7 @@ def test_a_fresh_crate_is_in_line(made: Path) -> None:
     ]
 
 
-def test_each_managed_file_that_is_changed_or_missing_is_named_and_put_back(crate: Path) -> None:
+def test_each_changed_or_missing_managed_file_is_reported_and_restored(crate: Path) -> None:
     before = read_tree(crate)
     managed = [path for path in before if owners(path) == ["managed"]]
     for path in managed[::2]:
@@ -74,7 +74,7 @@ def test_each_managed_file_that_is_changed_or_missing_is_named_and_put_back(crat
     assert drift(crate).exit_code == 0
 
 
-def test_starters_and_files_of_the_crates_own_are_nobodys_business(crate: Path) -> None:
+def test_starters_and_the_crates_own_files_are_not_checked(crate: Path) -> None:
     for path in read_tree(crate):
         if owners(path) == ["starter"]:
             (crate / path).unlink()
@@ -119,7 +119,7 @@ LOOSENINGS: dict[Act, str] = {
 
 
 @pytest.mark.parametrize("act", LOOSENINGS, ids=lambda act: act.__name__)
-def test_a_loosened_key_is_named_and_put_back_by_its_meaning(crate: Path, act: Act) -> None:
+def test_a_loosened_key_is_reported_and_restored_by_its_meaning(crate: Path, act: Act) -> None:
     path = LOOSENINGS[act].partition(":")[0]
     before = tomllib.loads((crate / path).read_text(encoding="utf-8"))
     act(crate)
@@ -134,7 +134,7 @@ def test_a_loosened_key_is_named_and_put_back_by_its_meaning(crate: Path, act: A
 @pytest.mark.parametrize(
     "act", [loosen_lint, lift_threshold, allow_registries, lower_floor], ids=lambda act: act.__name__
 )
-def test_a_reason_on_the_line_makes_a_loosened_key_no_drift(crate: Path, act: Act) -> None:
+def test_a_loosened_key_with_a_reason_on_its_line_is_not_drift(crate: Path, act: Act) -> None:
     act(crate)
     path, _, key = LOOSENINGS[act].partition(": ")
     text = (crate / path).read_text(encoding="utf-8")
@@ -156,13 +156,13 @@ edit: bench/Cargo.toml: gungraun = "=0.20.0" -> gungraun = { version = "=0.20.0"
 
 
 @pytest.mark.parametrize("line", TIGHTENED.strip().splitlines())
-def test_what_is_stricter_is_in_line(crate: Path, line: str) -> None:
+def test_a_stricter_value_is_not_drift(crate: Path, line: str) -> None:
     _, path, change = line.split(": ", 2)
     edit(crate / path, *change.split(" -> "))
     assert drift(crate).exit_code == 0
 
 
-def test_putting_a_key_back_leaves_every_other_line(crate: Path) -> None:
+def test_restoring_a_key_keeps_every_other_line(crate: Path) -> None:
     manifest = crate / "Cargo.toml"
     edit(manifest, "[workspace]\n", "[workspace] # ours\n")
     text = manifest.read_text(encoding="utf-8")
@@ -172,7 +172,7 @@ def test_putting_a_key_back_leaves_every_other_line(crate: Path) -> None:
     assert manifest.read_text(encoding="utf-8") == text
 
 
-def test_a_floor_put_back_leaves_the_features_of_a_dependency(crate: Path) -> None:
+def test_restoring_a_minimum_version_keeps_the_features_of_a_dependency(crate: Path) -> None:
     with_features = 'gungraun = { version = "=0.19.0", features = ["client_requests"] }'
     edit(crate / "bench" / "Cargo.toml", 'gungraun = "=0.20.0"', with_features)
     commit(crate)
@@ -182,7 +182,7 @@ def test_a_floor_put_back_leaves_the_features_of_a_dependency(crate: Path) -> No
     assert gungraun == {"version": "=0.20.0", "features": ["client_requests"]}
 
 
-def test_a_file_that_is_no_toml_is_named_and_left(crate: Path) -> None:
+def test_a_file_that_is_not_toml_is_reported_and_unchanged(crate: Path) -> None:
     (crate / "deny.toml").write_text("[licenses\n")
     commit(crate)
     done = drift(crate, "--fix")
@@ -194,13 +194,13 @@ def test_a_file_that_is_no_toml_is_named_and_left(crate: Path) -> None:
     assert (crate / "deny.toml").read_text() == "[licenses\n"
 
 
-def test_windows_ends_of_lines_are_no_drift(crate: Path) -> None:
+def test_windows_line_endings_are_not_drift(crate: Path) -> None:
     for path, content in read_tree(crate).items():
         (crate / path).write_bytes(content.replace(b"\n", b"\r\n"))
     assert drift(crate).exit_code == 0
 
 
-def test_what_is_put_back_has_the_ends_of_lines_of_its_file(crate: Path) -> None:
+def test_a_restored_key_has_the_line_endings_of_its_file(crate: Path) -> None:
     for path in ("Cargo.toml", "justfile"):
         (crate / path).write_bytes((crate / path).read_bytes().replace(b"\n", b"\r\n"))
     before = read_tree(crate)
@@ -212,7 +212,7 @@ def test_what_is_put_back_has_the_ends_of_lines_of_its_file(crate: Path) -> None
     assert read_tree(crate) == before
 
 
-def test_uncommitted_work_is_overwritten_by_force_only(crate: Path) -> None:
+def test_uncommitted_work_is_overwritten_only_with_force(crate: Path) -> None:
     (crate / "justfile").write_text("mine:\n    true\n")
     done = drift(crate, "--fix")
     assert done.exit_code == 1
@@ -222,18 +222,18 @@ def test_uncommitted_work_is_overwritten_by_force_only(crate: Path) -> None:
     assert (crate / "justfile").read_text() != "mine:\n    true\n"
 
 
-def look_away(crate: Path) -> None:
+def assume_unchanged(crate: Path) -> None:
     git(crate, "update-index", "--assume-unchanged", "justfile")
 
 
-def out_of_sight(crate: Path) -> None:
+def hidden_from_status(crate: Path) -> None:
     git(crate, "config", "status.showUntrackedFiles", "no")
     git(crate, "rm", "--quiet", "--cached", "justfile")
     git(crate, "commit", "--quiet", "--message", "Our own from now on")
 
 
-@pytest.mark.parametrize("act", [look_away, out_of_sight])
-def test_work_that_git_does_not_show_is_uncommitted_too(crate: Path, act: Act) -> None:
+@pytest.mark.parametrize("act", [assume_unchanged, hidden_from_status])
+def test_work_that_git_does_not_show_counts_as_uncommitted(crate: Path, act: Act) -> None:
     act(crate)
     (crate / "justfile").write_text("mine:\n    true\n")
     done = drift(crate, "--fix")
@@ -242,7 +242,7 @@ def test_work_that_git_does_not_show_is_uncommitted_too(crate: Path, act: Act) -
     assert (crate / "justfile").read_text() == "mine:\n    true\n"
 
 
-# --- What a crate may be in ---
+# --- States of a repository ---
 
 
 def hidden_status(crate: Path) -> None:
@@ -282,7 +282,7 @@ def test_no_setting_of_git_hides_uncommitted_work(
     for path, text in work.items():
         stat = (crate / path).stat()
         old = (crate / path).read_text(encoding="utf-8")
-        # As git sees it, nothing has happened: neither the size nor the time differ.
+        # For git the file is unchanged: neither its size nor its time differs.
         padded = text + "#" * max(0, len(old.encode()) - len(text) - 1) + "\n"
         (crate / path).write_text(padded, encoding="utf-8")
         os.utime(crate / path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -297,8 +297,8 @@ def test_no_setting_of_git_hides_uncommitted_work(
 
 
 @ONE_KIND
-def test_a_new_file_that_the_user_excludes_is_work_too(crate: Path) -> None:
-    """Git has never had it, so git could not restore it."""
+def test_a_new_file_that_the_user_excludes_counts_as_uncommitted(crate: Path) -> None:
+    """Git never stored the file, so git could not restore it."""
     git(crate, "rm", "--quiet", "--cached", "justfile")
     git(crate, "commit", "--quiet", "--message", "Our own from now on")
     excluded_by_the_user(crate)
@@ -321,7 +321,7 @@ def test_answers_that_git_ignores_are_found_next_to_a_member(crate: Path, templa
 
 
 @ONE_KIND
-def test_outside_a_repository_files_are_overwritten_by_force_only(crate: Path) -> None:
+def test_outside_a_repository_files_are_overwritten_only_with_force(crate: Path) -> None:
     shutil.rmtree(crate / ".git")
     (crate / ".github/workflows/perf.yml").unlink()
     (crate / "justfile").write_text("mine:\n    true\n")
@@ -359,7 +359,7 @@ def test_nothing_is_written_through_a_symlink(crate: Path, tmp_path: Path, path:
 
 
 @ONE_KIND
-def test_a_symlink_to_nowhere_is_left(crate: Path, tmp_path: Path) -> None:
+def test_a_broken_symlink_is_unchanged(crate: Path, tmp_path: Path) -> None:
     (crate / "justfile").unlink()
     (crate / "justfile").symlink_to(tmp_path / "outside")
     commit(crate)
@@ -369,7 +369,7 @@ def test_a_symlink_to_nowhere_is_left(crate: Path, tmp_path: Path) -> None:
 
 
 @ONE_KIND
-def test_a_folder_in_the_place_of_a_file_is_left(crate: Path) -> None:
+def test_a_folder_with_the_name_of_a_file_is_unchanged(crate: Path) -> None:
     for path in ("justfile", "clippy.toml"):
         (crate / path).unlink()
         (crate / path).mkdir()
@@ -384,7 +384,7 @@ def test_a_folder_in_the_place_of_a_file_is_left(crate: Path) -> None:
 
 
 @ONE_KIND
-def test_a_shared_file_that_could_not_be_restored_alone_is_left(crate: Path) -> None:
+def test_a_shared_file_that_could_not_be_restored_separately_is_unchanged(crate: Path) -> None:
     manifest = crate / "Cargo.toml"
     text = manifest.read_text(encoding="utf-8")
     start = text.index("[workspace.lints.clippy]")
@@ -404,7 +404,7 @@ def test_a_shared_file_that_could_not_be_restored_alone_is_left(crate: Path) -> 
 
 
 @ONE_KIND
-def test_a_name_that_is_not_utf_8_stays_as_it_is(made: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_is_unchanged(made: Path, tmp_path: Path) -> None:
     crate = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     shutil.copytree(made, crate)
     for path in ("justfile", ".github/workflows/perf.yml"):
@@ -438,7 +438,7 @@ def crlf_filter(crate: Path) -> None:
 
 @ONE_KIND
 @pytest.mark.parametrize("act", [autocrlf, attributes, crlf_filter], ids=lambda act: act.__name__)
-def test_line_endings_that_git_changes_are_no_drift_and_stay(crate: Path, act: Act) -> None:
+def test_line_endings_that_git_changes_are_not_drift_and_are_kept(crate: Path, act: Act) -> None:
     act(crate)
     commit(crate)
     for path in (*git(crate, "ls-files").splitlines(),):
@@ -465,7 +465,7 @@ def edit_bytes(file: Path, old: bytes, new: bytes) -> None:
 
 @pytest.fixture
 def foreign(crate: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A crate of another user, in whose repository git does not trust us."""
+    """A crate of another user, whose repository git does not trust."""
     (tmp_path / "config").write_text("[user]\nname = A\nemail = a@example.org\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
     for name in [name for name in os.environ if name.startswith("GIT_CONFIG_") and name != "GIT_CONFIG_GLOBAL"]:
@@ -479,7 +479,7 @@ def foreign(crate: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pat
 
 
 @ONE_KIND
-def test_a_repository_of_another_user_is_refused_with_the_reason_of_git(foreign: Path, tmp_path: Path) -> None:
+def test_a_repository_of_another_user_is_rejected_with_the_reason_of_git(foreign: Path, tmp_path: Path) -> None:
     before = read_tree(foreign)
     for arguments in ((), ("--fix",), ("--fix", "--force"), ("--json",)):
         done = drift(foreign, *arguments)
@@ -495,8 +495,8 @@ def test_a_repository_of_another_user_is_refused_with_the_reason_of_git(foreign:
 
 
 @ONE_KIND
-def test_a_nested_repository_of_another_user_is_left_with_the_reason_of_git(foreign: Path, tmp_path: Path) -> None:
-    """Where the folder that is compared is trusted, and one in it is not."""
+def test_a_nested_repository_of_another_user_is_unchanged_with_the_reason_of_git(foreign: Path, tmp_path: Path) -> None:
+    """Here git trusts the compared folder, but not a folder in it."""
     top = tmp_path / "top"
     top.mkdir()
     git(top, "init", "--quiet")
@@ -515,7 +515,7 @@ def test_a_nested_repository_of_another_user_is_left_with_the_reason_of_git(fore
     assert "git init" not in done.stderr
 
 
-def test_a_manifest_that_is_gone_is_not_made_up(crate: Path) -> None:
+def test_a_missing_manifest_is_not_created(crate: Path) -> None:
     (crate / "Cargo.toml").unlink()
     (crate / "clippy.toml").unlink()
     done = drift(crate, "--fix")
@@ -525,7 +525,7 @@ def test_a_manifest_that_is_gone_is_not_made_up(crate: Path) -> None:
     assert (crate / "clippy.toml").exists()
 
 
-def test_every_crate_of_a_workspace_is_looked_at(crate: Path, template: Template) -> None:
+def test_every_crate_of_a_workspace_is_checked(crate: Path, template: Template) -> None:
     member = crate / "crates" / "log-reader"
     assert copy(template.repository, member, {"place": "member", "kind": "cli"}).exit_code == 0
     (member / "src" / "platform.rs").write_text("")
@@ -535,8 +535,8 @@ def test_every_crate_of_a_workspace_is_looked_at(crate: Path, template: Template
 
 
 @pytest.mark.parametrize("name", [".copier-answers.acme.yml", ANSWERS_FILE])
-def test_answers_to_another_template_are_its_own_business(crate: Path, name: str) -> None:
-    """A crate that a second template has a part in has a file of answers for each, whichever has the usual name."""
+def test_answers_to_another_template_are_ignored(crate: Path, name: str) -> None:
+    """A crate that also uses another template has a file of answers for each; either may have the usual name."""
     if name == ANSWERS_FILE:
         git(crate, "mv", ANSWERS_FILE, ".copier-answers.rust.yml")
     (crate / name).write_text(ANOTHER)
@@ -554,7 +554,7 @@ def test_answers_to_another_template_are_its_own_business(crate: Path, name: str
         assert "lacks `_src_path`, `_commit` or `crate_name`" in drift(crate).stderr
 
 
-def test_newer_releases_are_named(crate: Path, template: Template, tmp_path: Path) -> None:
+def test_newer_releases_are_reported(crate: Path, template: Template, tmp_path: Path) -> None:
     repository = tmp_path / "template"
     shutil.copytree(template.repository, repository, symlinks=True)
     release(repository, "v0.0.2")
@@ -569,7 +569,7 @@ def test_newer_releases_are_named(crate: Path, template: Template, tmp_path: Pat
 def test_a_crate_between_two_releases_is_ahead_or_behind(
     crate: Path, template: Template, tmp_path: Path, later: tuple[str, ...]
 ) -> None:
-    """Copier records a commit after a release as git describes it."""
+    """Copier records a commit after a release in the format of `git describe`."""
     repository = tmp_path / "template"
     shutil.copytree(template.repository, repository, symlinks=True)
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "Later")
@@ -587,11 +587,11 @@ def test_a_crate_between_two_releases_is_ahead_or_behind(
     assert found == {"crate": str(crate), "release": described, "newer": list(later), "differences": []}
 
 
-# --- Where it cannot tell ---
+# --- Errors ---
 
 
 @pytest.mark.parametrize("act", UNCLEAR, ids=lambda act: act.__name__)
-def test_what_cannot_be_told_is_said_with_a_code_of_its_own(crate: Path, act: Act) -> None:
+def test_an_error_has_a_separate_exit_code(crate: Path, act: Act) -> None:
     act(crate)
     before = read_tree(crate)
     done = drift(crate, "--fix")
@@ -616,8 +616,8 @@ def test_the_same_choices_are_rendered_once(made: Path, template: Template, monk
     assert drift(other).exit_code == 0
 
 
-def test_it_starts_quickly_enough_for_a_hook(made: Path) -> None:
-    """Nothing is imported that takes long and has no part in it: Copier with a rendering at hand, other commands."""
+def test_it_starts_fast_enough_for_a_hook(made: Path) -> None:
+    """It imports no slow module that it does not need: Copier if a rendering is cached, or other commands."""
     drift(made)
     slow = {"copier", "fast_rust.commands.fleet", "fast_rust.standards", "markdown_it"}
     code = "import sys; from fast_rust.main import application\ntry: application()\n"
@@ -626,10 +626,10 @@ def test_it_starts_quickly_enough_for_a_hook(made: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_of_two_first_runs_at_once_one_clones_the_template(
+def test_only_one_of_two_concurrent_first_runs_clones_the_template(
     template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other waits for it, and finds the mirror."""
+    """The other run waits for the clone, and uses it."""
     monkeypatch.setenv("FAST_RUST_CACHE_DIR", str(tmp_path))
     address = template.repository.as_uri()
     cloned: list[str] = []
@@ -653,18 +653,18 @@ def test_of_two_first_runs_at_once_one_clones_the_template(
     assert [path for path in (tmp_path / "templates").iterdir() if path.suffix != ".lock"] == [first.folder]
 
 
-# --- Parts that a crate does not want ---
+# --- Parts that a crate opts out of ---
 
 
 def without(crate: Path, *names: str) -> None:
-    """Name parts in the manifest, as docs/drift.md says."""
+    """List parts in the manifest, as docs/drift.md describes."""
     manifest = crate / "Cargo.toml"
     text = manifest.read_text()
     manifest.write_text(f"{text}\n[workspace.metadata.fast-rust]\nwithout = {json.dumps(names)}\n")
 
 
 @ONE_KIND
-def test_a_file_that_the_crate_does_not_want_is_not_missing(crate: Path) -> None:
+def test_a_file_that_the_crate_opts_out_of_is_not_missing(crate: Path) -> None:
     (crate / ".github" / "renovate.json").unlink()
     (crate / ".github" / "workflows" / "perf.yml").unlink()
     shown = drift(crate).output
@@ -678,14 +678,14 @@ def test_a_file_that_the_crate_does_not_want_is_not_missing(crate: Path) -> None
 
 
 @ONE_KIND
-def test_an_unwanted_file_that_exists_is_still_the_templates(crate: Path) -> None:
+def test_an_existing_file_of_an_opted_out_part_is_still_the_templates(crate: Path) -> None:
     without(crate, "renovate")
     (crate / ".github" / "renovate.json").write_text("{}\n")
     assert "changed   .github/renovate.json" in drift(crate).output
 
 
 @ONE_KIND
-def test_an_unknown_part_is_refused_with_those_that_there_are(crate: Path) -> None:
+def test_an_unknown_part_is_rejected_with_a_list_of_the_parts(crate: Path) -> None:
     without(crate, "renovate", "renovat")
     done = drift(crate)
     assert done.exit_code == 2

@@ -1,4 +1,4 @@
-"""What leaves the crate with 0.9.0: the workspace of an older crate stays whole, and a newer one gets nothing back.
+"""Files dropped in 0.9.0: the workspace of an older crate stays valid, and a newer crate gets none of them.
 
 The releases take turns over kinds, places and the two ways to update; with --exhaustive all of them.
 """
@@ -30,7 +30,7 @@ from support.variants import CHECKOUT, Answers, domain
 from updates.campaign import unmerged
 
 STUB = "bench/tests/standards.rs"
-# Where a crate is, and whether it has the sample: `adopt` adds none.
+# The place of a crate, and whether it has the sample: `adopt` adds no sample.
 FORMS = [("repository", False), ("repository", True), ("member", False), ("member", True), ("adopted", False)]
 WAYS = ("copier", "fast-rust")
 COMMENT = (CHECKOUT / "template" / STUB).read_bytes()
@@ -63,13 +63,13 @@ def every_case() -> Iterator[Case]:
     for tag in past_releases():
         for kind in domain("kind"):
             for place, has_sample in FORMS:
-                # Later releases can adopt.
+                # Only later releases have `adopt`.
                 if place != "adopted" or tag not in {"v0.1.0", "v0.2.0"}:
                     yield from (Case(tag, str(kind), place, has_sample, way) for way in WAYS)
 
 
 def usual_cases() -> list[Case]:
-    """Each kind in each form by each way, from releases that take turns."""
+    """Return each kind in each form with each way to update, from releases in rotation."""
     found: dict[tuple[str, str, bool, str], list[Case]] = defaultdict(list)
     for case in every_case():
         found[case.kind, case.place, case.has_sample, case.way].append(case)
@@ -83,7 +83,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def metadata(folder: Path) -> dict[str, dict[str, Any]]:
-    """What cargo says of the packages of a workspace, which it has to be able to read."""
+    """Return cargo's metadata of the packages of a workspace, which cargo must be able to read."""
     command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"]
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -103,7 +103,7 @@ def update(crate: Path, way: str, conflicts: Collection[str] = (), **data: str) 
 
 
 def make(releases: Releases, tag: str, answers: Answers, folder: Path) -> Path:
-    """Make a crate, which may be a member of a workspace that is not the template's, or adopted; it is committed."""
+    """Make and commit a crate, which may be adopted, or a member of a workspace that the template did not make."""
     crate = folder / "log-totals"
     shutil.copytree(releases.rendering(tag, answers), crate)
     if answers.get("adopted"):
@@ -118,7 +118,7 @@ def make(releases: Releases, tag: str, answers: Answers, folder: Path) -> Path:
     return crate
 
 
-def test_the_workspace_of_an_older_crate_stays_whole(case: Case, releases: Releases, tmp_path: Path) -> None:
+def test_the_workspace_of_an_older_crate_stays_valid(case: Case, releases: Releases, tmp_path: Path) -> None:
     """Cargo can read it, it has the same packages, and a second update changes nothing."""
     crate = make(releases, case.tag, case.answers, tmp_path)
     repository = tmp_path if case.place == "member" else crate
@@ -128,7 +128,7 @@ def test_the_workspace_of_an_older_crate_stays_whole(case: Case, releases: Relea
     assert unmerged(repository) == set()
     assert after.keys() == before.keys()
     bench = after["log-totals-bench"]
-    # Cargo refuses a package without a target.
+    # Cargo rejects a package without a target.
     is_alone = [target["name"] for target in bench["targets"]] == ["standards"]
     keeps_tests = case.way == "copier" or is_alone
     needed = {each["name"] for each in bench["dependencies"]} & {"cargo_metadata", "toml"}
@@ -139,7 +139,7 @@ def test_the_workspace_of_an_older_crate_stays_whole(case: Case, releases: Relea
     assert has.get(STUB, COMMENT) == COMMENT
     assert set(has) - set(had) <= set(template_paths())
     assert not {"AGENTS.md", "CHANGELOG.md"} & (has.keys() - had.keys())
-    # A second update has nothing to do, by either way.
+    # With either way, a second update changes nothing.
     commit_all(repository)
     for way in (case.way, *WAYS):
         update(crate, way)
@@ -151,8 +151,8 @@ def dropped(files: Mapping[str, bytes]) -> set[str]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_answer_given_with_the_update_takes_no_package_away(releases: Releases, tmp_path: Path, way: str) -> None:
-    """The default of `thin` tells an older crate by answers that were not given now."""
+def test_an_answer_given_with_the_update_removes_no_package(releases: Releases, tmp_path: Path, way: str) -> None:
+    """The default of `thin` recognizes an older crate by its recorded answers, not by those given now."""
     crate = make(releases, releases.tags[-2], {**PLAIN, "place": "repository"}, tmp_path)
     update(crate, way, description="Adds up")
     assert "log-totals-bench" in metadata(crate)
@@ -167,7 +167,7 @@ def test_a_hot_path_added_to_a_crate_without_a_sample_stays_measured(
     add(crate, "parse").apply()
     commit_all(crate)
     own = read_tree(crate)
-    # `hot add` wrote between the two dependencies of the tests.
+    # `hot add` inserted a line between the two dependencies of the tests.
     update(crate, way)
     assert unmerged(crate) == set()
     targets = {target["name"] for target in metadata(crate)["log-totals-bench"]["targets"]}
@@ -178,8 +178,8 @@ def test_a_hot_path_added_to_a_crate_without_a_sample_stays_measured(
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("has_edited", [False, True])
-def test_tests_that_were_edited_are_kept(releases: Releases, tmp_path: Path, way: str, *, has_edited: bool) -> None:
-    """By Copier in a conflict, by our command as they are; it says so."""
+def test_edited_tests_are_kept(releases: Releases, tmp_path: Path, way: str, *, has_edited: bool) -> None:
+    """Copier keeps them in a conflict; our command keeps them unchanged, and reports it."""
     crate = make(releases, releases.tags[-2], {**PLAIN, "place": "repository", "sample": True}, tmp_path)
     own = (crate / STUB).read_text(encoding="utf-8") + ("\n// Ours.\n" if has_edited else "")
     (crate / STUB).write_text(own, encoding="utf-8")
@@ -202,10 +202,10 @@ def test_tests_that_were_edited_are_kept(releases: Releases, tmp_path: Path, way
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", domain("kind"))
 @pytest.mark.parametrize("has_sample", [False, True])
-def test_a_crate_of_this_release_gets_nothing_back(
+def test_a_crate_of_this_release_gets_no_dropped_file(
     template: Template, tmp_path: Path, kind: str, way: str, *, has_sample: bool
 ) -> None:
-    """No bench/, no comment in place of its tests, and no starter that it does not have."""
+    """The update adds no bench/, no comment in place of its tests, and no starter that the crate lacks."""
     repository, crate = tmp_path / "template", tmp_path / "log-totals"
     shutil.copytree(template.repository, repository, symlinks=True)
     assert copy_in_process(repository, crate, {**PLAIN, "kind": kind, "sample": has_sample}).exit_code == 0

@@ -1,4 +1,4 @@
-"""Edges at which an update, drift or adoption once lost a line, or said what was not so."""
+"""Edge cases in which an update, drift or adoption once lost a line, or printed a false statement."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from updates.bench import CHANGED, OURS, Bench, conflict, snapshot
 
 @pytest.fixture
 def next_release(bench: Bench) -> Bench:
-    """A template with a release that changes a file, and a crate of the one before."""
+    """A template with a release that changes a file, and a crate of the release before."""
     bench.edit(f"template/{CHANGED}", "30s", "60s")
     bench.edit("template/Cargo.toml.jinja", 'thiserror = "2.0"', 'thiserror = "2"')
     return bench
@@ -29,8 +29,8 @@ def next_release(bench: Bench) -> Bench:
 # --- Sparse checkouts ---
 
 
-def test_adoption_refuses_a_sparse_checkout(next_release: Bench, tmp_path: Path) -> None:
-    """Its files would be replaced by ours: they are committed, and not in the working tree."""
+def test_adoption_of_a_sparse_checkout_is_an_error(next_release: Bench, tmp_path: Path) -> None:
+    """Otherwise our files would replace the user's, which are committed but not in the working tree."""
     crate = tmp_path / "mine"
     (crate / "src").mkdir(parents=True)
     (crate / "Cargo.toml").write_text('[package]\nname = "mine"\nversion = "0.1.0"\nedition = "2021"\n')
@@ -47,7 +47,7 @@ def test_adoption_refuses_a_sparse_checkout(next_release: Bench, tmp_path: Path)
     assert snapshot(crate) == before
 
 
-def test_drift_does_not_call_missing_what_is_outside_a_sparse_checkout(bench: Bench) -> None:
+def test_drift_does_not_report_files_outside_a_sparse_checkout_as_missing(bench: Bench) -> None:
     bench.act(".github/workflows/ci.yml")
     commit_all(bench.crate)
     git(bench.crate, "sparse-checkout", "set", "src", "examples", "tests")
@@ -62,7 +62,7 @@ def test_drift_does_not_call_missing_what_is_outside_a_sparse_checkout(bench: Be
 
 
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
-def test_a_lockfile_that_git_does_not_watch_is_the_users(next_release: Bench, flag: str) -> None:
+def test_a_lockfile_marked_assume_unchanged_or_skip_worktree_is_kept(next_release: Bench, flag: str) -> None:
     crate = next_release.crate
     (crate / "Cargo.lock").write_text("version = 4\n", encoding="utf-8")
     commit_all(crate)
@@ -125,7 +125,7 @@ def test_a_release_makes_a_file_executable(bench: Bench) -> None:
     assert not os.access(bench.crate / "Cargo.toml", os.X_OK)
 
 
-def test_a_file_that_is_not_a_text_is_a_conflict_that_says_so(next_release: Bench) -> None:
+def test_a_binary_file_is_a_conflict_with_that_reason(next_release: Bench) -> None:
     file = next_release.crate / CHANGED
     file.write_bytes(file.read_bytes() + b"# \0\n")
     before = file.read_bytes()
@@ -136,8 +136,8 @@ def test_a_file_that_is_not_a_text_is_a_conflict_that_says_so(next_release: Benc
     assert next_release.unmerged()
 
 
-def test_the_sides_of_a_conflict_go_through_the_filter(next_release: Bench) -> None:
-    """So that git can check each of them out, and no secret is stored as it is."""
+def test_the_sides_of_a_conflict_pass_through_the_filter(next_release: Bench) -> None:
+    """So git can check out each side, and no secret is stored in plain text."""
     crate = next_release.crate
     for name, value in (("smudge", "tr a-z n-za-m"), ("clean", "tr n-za-m a-z"), ("required", "true")):
         git(crate, "config", f"filter.secret.{name}", value)
@@ -164,7 +164,7 @@ def test_a_conflict_in_a_folder_of_any_name_is_in_the_index(next_release: Bench)
     assert git(root, "status", "--porcelain") == ""
 
 
-# --- Once the update is made, no error ends it with 2 ---
+# --- After the update is made, no error causes exit code 2 ---
 
 
 @pytest.mark.parametrize("reader", ["head -1", "true"])
@@ -176,7 +176,7 @@ def test_a_closed_pipe_does_not_stop_an_update(next_release: Bench, reader: str)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_report_that_fails_is_a_warning(next_release: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_report_is_a_warning(next_release: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Path) -> None:
         raise PermissionError(13, "Permission denied", "/cache/renderings")
 
@@ -189,7 +189,9 @@ def test_a_report_that_fails_is_a_warning(next_release: Bench, monkeypatch: pyte
     )
 
 
-def test_drift_names_what_it_restored_before_it_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drift_reports_the_files_that_it_restored_before_an_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for path in ("justfile", "rust-toolchain.toml"):
         bench.act(path)
     commit_all(bench.crate)
@@ -218,7 +220,7 @@ def test_a_locked_index_stops_a_conflict_before_it_writes(next_release: Bench) -
     assert read_tree(next_release.crate) == before
 
 
-def test_of_two_updates_at_once_the_second_says_so(next_release: Bench) -> None:
+def test_the_second_of_two_concurrent_updates_is_an_error(next_release: Bench) -> None:
     next_release.publish()
     with journal.only_update(next_release.crate):
         done = fast_rust("update", next_release.crate)
@@ -232,7 +234,7 @@ def test_of_two_updates_at_once_the_second_says_so(next_release: Bench) -> None:
     assert next_release.answers()["_commit"] == "v0.0.2"
 
 
-# --- Bad input ---
+# --- Invalid input ---
 
 
 @pytest.mark.parametrize(
@@ -241,7 +243,7 @@ def test_of_two_updates_at_once_the_second_says_so(next_release: Bench) -> None:
     ids=["date", "hex", "long", "nested", "nul"],
 )
 @pytest.mark.parametrize("command", ["update", "drift", "hot remove aggregate --crate"])
-def test_answers_that_cannot_be_read_are_named(bench: Bench, line: str, command: str) -> None:
+def test_unreadable_answers_are_reported(bench: Bench, line: str, command: str) -> None:
     answers = bench.crate / ANSWERS_FILE
     key = line.partition(":")[0]
     text = re.sub(rf"(?m)^{key}:.*\n", "", answers.read_text(encoding="utf-8"))
@@ -253,25 +255,25 @@ def test_answers_that_cannot_be_read_are_named(bench: Bench, line: str, command:
     assert "Traceback" not in done.stderr
 
 
-def test_a_backup_of_the_answers_is_not_taken_for_them(next_release: Bench) -> None:
+def test_a_backup_of_the_answers_is_ignored(next_release: Bench) -> None:
     shutil.copy(next_release.crate / ANSWERS_FILE, next_release.crate / ".copier-answers.old.yml")
     assert next_release.fast_rust().exit_code == 0
     assert next_release.answers()["_commit"] == "v0.0.2"
 
 
-def test_an_answer_that_yaml_reads_as_true_is_taken(next_release: Bench) -> None:
+def test_an_answer_that_yaml_reads_as_true_is_accepted(next_release: Bench) -> None:
     done = next_release.fast_rust("--data", "publish=yes")
     assert "rejects your answer" not in done.stdout
     assert next_release.answers()["publish"] is True
 
 
-def test_a_release_that_does_not_exist_is_named_by_its_option(bench: Bench) -> None:
+def test_the_error_for_an_unknown_release_names_the_option(bench: Bench) -> None:
     done = bench.update("--to", "v9.9.9")
     assert done.exit_code == 2
     assert "--to v9.9.9: the template has no such release; the newest are: v0.0.1" in done.stderr
 
 
-def test_without_a_home_folder_it_says_what_to_set(bench: Bench) -> None:
+def test_the_error_for_a_missing_home_folder_names_the_variable(bench: Bench) -> None:
     if os.getuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("only root can run as a user who is not in the table of users")
     bench.crate.parent.chmod(0o755)
@@ -283,7 +285,7 @@ def test_without_a_home_folder_it_says_what_to_set(bench: Bench) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_submodule_in_the_way_is_named(bench: Bench, tmp_path: Path) -> None:
+def test_a_submodule_in_the_way_is_reported(bench: Bench, tmp_path: Path) -> None:
     module = tmp_path / "module"
     module.mkdir()
     git(module, "init", "--quiet")
@@ -300,7 +302,7 @@ def test_a_submodule_in_the_way_is_named(bench: Bench, tmp_path: Path) -> None:
     assert read_tree(bench.crate) == before
 
 
-def test_git_dir_outside_a_repository_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_dir_outside_a_repository_is_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.publish()
     git_dir = Path(shutil.move(bench.crate / ".git", bench.crate.parent / "dotfiles.git"))
     monkeypatch.setenv("GIT_DIR", str(git_dir))
@@ -317,7 +319,7 @@ def test_a_changelog_is_printed_in_any_encoding(next_release: Bench) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_lines_of_ours_are_kept(next_release: Bench) -> None:
+def test_the_users_lines_are_kept(next_release: Bench) -> None:
     next_release.act(CHANGED)
     assert next_release.fast_rust().exit_code == 0
     assert (next_release.crate / CHANGED).read_text(encoding="utf-8").endswith(OURS)

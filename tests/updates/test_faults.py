@@ -1,7 +1,7 @@
-"""An update and `drift --fix` that are killed, or cannot write, lose nothing.
+"""An update and `drift --fix` that are killed, or cannot write, lose no data.
 
-They are killed at points of a fixed seed, each right before a file is opened to be written, takes the place of another,
-or is deleted, or a program is started.
+They are killed at points of a fixed seed, each right before a file is opened for writing, replaced or deleted, or
+before a program is started.
 """
 
 import os
@@ -34,7 +34,7 @@ COMMAND = "fast-rust"
 
 @dataclass
 class Watch:
-    """Kills its process before the n-th event, or prints how many there were; those before it is on do not count."""
+    """Kills its process before the n-th event, or prints the number of events; events before it is on do not count."""
 
     point: int
     is_on: bool
@@ -49,7 +49,7 @@ class Watch:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def from_here(self, function: Callable[..., object]) -> Callable[..., object]:
-        """Be on as soon as a function is called."""
+        """Turn the watch on when a function is called."""
 
         def called(*arguments: object, **named: object) -> object:
             self.is_on = True
@@ -58,7 +58,7 @@ class Watch:
         return called
 
     def run(self) -> object:
-        """Run the command of this process, which is a copy that nobody else has a use for."""
+        """Run the command in this process, which is a copy that no other code uses."""
         for module, name in ((update, "apply"), (fix, "fix")):
             setattr(module, name, self.from_here(getattr(module, name)))
         sys.addaudithook(self)
@@ -70,18 +70,18 @@ class Watch:
 
 @dataclass(frozen=True)
 class Run:
-    """A command that may be killed on its way."""
+    """A command that may be killed while it runs."""
 
     command: tuple[str, ...]
     crate: Path
 
     def killed(self, point: int, part: str) -> bool:
-        """Run it to a point; whether it came that far."""
+        """Run the command up to a point; return whether it reached the point."""
         done = run_here(Watch(point, part == "whole").run, [COMMAND, *self.command, str(self.crate)])
         return done.returncode == -signal.SIGKILL
 
     def events(self, part: str) -> int:
-        """How many points there are; the command is run to its end."""
+        """Return the number of points; the command runs to its end."""
         done = run_here(Watch(0, part == "whole").run, [COMMAND, *self.command, str(self.crate)])
         found = re.search(r"events: (\d+)", done.stderr)
         assert found, done.stderr
@@ -90,7 +90,7 @@ class Run:
 
 @pytest.fixture
 def conflicting(bench: Bench) -> Bench:
-    """A crate of which the next release changes, adds and deletes files, with a conflict."""
+    """A crate with a next release that changes, adds and deletes files, and has a conflict."""
     bench.edit(f"template/{CHANGED}", "30s", "60s")
     bench.edit("template/justfile", "# Format the code.", "# Format all code.")
     (bench.template / "template" / ".github" / "new.yml").write_text("# New.\n", encoding="utf-8")
@@ -102,12 +102,12 @@ def conflicting(bench: Bench) -> Bench:
 
 
 @pytest.mark.parametrize("part", ["whole", "writing"])
-def test_a_killed_update_is_as_before_or_after_or_is_brought_back(
+def test_a_killed_update_is_complete_or_not_begun_or_can_be_aborted(
     conflicting: Bench, tmp_path: Path, part: str
 ) -> None:
     crate = conflicting.crate
     before = read_tree(crate)
-    # What it renders for the cache it renders once, and that must not be among the points.
+    # The rendering for the cache is made only once, and must not be among the points.
     assert conflicting.update("--dry-run").exit_code == 0
     finished = Run(("update",), Path(shutil.copytree(crate, tmp_path / "finished" / crate.name)))
     events = finished.events(part)
@@ -126,7 +126,7 @@ def test_a_killed_update_is_as_before_or_after_or_is_brought_back(
     assert met >= ({"before"} if part == "whole" else {"before", "between"})
 
 
-def test_a_killed_abort_is_typed_again(conflicting: Bench) -> None:
+def test_a_killed_abort_can_be_repeated(conflicting: Bench) -> None:
     crate = conflicting.crate
     before = read_tree(crate)
     assert conflicting.update().exit_code == 1
@@ -140,7 +140,7 @@ def test_a_killed_abort_is_typed_again(conflicting: Bench) -> None:
     assert (read_tree(crate), conflicting.status()) == (before, "")
 
 
-def test_a_killed_fix_leaves_each_file_as_before_or_as_after_and_is_typed_again(bench: Bench) -> None:
+def test_a_killed_fix_leaves_each_file_unchanged_or_restored_and_can_be_repeated(bench: Bench) -> None:
     crate = bench.crate
     after = read_tree(crate)
     for path in ("justfile", "rust-toolchain.toml", ".github/workflows/perf.yml"):
@@ -162,11 +162,11 @@ def test_a_killed_fix_leaves_each_file_as_before_or_as_after_and_is_typed_again(
         assert read_tree(crate) == after, f"at {point} of {events}"
 
 
-# --- What cannot be written ---
+# --- Write errors ---
 
 
 @pytest.mark.parametrize("nth", range(1, 6))
-def test_an_update_that_cannot_write_a_file_brings_all_back(
+def test_an_update_that_cannot_write_a_file_restores_all_files(
     conflicting: Bench, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
     before, calls = read_tree(conflicting.crate), iter(range(1, 100))
@@ -186,7 +186,7 @@ def test_an_update_that_cannot_write_a_file_brings_all_back(
 
 @pytest.mark.parametrize("command", [("update",), ("drift", "--fix")], ids=lambda command: command[0])
 @pytest.mark.parametrize("fault", ["full", "read-only"])
-def test_a_full_or_read_only_disk_is_said_and_loses_nothing(
+def test_a_full_or_read_only_disk_is_reported_and_loses_no_data(
     conflicting: Bench, disk: SmallDisk, command: tuple[str, ...], fault: str
 ) -> None:
     crate = Path(shutil.copytree(conflicting.crate, disk.folder / conflicting.crate.name))

@@ -1,4 +1,4 @@
-"""`fast-rust` under git configurations and in repositories that people really have: no line and no commit is lost."""
+"""`fast-rust` with real configurations of git and kinds of repositories: it loses no line and no commit."""
 
 import os
 import shutil
@@ -20,14 +20,14 @@ from updates.bench import CHANGED, Bench, conflict
 
 @pytest.fixture
 def next_release(bench: Bench) -> Bench:
-    """A template with a release that changes a file, and a crate of the one before."""
+    """A template with a release that changes a file, and a crate of the release before."""
     bench.edit(f"template/{CHANGED}", "30s", "60s")
     return bench
 
 
 @pytest.fixture
 def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Make a global configuration from settings on top of the tests' own."""
+    """Make a global configuration from settings in addition to the tests' own."""
 
     def make(**settings: str) -> Path:
         config = tmp_path / "global.gitconfig"
@@ -56,7 +56,7 @@ IGNORED = [
 def test_a_line_in_a_file_that_git_ignores_is_kept(
     next_release: Bench, tmp_path: Path, configure: Callable[..., Path], pattern: str, where: str
 ) -> None:
-    """Tracked and ignored: by the user for all repositories, for this one, or by the crate for everybody."""
+    """The files are tracked and ignored: by the user for all repositories or for this one, or by the crate."""
     for path in TEMPLATE_FILES:
         next_release.act(path, "\n# A line of mine.\n")
     git(next_release.crate, "commit", "--quiet", "--all", "--message", "Mine")
@@ -81,7 +81,7 @@ def test_a_line_in_a_file_that_git_ignores_is_kept(
 
 
 @pytest.mark.parametrize("value", ["no", "normal", "all"])
-def test_a_conflict_is_one_whatever_status_shows(
+def test_a_conflict_is_found_with_any_setting_of_status(
     next_release: Bench, configure: Callable[..., Path], value: str
 ) -> None:
     conflict(next_release)
@@ -98,7 +98,7 @@ def test_a_conflict_is_one_whatever_status_shows(
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "src/new.rs"])
-def test_an_untracked_file_stops_it_whatever_status_shows(
+def test_an_untracked_file_is_an_error_though_status_hides_it(
     next_release: Bench, configure: Callable[..., Path], name: str
 ) -> None:
     next_release.publish()
@@ -114,10 +114,10 @@ def test_an_untracked_file_stops_it_whatever_status_shows(
     [{"core__trustctime": "false", "core__checkStat": "minimal"}, {"core__fsmonitor": "hostile"}],
     ids=["stat", "fsmonitor"],
 )
-def test_work_that_git_overlooks_is_not_overwritten(
+def test_a_change_that_git_does_not_detect_is_not_overwritten(
     next_release: Bench, tmp_path: Path, configure: Callable[..., Path], settings: dict[str, str]
 ) -> None:
-    """A change of the same size within the same second, or a monitor that says that nothing has changed."""
+    """A change of the same size within the same second, or a file system monitor that reports no change."""
     next_release.publish()
     if "core__fsmonitor" in settings:
         hostile.write_config(tmp_path / "hostile")
@@ -134,7 +134,7 @@ def test_work_that_git_overlooks_is_not_overwritten(
     assert read_tree(next_release.crate) == before
 
 
-def test_a_file_outside_a_sparse_checkout_is_not_taken_for_deleted(next_release: Bench) -> None:
+def test_a_file_outside_a_sparse_checkout_is_not_treated_as_deleted(next_release: Bench) -> None:
     next_release.publish()
     git(next_release.crate, "sparse-checkout", "set", "--no-cone", "/*", f"!/{CHANGED}")
     assert not (next_release.crate / CHANGED).exists()
@@ -152,13 +152,15 @@ def test_a_file_outside_a_sparse_checkout_is_not_taken_for_deleted(next_release:
 
 
 def state(repository: Path) -> tuple[str, ...]:
-    """All refs, HEAD and the index of a repository."""
+    """Return all refs, HEAD and the index of a repository."""
     commands = ("for-each-ref", "symbolic-ref HEAD", "rev-parse HEAD", "ls-files --stage", "worktree list --porcelain")
     return tuple(git(repository, *command.split()) for command in commands)
 
 
 @pytest.mark.parametrize("command", ["drift", "update", "update --dry-run", "conflicts", "hot add parse"])
-def test_variables_of_another_repository_lead_nowhere(next_release: Bench, tmp_path: Path, command: str) -> None:
+def test_variables_that_refer_to_another_repository_are_ignored(
+    next_release: Bench, tmp_path: Path, command: str
+) -> None:
     next_release.publish()
     hostile.write_config(tmp_path / "hostile")
     elsewhere = tmp_path / "hostile" / "elsewhere"
@@ -180,8 +182,8 @@ exec {command}
 
 @pytest.mark.parametrize("place", ["repository", "worktree"])
 @pytest.mark.parametrize("command", ["drift --lenient .", "drift --json .", "conflicts ."])
-def test_in_a_hook_the_commit_is_the_one_that_was_made(bench: Bench, tmp_path: Path, command: str, place: str) -> None:
-    """In a repository with tags of the template's releases, from a stage that has more than the commit."""
+def test_a_command_in_a_hook_does_not_change_the_commit(bench: Bench, tmp_path: Path, command: str, place: str) -> None:
+    """In a repository with tags like the template's releases, and with staged files that the last commit lacks."""
     repository = bench.crate
     git(repository, "tag", "v0.0.1")
     hook = repository / ".git" / "hooks" / "pre-commit"
@@ -212,14 +214,14 @@ def test_in_a_hook_the_commit_is_the_one_that_was_made(bench: Bench, tmp_path: P
 
 
 def filter_by(crate: Path, smudge: str, clean: str) -> None:
-    """Set up a required filter in this repository alone, as git-crypt does."""
+    """Set up a required filter in this repository only, as git-crypt does."""
     for name, value in (("smudge", smudge), ("clean", clean), ("required", "true")):
         git(crate, "config", f"filter.secret.{name}", value)
 
 
 @pytest.mark.parametrize("patterns", ["secret.txt", "*", "*.toml", "justfile"])
-def test_a_filter_of_this_repository_alone_is_left_alone(next_release: Bench, patterns: str) -> None:
-    """What is stored differs from what is in the working tree, and stays so."""
+def test_a_filter_of_this_repository_is_respected(next_release: Bench, patterns: str) -> None:
+    """The stored content differs from the working tree before and after the update."""
     crate = next_release.crate
     filter_by(crate, "tr a-z n-za-m", "tr n-za-m a-z")
     (crate / ".gitattributes").write_text(f"{patterns} filter=secret\n", encoding="utf-8")
@@ -239,7 +241,7 @@ def test_a_filter_of_this_repository_alone_is_left_alone(next_release: Bench, pa
 @pytest.mark.parametrize(
     "attributes", ["* -diff", "* binary", "* merge=binary", "* -text", "* text eol=crlf", "* diff=missing", "* ident"]
 )
-def test_attributes_change_nothing_of_a_merge(next_release: Bench, attributes: str) -> None:
+def test_attributes_do_not_change_a_merge(next_release: Bench, attributes: str) -> None:
     crate = next_release.crate
     (crate / ".gitattributes").write_text(f"{attributes}\n", encoding="utf-8")
     next_release.act(CHANGED, "\n# A line of mine.\n")
@@ -257,7 +259,7 @@ NAMES = (b"caf\xe9.txt", b"\xff\xfe", b"new\nline.txt", b'quo"te.txt', b"tab\t.t
 
 
 @pytest.mark.parametrize("name", NAMES, ids=repr)
-def test_any_file_name_is_fine(next_release: Bench, name: bytes) -> None:
+def test_any_file_name_is_supported(next_release: Bench, name: bytes) -> None:
     file = Path(os.fsdecode(os.fsencode(next_release.crate / "src") + b"/" + name))
     file.write_bytes(b"Mine.\n")
     next_release.publish()
@@ -276,7 +278,7 @@ def test_any_file_name_is_fine(next_release: Bench, name: bytes) -> None:
 
 
 @pytest.mark.parametrize("command", ["drift", "update --dry-run", "update", "conflicts", "hot add parse --crate"])
-def test_a_crate_in_any_folder_is_fine(next_release: Bench, tmp_path: Path, command: str) -> None:
+def test_a_crate_in_any_folder_is_supported(next_release: Bench, tmp_path: Path, command: str) -> None:
     next_release.publish()
     crate = Path(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9 "x"'))
     shutil.move(next_release.crate, crate)
@@ -294,7 +296,7 @@ def test_a_line_that_is_not_utf8_is_kept(next_release: Bench, line: bytes) -> No
     assert done.exit_code == (1 if b"\0" in line else 0), done.output
 
 
-# --- Other repositories than usual ---
+# --- Unusual repositories ---
 
 
 @pytest.mark.parametrize("extra", [(), ("--ref-format=reftable",)], ids=["files", "reftable"])
@@ -311,7 +313,7 @@ def test_a_repository_of_sha256_is_updated(next_release: Bench, extra: tuple[str
     assert next_release.status() == ""
 
 
-def test_a_repository_of_another_owner_is_named_by_gits_own_reason(next_release: Bench) -> None:
+def test_a_repository_of_another_owner_is_rejected_with_gits_reason(next_release: Bench) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can give a repository to another user")
     next_release.publish()
@@ -328,7 +330,7 @@ def test_a_repository_of_another_owner_is_named_by_gits_own_reason(next_release:
 def test_a_repository_that_the_user_trusts_is_updated(
     next_release: Bench, configure: Callable[..., Path], value: str
 ) -> None:
-    """The template belongs to another user, too, as both do in a container."""
+    """The template belongs to another user, too, as is usual in a container."""
     if os.getuid() != 0:
         pytest.skip("only root can give a repository to another user")
     next_release.publish()
@@ -345,7 +347,9 @@ def test_a_repository_that_the_user_trusts_is_updated(
     assert done.returncode == 0, done.stderr
 
 
-def test_without_git_it_says_what_to_install(next_release: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_git_is_an_error_that_says_what_to_install(
+    next_release: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     done = fast_rust("update", next_release.crate)
     assert done.returncode == 2
@@ -380,7 +384,7 @@ def test_a_mirror_of_the_template_is_made_and_fetched(
     assert fast_rust("drift", crate, environment=environment).returncode == 0
     next_release.publish()
     if "transfer__hideRefs" in settings:
-        # It hides the tags from whom fetches here, so only what is local is left to be tried.
+        # This setting hides the tags from any fetch on this machine, so the test covers only the local template.
         assert fast_rust("update", crate, environment=environment).returncode == 0
         return
     done = fast_rust("update", crate, environment=environment)
@@ -388,7 +392,7 @@ def test_a_mirror_of_the_template_is_made_and_fetched(
     assert f"_src_path: {url}\n" in (crate / ANSWERS_FILE).read_text(encoding="utf-8")
 
 
-def test_our_environment_has_nothing_of_a_hook_and_no_configuration(
+def test_our_environment_has_no_variable_of_a_hook_and_no_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(hostile.write_config(tmp_path / "hostile")))
@@ -403,7 +407,7 @@ def test_our_environment_has_nothing_of_a_hook_and_no_configuration(
         text=True,
     )
     assert set(listed.stdout.split()) == {name.lower() for name in our_git.OUR_CONFIG}
-    # Those of a repository are the ones that git itself names as such.
+    # The variables of a repository are those that git itself lists.
     of_a_repository = git(tmp_path, "rev-parse", "--local-env-vars").split()
     given = dict.fromkeys((*of_a_repository, *hostile.VARIABLES), "x")
     kept = our_git.no_git_env(given)

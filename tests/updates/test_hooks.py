@@ -1,4 +1,4 @@
-"""The hooks that this repository publishes, run by pre-commit in a crate, with this repository as the remote."""
+"""The hooks that this repository publishes, run by pre-commit in a crate with this repository as the remote."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def hooked(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path
     assert copy(template.repository, crate, {"kind": "lib"}).exit_code == 0
     hooks = [{"id": name} for name in HOOKS]
     config = {"repos": [{"repo": str(template.repository), "rev": "v0.0.1", "hooks": hooks}]}
-    # The crate's own configuration is the template's, so these stand in one of their own.
+    # The crate's own configuration belongs to the template, so these hooks have a separate one.
     (crate / "hooks.yaml").write_text(yaml.safe_dump(config))
     start_history(crate)
     return crate
@@ -36,7 +36,7 @@ def _clean(hooked: Path) -> None:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Pre-commit with a cache of its own; pip may say that it is old."""
+    """Return the environment of pre-commit, with its own cache; pip may print that it is old."""
     home = tmp_path_factory.mktemp("pre-commit")
     return {**os.environ, "PRE_COMMIT_HOME": str(home), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
@@ -47,19 +47,19 @@ def run(crate: Path, environment: dict[str, str], hook: str) -> subprocess.Compl
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_fresh_crate_passes(hooked: Path, environment: dict[str, str], hook: str) -> None:
+def test_a_new_crate_passes(hooked: Path, environment: dict[str, str], hook: str) -> None:
     done = run(hooked, environment, hook)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_drift_is_refused(hooked: Path, environment: dict[str, str]) -> None:
+def test_drift_is_rejected(hooked: Path, environment: dict[str, str]) -> None:
     (hooked / "justfile").write_text("mine:\n    true\n")
     done = run(hooked, environment, "fast-rust-drift")
     assert done.returncode == 1
     assert "changed   justfile" in done.stdout
 
 
-def test_a_template_that_is_gone_blocks_no_commit(hooked: Path, environment: dict[str, str]) -> None:
+def test_a_missing_template_blocks_no_commit(hooked: Path, environment: dict[str, str]) -> None:
     answers = hooked / ".copier-answers.yml"
     lines = ["_src_path: /nowhere" if line.startswith("_src") else line for line in answers.read_text().splitlines()]
     answers.write_text("\n".join(lines))
@@ -68,7 +68,7 @@ def test_a_template_that_is_gone_blocks_no_commit(hooked: Path, environment: dic
     assert "cannot compare" in done.stdout
 
 
-def test_a_loosened_key_without_a_reason_is_refused(hooked: Path, environment: dict[str, str]) -> None:
+def test_a_loosened_key_without_a_reason_is_rejected(hooked: Path, environment: dict[str, str]) -> None:
     manifest = hooked / "Cargo.toml"
     replace_only(manifest, 'unwrap_used = "warn"', 'unwrap_used = "allow"')
     (hooked / "justfile").write_text("")
@@ -78,7 +78,7 @@ def test_a_loosened_key_without_a_reason_is_refused(hooked: Path, environment: d
     assert "justfile" not in done.stdout
 
 
-def test_what_is_left_of_an_update_is_refused(hooked: Path, environment: dict[str, str]) -> None:
+def test_leftovers_of_an_update_are_rejected(hooked: Path, environment: dict[str, str]) -> None:
     library = hooked / "src" / "lib.rs"
     library.write_text(library.read_text() + "<<<<<<< before updating\na\n=======\nb\n>>>>>>> after updating\n")
     (hooked / "justfile.rej").write_text("@@\n")
@@ -92,14 +92,14 @@ def test_what_is_left_of_an_update_is_refused(hooked: Path, environment: dict[st
     )
 
 
-def test_an_unmerged_file_is_refused(hooked: Path, environment: dict[str, str]) -> None:
+def test_an_unmerged_file_is_rejected(hooked: Path, environment: dict[str, str]) -> None:
     for branch, text in (("ours", "a\n"), ("theirs", "b\n")):
         git(hooked, "switch", "--quiet", "--force-create", branch, "main")
         (hooked / "note").write_text(text)
         commit(hooked, branch)
     merge = ["git", "-C", str(hooked), "merge", "ours"]
     assert subprocess.run(merge, check=False, capture_output=True).returncode == 1
-    # Pre-commit itself refuses to run in the midst of a merge, so the command is run as CI would.
+    # pre-commit itself does not run during a merge, so the test runs the command as CI would.
     command = ["fast-rust", "conflicts", str(hooked)]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     git(hooked, "merge", "--abort")

@@ -1,7 +1,7 @@
 """The update campaign under a git configuration that sets everything that could change what our commands do.
 
-A part of the scenarios; with --exhaustive the others. The acts of users are committed under the tests' own
-configuration, and only our command runs under the hostile one.
+This runs a part of the scenarios, and with --exhaustive the others. The acts of users are committed under the tests'
+own configuration, and only our command runs under the hostile one.
 """
 
 import os
@@ -36,14 +36,14 @@ from updates.campaign import (
     without_dependencies_of_tests,
 )
 
-# Every act comes up for one kind in each of these runs.
+# In each of these runs, every act occurs for one kind.
 PART = 3
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the campaign's test for a part of the scenarios, or for all."""
     if "scenario" in metafunc.fixturenames:
-        # One kind of each act, and the kinds take turns.
+        # One kind for each act, with the kinds in rotation.
         found = enumerate(scenarios(exhaustive=False))
         part = [one for number, one in found if number % PART == number // PART % PART]
         metafunc.parametrize("scenario", cases(metafunc, part, scenarios(exhaustive=True)), ids=str)
@@ -51,10 +51,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Switch the hostile configuration on."""
+    """Return a function that activates the hostile configuration."""
     folder = tmp_path / "hostile"
     config = hostile.write_config(folder)
-    # Git reads this one where nothing names another.
+    # git reads this file if no variable names another one.
     home = folder / "home"
     home.mkdir()
     shutil.copy(config, home / ".gitconfig")
@@ -87,7 +87,7 @@ def test_no_line_is_lost_under_a_hostile_configuration(
     crate = next(act)
     commit_all(repository)
     if scenario.act is sample_replaced:
-        # The answers say now that there is none, so both releases are rendered without it.
+        # After the act the answers have no sample, so both releases are rendered without it.
         old = read_tree(releases.rendering(scenario.tag, {**answers, "sample": False}))
         new = rendering_of_today(releases, {**answers, **data, "sample": False})
     own, modes = read_tree(crate), executables(crate)
@@ -100,7 +100,7 @@ def test_no_line_is_lost_under_a_hostile_configuration(
 
     assert done.returncode in {0, 1}, done.stderr
     assert before == (git(repository, "rev-parse", "HEAD"), git(repository, "for-each-ref"))
-    # A merge by lines does not ask how they end.
+    # A merge by lines ignores line endings.
     merged = {path: normal(content) for path, content in own.items()}
     journey = Journey(crate, old, merged, new, read_tree(crate), unmerged(crate))
     check_result(journey)
@@ -119,15 +119,15 @@ def test_no_line_is_lost_under_a_hostile_configuration(
 
 
 def check_result(journey: Journey) -> None:
-    """Each file is what a merge by lines makes of it, with a conflict where it must be one, and has every line."""
+    """Check that each file is equal to a merge by lines, with a conflict where necessary, and keeps every line."""
     for path in journey.of_the_template:
         own = journey.own.get(path)
         is_dropped = path not in journey.new and own is not None and own == journey.old[path]
-        # A starter that a new crate does not have stays the crate's.
+        # A starter that a new crate lacks stays with the crate.
         is_dropped = is_dropped and owners(path) != ["starter"]
         expected = b"" if is_dropped else journey.expected(path)
         if path == REPLACED and path not in journey.new and not is_dropped:
-            # Edited: fast-rust keeps and names it, where Copier would merge it with a comment.
+            # fast-rust keeps and reports the edited file, where Copier would merge it with a comment.
             expected = own
         assert (expected is None) == (path in journey.conflicts), path
         if expected is not None:
@@ -145,7 +145,7 @@ def check_result(journey: Journey) -> None:
 def check_second_update(
     journey: Journey, repository: Path, settings: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once its conflicts are resolved and committed, the crate is up to date."""
+    """Check that the crate is up to date after its conflicts are resolved and committed."""
     resolve(journey.crate, journey.conflicts)
     commit_all(repository)
     settings()

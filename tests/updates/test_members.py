@@ -1,4 +1,4 @@
-"""A further crate of a workspace takes over what the root knows, is listed by it, and is named where it is behind."""
+"""A member of a workspace inherits the root's answers, is listed in the root, and is reported if it is behind."""
 
 import re
 import tomllib
@@ -25,7 +25,7 @@ LISTED = ["bench", "crates/log-reader", "crates/log-reader/bench"]
 
 @pytest.fixture
 def root(template: Template, tmp_path: Path) -> Path:
-    """A library in a repository, with answers of its own."""
+    """A library in a repository, with its own answers."""
     crate = tmp_path / "log-totals"
     data = [f"--data={name}={value}" for name, value in SHARED.items()]
     outcome = copier("copy", "--quiet", "--defaults", *data, str(template.repository), str(crate))
@@ -38,14 +38,14 @@ def read(root: Path) -> dict[str, Any]:
     return tomllib.loads((root / "Cargo.toml").read_text())
 
 
-def test_a_member_takes_over_the_answers_of_its_root(root: Path) -> None:
+def test_a_member_inherits_the_answers_of_its_root(root: Path) -> None:
     done = fast_rust("member", "add", "crates/log-reader", "--data", "kind=cli", folder=root)
     assert done.returncode == 0, done.stderr
     recorded, own = (yaml.safe_load((one / ANSWERS_FILE).read_text()) for one in (root / "crates/log-reader", root))
     assert {name: recorded[name] for name in SHARED} == SHARED
     assert [recorded[name] for name in ("_commit", "_src_path")] == [own[name] for name in ("_commit", "_src_path")]
     assert (recorded["place"], recorded["kind"], recorded["crate_name"]) == ("member", "cli", "log-reader")
-    # The root may have the sample: a second copy would be maintained and measured twice.
+    # The root may have the sample; a second copy would be maintained and measured twice.
     assert (own["sample"], recorded["sample"]) == (True, False)
     assert "crates/log-reader" in done.stdout
 
@@ -55,7 +55,7 @@ def test_a_member_is_listed_with_its_benches_and_a_program_has_its_profile(root:
     fast_rust("member", "add", "crates/log-reader", "--data", "kind=cli", "--data", "sample=true", folder=root)
     assert read(root)["workspace"]["members"] == LISTED
     assert read(root)["profile"]["release"] == PROFILE
-    # Nothing else is changed, and every comment stays.
+    # All other lines and every comment are unchanged.
     kept = [line for line in before.splitlines() if not line.startswith("members = ")]
     assert [line for line in kept if line not in (root / "Cargo.toml").read_text().splitlines()] == []
     done = fast_rust("check", folder=root)
@@ -71,7 +71,7 @@ def test_a_profile_of_the_workspace_keeps_its_keys(root: Path) -> None:
 
 
 def test_the_profile_has_the_comments_of_a_new_program(root: Path) -> None:
-    """In front of the other profiles."""
+    """It is inserted before the other profiles."""
     fast_rust("member", "add", "crates/log-reader", "--data", "kind=cli", folder=root)
     assert f"\n\n{PROFILE_TEXT}\n[profile.bench]\n" in (root / "Cargo.toml").read_text()
     template = (CHECKOUT / "template" / "Cargo.toml.jinja").read_text()
@@ -80,14 +80,14 @@ def test_the_profile_has_the_comments_of_a_new_program(root: Path) -> None:
 
 
 @pytest.mark.parametrize("extra", ["profile = { dev = { opt-level = 1 } }\n", 'x = """\n[profile.x]\n"""\n'])
-def test_a_profile_is_added_to_any_form_of_a_manifest(extra: str) -> None:
+def test_a_profile_is_added_to_a_manifest_in_any_notation(extra: str) -> None:
     text = f"{extra}[workspace]\nmembers = []\n"
     added = tomllib.loads(with_profile(text))
     assert added.pop("profile") == {**tomllib.loads(text).get("profile", {}), "release": PROFILE}
     assert added == {key: value for key, value in tomllib.loads(text).items() if key != "profile"}
 
 
-def test_a_library_needs_no_profile_and_takes_over_the_msrv(root: Path) -> None:
+def test_a_library_needs_no_profile_and_inherits_the_msrv(root: Path) -> None:
     replace_only((root / ANSWERS_FILE), "1.88", "1.86")
     fast_rust("member", "add", "crates/log-reader", "--data", "sample=false", folder=root)
     assert read(root)["workspace"]["members"] == LISTED[:2]
@@ -114,7 +114,7 @@ def test_a_member_that_cannot_be_added_changes_nothing(root: Path, arguments: li
     assert read_tree(root) == before
 
 
-def test_an_update_of_the_root_names_the_members_behind_it(bench: Bench) -> None:
+def test_an_update_of_the_root_reports_the_members_that_are_behind(bench: Bench) -> None:
     fast_rust("member", "add", "crates/log-reader", folder=bench.crate)
     bench.edit("template/rust-toolchain.toml.jinja", "[toolchain]", "# Ours.\n[toolchain]")
     done = bench.fast_rust()
@@ -128,14 +128,14 @@ def test_an_update_of_the_root_names_the_members_behind_it(bench: Bench) -> None
 
 
 def profile_in(text: str) -> dict[str, Any]:
-    """Return the first release profile in a text, as TOML has it."""
+    """Return the first release profile in a text, parsed as TOML."""
     found = re.search(r"(?m)^ *\[profile\.release]\n((?: *[\w-]+ = .*\n)+)", text)
     assert found, text
     return tomllib.loads(found[1].replace("    ", ""))
 
 
-def test_the_profile_for_a_program_is_the_same_wherever_it_is_shown(root: Path) -> None:
-    """By the message, the page, the command and the checks."""
+def test_the_profile_for_a_program_is_the_same_in_all_places(root: Path) -> None:
+    """In the message, the page, the command and the checks."""
     address = str(yaml.safe_load((root / ANSWERS_FILE).read_text())["_src_path"])
     command = ("copy", "--defaults", "--data=place=member", "--data=kind=cli", address, "crates/log-reader")
     message = copier(*command, folder=root).stderr
@@ -146,7 +146,7 @@ def test_the_profile_for_a_program_is_the_same_wherever_it_is_shown(root: Path) 
         assert f"{key} = {PROFILE[key]!r}".replace("'", '"') in asked
 
 
-def test_the_message_about_a_member_names_its_folder(root: Path) -> None:
+def test_the_message_about_a_member_has_its_folder(root: Path) -> None:
     address = str(yaml.safe_load((root / ANSWERS_FILE).read_text())["_src_path"])
     command = ("copy", "--defaults", "--data=place=member", "--data=sample=true", address, "crates/log-reader")
     message = copier(*command, folder=root).stderr

@@ -1,4 +1,4 @@
-"""A merge that git finds clean is a conflict where no program could read the result, or would read half of it."""
+"""A clean merge of git counts as a conflict if programs could not read the result, or would read half of it."""
 
 import json
 import tomllib
@@ -16,7 +16,7 @@ from fast_rust.update.validity import problem_of
 from support.git import git
 from updates.bench import Bench
 
-# --- By unit: the key that is twice, and its lines ---
+# --- By unit: the duplicate key, and its lines ---
 
 TOML = {
     "a value": ("[a]\nx = 1\n[b]\ny = 1\n[a.c]\nx = 2\n", "[a.c]\n", "x = 3\n", "`a.c.x` twice (lines 6 and 7)"),
@@ -100,17 +100,17 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "case"), CASES, ids=[f"{name}: {case[0]}" for name, case in CASES])
-def test_what_is_twice_is_named_with_its_lines(name: str, case: tuple[str, tuple[str, str, str, str]]) -> None:
-    """Both sides have it once; the merged file has it from each."""
+def test_a_duplicate_is_reported_with_its_lines(name: str, case: tuple[str, tuple[str, str, str, str]]) -> None:
+    """Each side has it once; the merged file has one from each side."""
     text, anchor, addition, problem = case[1]
-    # An addition goes behind its anchor, or to the end.
+    # An addition is inserted after its anchor, or at the end.
     place = text.index(anchor) + len(anchor) if anchor else len(text)
     merged = text[:place] + addition + text[place:]
     nothing = b"{}" if name.endswith(".json") else b""
     found = problem_of(name, text.encode(), nothing, merged.encode())
     assert problem in found
     assert "\n" not in found
-    # Where a side has it already, it is not the merge's.
+    # A duplicate that a side already has is not caused by the merge.
     assert problem_of(name, merged.encode(), nothing, f"{merged}\n".encode()) == ""
     assert problem_of(name, nothing, merged.encode(), f"{merged}\n".encode()) == ""
 
@@ -129,7 +129,7 @@ READABLE = {
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_what_programs_can_read_is_no_problem(name: str) -> None:
+def test_a_readable_file_is_not_a_problem(name: str) -> None:
     assert problem_of(name, b"", b"", READABLE[name].encode()) == ""
     assert problem_of(name, b"\xff", b"", READABLE[name].encode()) == ""
 
@@ -143,8 +143,8 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_merge_with_a_side_that_was_broken_before_is_not_judged(name: str) -> None:
-    """The crate may be in the midst of something, and the update did not break it."""
+def test_a_merge_with_a_side_that_was_invalid_before_is_not_checked(name: str) -> None:
+    """The user may be editing the crate, and the update did not cause the error."""
     broken, twice = (text.encode() for text in BROKEN[name])
     sound = b"{}" if name == "renovate.json" else b""
     assert problem_of(name, sound, sound + b"\n", twice)
@@ -152,25 +152,25 @@ def test_a_merge_with_a_side_that_was_broken_before_is_not_judged(name: str) -> 
     assert problem_of(name, sound, broken, twice) == ""
 
 
-def test_no_file_is_read_that_merges_to_one_of_its_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_merges_to_one_of_its_sides_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validity, "_check_for", lambda _: pytest.fail)
     assert problem_of("Cargo.toml", b"= 1", b"= 2", b"= 1") == ""
     assert problem_of("Cargo.toml", b"= 1", b"= 2", b"= 2") == ""
 
 
-def test_without_just_nothing_is_claimed_of_a_justfile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_just_a_justfile_is_not_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("fast_rust.programs.search_path", lambda: str(tmp_path))
     assert problem_of("justfile", b"", b"", (RECIPE * 2).encode()) == ""
 
 
-def test_settings_of_just_in_the_environment_change_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_settings_of_just_in_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("JUST_JUSTFILE", "JUST_WORKING_DIRECTORY", "JUST_DUMP_FORMAT", "JUST_COLOR"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     assert "recipe `a`" in problem_of("justfile", RECIPE.encode(), b"", (RECIPE * 2).encode())
     assert problem_of("justfile", b"", b"", RECIPE.encode()) == ""
 
 
-# Parts of a key: bare ones, and those that have to be quoted.
+# Parts of a key: bare parts, and parts that need quotes.
 PARTS = st.sampled_from(["a", "b-c", "d_e", "f.g", "h i", "j'k", 'l"m', "ü"])
 PATHS = st.lists(PARTS, min_size=1, max_size=4)
 
@@ -189,14 +189,14 @@ class Assignment:
 
 @settings(max_examples=300, deadline=None)
 @given(path=PATHS, other=PATHS, splits=st.tuples(st.integers(0, 3), st.integers(0, 3)), lines=st.integers(0, 3))
-def test_any_key_that_is_set_twice_is_named_in_full(
+def test_any_duplicate_key_is_reported_with_its_full_name(
     path: list[str], other: list[str], splits: tuple[int, int], lines: int
 ) -> None:
-    """However its table is written, and whatever is between."""
+    """For all notations of its table, and any lines in between."""
     first, second = (Assignment(tuple(path), min(split, len(path) - 1)) for split in splits)
     value = "[\n" + "1,\n" * lines + "]"
     between = f"\n[zz{len(other)}]\n{name_of(tuple(other))} = 1\n"
-    # What has no header is at the top.
+    # Lines without a header are at the top.
     texts = sorted([first.text(value), second.text(value)], key=lambda text: text.startswith("["))
     merged = f"{texts[0]}{between if texts[1].startswith('[') else ''}{texts[1]}"
     with pytest.raises(tomllib.TOMLDecodeError):
@@ -210,12 +210,12 @@ def test_any_key_that_is_set_twice_is_named_in_full(
     assert 1 <= numbers[0] < numbers[1] <= merged.count("\n")
 
 
-# --- By an update ---
+# --- With an update ---
 
 
 @dataclass(frozen=True)
 class Both:
-    """What a crate and the next release add to a file, on lines that do not meet."""
+    """Additions of a crate and of the next release to a file, on lines that are not adjacent."""
 
     path: str
     ours: str
@@ -291,7 +291,7 @@ BOTH = {
 
 
 @pytest.mark.parametrize("both", BOTH.values(), ids=BOTH)
-def test_what_both_sides_add_is_a_conflict_that_names_it(bench: Bench, both: Both) -> None:
+def test_a_key_that_both_sides_add_is_a_conflict_that_names_it(bench: Bench, both: Both) -> None:
     both.add(bench)
     done = bench.fast_rust()
     assert done.exit_code == 1, done.output
@@ -313,8 +313,8 @@ def test_what_both_sides_add_is_a_conflict_that_names_it(bench: Bench, both: Bot
     assert bench.status() == ""
 
 
-def test_a_lint_that_both_sides_add_is_named(bench: Bench) -> None:
-    """Among the lines of its table."""
+def test_a_lint_that_both_sides_add_is_reported(bench: Bench) -> None:
+    """It is among the other lines of its table."""
     manifest = bench.crate / "Cargo.toml"
     text = manifest.read_text(encoding="utf-8")
     [last] = [line for line in text.splitlines() if line.startswith("undocumented_unsafe_blocks = ")]
@@ -326,7 +326,7 @@ def test_a_lint_that_both_sides_add_is_named(bench: Bench) -> None:
     assert "UU Cargo.toml\n" in bench.status()
 
 
-def test_a_key_of_json_that_both_sides_add_is_named(bench: Bench) -> None:
+def test_a_key_of_json_that_both_sides_add_is_reported(bench: Bench) -> None:
     file = ".github/renovate.json"
     text = (bench.crate / file).read_text(encoding="utf-8")
     (bench.crate / file).write_text(text.replace("  ]\n}", '  ],\n  "timezone": "Europe/Berlin"\n}'), encoding="utf-8")
@@ -340,7 +340,7 @@ def test_a_key_of_json_that_both_sides_add_is_named(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("path", ["clippy.toml", "justfile", ".github/workflows/ci.yml"])
-def test_a_file_with_the_line_endings_of_windows_is_read_too(bench: Bench, path: str) -> None:
+def test_a_file_with_windows_line_endings_is_checked_too(bench: Bench, path: str) -> None:
     both = next(one for one in BOTH.values() if one.path == path)
     both.add(bench)
     file = bench.crate / path
@@ -351,7 +351,7 @@ def test_a_file_with_the_line_endings_of_windows_is_read_too(bench: Bench, path:
     assert b"\n" not in file.read_bytes().replace(b"\r\n", b"")
 
 
-def test_a_file_that_was_broken_before_merges_by_its_lines(bench: Bench) -> None:
+def test_a_file_that_was_invalid_before_is_merged_by_lines(bench: Bench) -> None:
     bench.act("clippy.toml", "\nlarge-error-threshold = 64\n")
     bench.edit(
         "template/clippy.toml", "allow-unwrap-in-tests = true\n", "allow-unwrap-in-tests = true\nmsrv = '1.80'\n"

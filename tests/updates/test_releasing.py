@@ -1,6 +1,6 @@
-"""The rules of docs/releasing.md: what a crate loses where one is broken, and that keeping it loses nothing.
+"""The rules of docs/releasing.md: a release that breaks one loses data of a crate, and one that keeps it loses nothing.
 
-Each makes a release of its own after this one, from a copy of the template, and takes a crate over it.
+Each test makes a separate release after this one, from a copy of the template, and updates a crate to it.
 """
 
 import re
@@ -17,13 +17,13 @@ from support.releases import Releases, newest_release, past_releases
 from support.variants import CHECKOUT
 from updates.bench import OURS, Bench
 
-# --- A file that is dropped, or has another name ---
+# --- A file that is dropped or renamed ---
 
 OLD, NEW = ".github/workflows/perf.yml", ".github/workflows/speed.yml"
 
 
 def drop_by_the_rule(bench: Bench, path: str) -> None:
-    """Delete a file of the template's, and leave that of the crates alone."""
+    """Delete a file of the template, but keep the file in crates."""
     (bench.template / "template" / path).unlink()
     bench.edit("ownership.yml", f"  - {path}\n", "")
     bench.edit("ownership.yml", "dropped:\n", f"dropped:\n  - {path}\n")
@@ -40,14 +40,14 @@ def rename(bench: Bench) -> None:
     bench.edit("ownership.yml", f"  - {OLD}\n", f"  - {OLD}\n  - {NEW}\n")
 
 
-def test_a_dropped_file_that_was_edited_stays(bench: Bench) -> None:
+def test_an_edited_dropped_file_is_kept(bench: Bench) -> None:
     bench.act(OLD)
     drop_by_the_rule(bench, OLD)
     assert bench.copier().exit_code == 0
     assert (bench.crate / OLD).read_text(encoding="utf-8").endswith(OURS)
 
 
-def test_a_deleted_file_would_take_what_was_written_into_it(bench: Bench) -> None:
+def test_deleting_a_file_without_the_rule_would_lose_the_users_lines(bench: Bench) -> None:
     bench.act(OLD)
     (bench.template / "template" / OLD).unlink()
     bench.edit("ownership.yml", f"  - {OLD}\n", "")
@@ -55,7 +55,7 @@ def test_a_deleted_file_would_take_what_was_written_into_it(bench: Bench) -> Non
     assert not (bench.crate / OLD).exists()
 
 
-def test_our_command_keeps_even_that_and_says_so(bench: Bench) -> None:
+def test_our_command_keeps_and_reports_such_a_file(bench: Bench) -> None:
     bench.act(OLD)
     (bench.template / "template" / OLD).unlink()
     bench.edit("ownership.yml", f"  - {OLD}\n", "")
@@ -66,7 +66,7 @@ def test_our_command_keeps_even_that_and_says_so(bench: Bench) -> None:
     assert (bench.crate / OLD).read_text(encoding="utf-8").endswith(OURS)
 
 
-def test_our_command_deletes_a_dropped_file_that_nobody_changed(bench: Bench) -> None:
+def test_our_command_deletes_an_unchanged_dropped_file(bench: Bench) -> None:
     drop_by_the_rule(bench, OLD)
     done = bench.fast_rust()
     assert done.exit_code == 0, done.output
@@ -75,8 +75,8 @@ def test_our_command_deletes_a_dropped_file_that_nobody_changed(bench: Bench) ->
 
 
 @pytest.mark.parametrize("is_edited", [False, True])
-def test_a_file_that_some_crates_no_longer_get_is_treated_alike(bench: Bench, *, is_edited: bool) -> None:
-    """It is in the template still, with a condition."""
+def test_a_file_that_some_crates_no_longer_get_is_treated_in_the_same_way(bench: Bench, *, is_edited: bool) -> None:
+    """The template still has it, with a condition."""
     if is_edited:
         bench.act(OLD)
     bench.edit("copier.yml", "    /src/main.rs\n", f"    /src/main.rs\n    /{OLD}\n")
@@ -86,7 +86,7 @@ def test_a_file_that_some_crates_no_longer_get_is_treated_alike(bench: Bench, *,
 
 
 @pytest.mark.parametrize("owner", ["starter", "shared"])
-def test_our_command_leaves_alone_what_it_hands_over(bench: Bench, owner: str) -> None:
+def test_our_command_does_not_change_a_file_that_becomes_the_crates(bench: Bench, owner: str) -> None:
     if owner == "starter":
         become_a_starter(bench)
         exclude_in_updates(bench, OLD)
@@ -99,7 +99,7 @@ def test_our_command_leaves_alone_what_it_hands_over(bench: Bench, owner: str) -
     assert (bench.crate / OLD).exists()
 
 
-def test_a_renamed_file_keeps_what_was_written_under_its_old_name(bench: Bench) -> None:
+def test_after_a_renaming_the_edited_old_file_is_kept(bench: Bench) -> None:
     bench.act(OLD)
     rename(bench)
     drop_by_the_rule(bench, OLD)
@@ -116,7 +116,7 @@ def become_a_starter(bench: Bench) -> None:
     bench.edit("ownership.yml", "starter:\n", f"starter:\n  - {OLD}\n")
 
 
-def test_a_file_that_becomes_the_crates_stays_as_it_is(bench: Bench) -> None:
+def test_a_file_that_becomes_a_starter_is_unchanged(bench: Bench) -> None:
     bench.act(OLD)
     before = (bench.crate / OLD).read_bytes()
     become_a_starter(bench)
@@ -126,8 +126,8 @@ def test_a_file_that_becomes_the_crates_stays_as_it_is(bench: Bench) -> None:
     assert (bench.crate / OLD).read_bytes() == before
 
 
-def test_a_change_of_class_by_the_table_alone_would_delete_the_file(bench: Bench) -> None:
-    """The older release's own table is in force when Copier renders that, so it is `managed` there, and `gone` here."""
+def test_a_change_of_class_only_in_the_table_would_delete_the_file(bench: Bench) -> None:
+    """Copier renders the older release with its own table: the file is `managed` there, and `gone` here."""
     become_a_starter(bench)
     assert bench.copier().exit_code == 0
     assert not (bench.crate / OLD).exists()
@@ -145,14 +145,14 @@ def rename_question(bench: Bench, default: str) -> None:
     bench.edit("copier.yml", f'default: "{before}"', f'default: "{default}"')
 
 
-def test_a_renamed_question_takes_over_the_answer_of_the_old_one(bench: Bench) -> None:
+def test_a_renamed_question_inherits_the_answer_of_the_old_one(bench: Bench) -> None:
     rename_question(bench, "{{ copyright_holder | default('The ' ~ crate_name ~ ' contributors') }}")
     assert bench.copier().exit_code == 0
     assert bench.answers()["holder"] == "Ada"
     assert '"Ada"' in (bench.crate / "Cargo.toml").read_text(encoding="utf-8")
 
 
-def test_a_renamed_question_that_does_not_would_forget_the_answer(bench: Bench) -> None:
+def test_a_renamed_question_without_such_a_default_would_lose_the_answer(bench: Bench) -> None:
     rename_question(bench, "The {{ crate_name }} contributors")
     assert bench.copier().exit_code == 0
     assert '"Ada"' not in (bench.crate / "Cargo.toml").read_text(encoding="utf-8")
@@ -168,15 +168,15 @@ def test_a_tightened_validator_would_replace_an_answer_silently(bench: Bench) ->
     assert bench.answers()["msrv"] == "1.88"
 
 
-def test_our_command_names_an_answer_that_a_release_does_not_take(bench: Bench) -> None:
+def test_our_command_reports_an_answer_that_a_release_rejects(bench: Bench) -> None:
     tighten(bench)
     done = bench.fast_rust()
     assert done.exit_code == 1
     assert "The release rejects your answer to the question `msrv`, and uses its default" in done.stdout
 
 
-def test_what_answers_come_to_can_change_and_the_answer_stays(bench: Bench) -> None:
-    """The rule in place of a tightened validator."""
+def test_a_value_computed_from_an_answer_can_change_and_the_answer_is_kept(bench: Bench) -> None:
+    """The rule recommends this instead of a tightened validator."""
     bench.edit("variant.jinja", "rust_version = msrv if is_lib", 'rust_version = "1.87" if is_lib')
     assert bench.copier().exit_code == 0
     assert bench.answers()["msrv"] == "1.86"
@@ -204,9 +204,9 @@ def test_a_new_question_has_a_default(bench: Bench) -> None:
 # --- Conditions ---
 
 
-# What Copier had open when it failed.
+# A directory that Copier had open when it failed.
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*ScandirIterator")
-def test_a_condition_on_what_the_oldest_release_lacks_would_stop_every_update(bench: Bench) -> None:
+def test_a_condition_on_a_variable_that_the_oldest_release_lacks_would_stop_every_update(bench: Bench) -> None:
     bench.edit("variant.jinja", "{%- set is_root", '{%- set is_new = kind == "lib" %}\n{%- set is_root')
     bench.edit(
         "copier.yml",
@@ -219,7 +219,7 @@ def test_a_condition_on_what_the_oldest_release_lacks_would_stop_every_update(be
 
 
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*ScandirIterator")
-def test_our_command_says_what_stopped_it_and_touches_nothing(bench: Bench) -> None:
+def test_our_command_reports_the_error_and_changes_nothing(bench: Bench) -> None:
     bench.edit(
         "copier.yml",
         "{%- if not variant.is_cli %}",
@@ -233,7 +233,7 @@ def test_our_command_says_what_stopped_it_and_touches_nothing(bench: Bench) -> N
     assert read_tree(bench.crate) == before
 
 
-def test_a_condition_on_what_may_be_lacking_gives_a_default(bench: Bench) -> None:
+def test_a_condition_with_a_default_for_a_missing_variable_works(bench: Bench) -> None:
     bench.edit("variant.jinja", "{%- set is_root", '{%- set is_new = kind == "lib" %}\n{%- set is_root')
     condition = "{%- if variant.is_new is defined and variant.is_new %}\n    /docs\n    {%- endif %}\n    "
     bench.edit("copier.yml", "{%- if not variant.is_cli %}", f"{condition}{{%- if not variant.is_cli %}}")
@@ -250,7 +250,7 @@ def move_key(bench: Bench) -> None:
     bench.edit("template/Cargo.toml.jinja", "[workspace.lints.clippy]\n", f"[workspace.lints.clippy]\n{LINT}")
 
 
-def test_a_moved_key_is_moved_in_a_crate_that_left_it_alone(bench: Bench) -> None:
+def test_a_moved_key_is_moved_in_a_crate_that_did_not_change_it(bench: Bench) -> None:
     move_key(bench)
     bench.act("Cargo.toml")
     assert bench.copier().exit_code == 0
@@ -262,7 +262,7 @@ def test_a_moved_key_is_moved_in_a_crate_that_left_it_alone(bench: Bench) -> Non
 
 
 def test_a_moved_key_that_a_crate_had_changed_is_a_conflict_with_both_sides(bench: Bench) -> None:
-    """Nothing is lost, but each such crate has work: so a key is moved only where that is worth it."""
+    """No line is lost, but users of such crates must resolve the conflict: so a key is moved only for a good reason."""
     manifest = bench.crate / "Cargo.toml"
     ours = 'todo = "allow" # reason: a sketch\n'
     replace_only(manifest, LINT, ours)
@@ -274,27 +274,27 @@ def test_a_moved_key_that_a_crate_had_changed_is_a_conflict_with_both_sides(benc
     assert ours in manifest.read_text(encoding="utf-8")
 
 
-# Users add their own tables at the end of these.
+# Users append their own tables to these files.
 OPEN_ENDED = ("Cargo.toml.jinja", "clippy.toml", "deny.toml")
 
 
 @pytest.mark.parametrize("path", OPEN_ENDED)
-def test_a_release_adds_nothing_to_the_end_of_a_file_that_users_add_to(releases: Releases, path: str) -> None:
-    """Else each crate in which somebody has done so would meet a conflict."""
+def test_a_release_appends_nothing_to_a_file_that_users_append_to(releases: Releases, path: str) -> None:
+    """Otherwise each crate whose user has appended a table would have a conflict."""
     ends = {tag: last_line(git(releases.repository, "show", f"{tag}:template/{path}")) for tag in releases.tags}
     assert len(set(ends.values())) == 1, ends
 
 
 def last_line(text: str) -> str:
-    """The last line that comes into a crate."""
+    """Return the last line that is rendered in a crate."""
     return [line for line in text.splitlines() if line.strip() and not line.startswith("{%")][-1]
 
 
-# --- Where releases are found ---
+# --- Discovery of releases ---
 
 
-def test_every_version_that_the_history_had_is_a_release(releases: Releases) -> None:
-    """The tree of each is that of its last commit; the newest is the working tree."""
+def test_every_version_in_the_history_is_a_release(releases: Releases) -> None:
+    """The tree of each release is that of its last commit; the newest is the working tree."""
     assert releases.tags == [*past_releases(), newest_release()]
     for tag, commit in past_releases().items():
         assert git(releases.repository, "rev-parse", f"{tag}^{{tree}}") == git(
@@ -302,7 +302,7 @@ def test_every_version_that_the_history_had_is_a_release(releases: Releases) -> 
         )
 
 
-def test_a_shallow_clone_is_not_taken_for_a_repository_without_releases(
+def test_a_shallow_clone_is_not_treated_as_a_repository_without_releases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     git(tmp_path, "clone", "--quiet", "--depth=1", CHECKOUT.as_uri(), "shallow")
@@ -311,28 +311,28 @@ def test_a_shallow_clone_is_not_taken_for_a_repository_without_releases(
         past_releases()
 
 
-# --- What a release says, and in which order it becomes strict ---
+# --- The changelog of a release, and the order in which gates become strict ---
 
 
-def test_every_release_says_what_changes_in_a_crate() -> None:
+def test_every_release_describes_the_changes_in_a_crate() -> None:
     text = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
     sections = re.split(r"(?m)^(?=## )", text)[1:]
     assert {f"v{section.split()[1]}" for section in sections} >= past_releases().keys()
     assert [section.split()[1] for section in sections if "\n### What changes in your crate\n" not in section] == []
 
 
-# One or more strings, on lines up to an empty one.
+# One or more strings, on lines up to an empty line.
 ADVICE_LINTS = re.compile(r"(?s)\nadvice_lints := (.*?)\n\n")
 
 
 def files_of(releases: Releases, tag: str) -> tuple[set[str], set[str]]:
-    """The lints and rules of a release that refuse, and those that advise."""
+    """Return the lints and rules of a release that are errors, and those that are advice."""
     manifest = git(releases.repository, "show", f"{tag}:template/Cargo.toml.jinja")
     lints = set(re.findall(r"(?m)^(\w+) = \"warn\"", manifest.partition("[workspace.lints.clippy]")[2]))
     recipes = git(releases.repository, "show", f"{tag}:template/justfile")
     advised = ADVICE_LINTS.search(recipes)
     advice = {name.removeprefix("clippy::") for name in re.findall(r"[\w:]+", advised[1] if advised else "")}
-    # The rules were a file of the crate before 0.9.0, and are in the tool since.
+    # Before 0.9.0 the rules were a file of the crate; since then they are in the tool.
     listed = git(releases.repository, "ls-tree", "-r", "--name-only", tag).splitlines()
     files = [path for path in listed if re.fullmatch(r"template/lints/ast-grep\.yml|standards/[^/]+\.yml", path)]
     assert files
@@ -342,7 +342,7 @@ def files_of(releases: Releases, tag: str) -> tuple[set[str], set[str]]:
 
 
 def test_a_new_gate_was_advice_in_the_release_before(releases: Releases) -> None:
-    """From 0.3.0 on; 0.2.0 was the first with rules at all."""
+    """From 0.3.0 on; 0.2.0 was the first release with rules."""
     from_then_on = [tag for tag in releases.tags if tag != "v0.1.0"]
     found = {
         newer: sorted(files_of(releases, newer)[0] - set().union(*files_of(releases, older)))

@@ -1,4 +1,4 @@
-"""What staging switches off, and what it never does; the tools are played by functions, so no test builds anything."""
+"""What staging disables, and what it never disables; functions replace the tools, so no test builds anything."""
 
 import json
 import re
@@ -27,7 +27,7 @@ Tools: TypeAlias = dict[str, Play]
 
 @pytest.fixture
 def tools(monkeypatch: pytest.MonkeyPatch) -> Tools:
-    """What the commands of cargo and the recipes say, by name; all others find nothing."""
+    """The simulated output of cargo commands and recipes, by name; all other commands find nothing."""
     played: Tools = {}
 
     def play(self: Gates, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -42,7 +42,7 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> Tools:
 
 
 def hit(lint: str, text: str = "x", line: int = 3, level: str = "warning", note: str = "") -> str:
-    """What clippy prints of a place."""
+    """Return clippy's output for a location."""
     span = {"is_primary": True, "file_name": "src/lib.rs", "line_start": line, "column_start": 5}
     children = [{"message": note}] if note else []
     message = {"code": {"code": lint}, "level": level, "message": text, "spans": [span], "children": children}
@@ -50,7 +50,7 @@ def hit(lint: str, text: str = "x", line: int = 3, level: str = "warning", note:
 
 
 def if_in(file: str, pattern: str, said: str) -> Play:
-    """Find something as long as a file has a line."""
+    """Simulate a finding as long as a file has a line."""
 
     def play(root: Path) -> tuple[int, str, str]:
         text = (root / file).read_text() if (root / file).exists() else ""
@@ -60,7 +60,7 @@ def if_in(file: str, pattern: str, said: str) -> Play:
 
 
 def adopt(crate: Path, template: Template) -> str:
-    """Adopt with what the tools say, and return what the command says."""
+    """Adopt a crate with the simulated tools, and return the output of the command."""
     done = invoke("adopt", crate, "--template", template.repository)
     assert "Traceback" not in done.output
     assert done.exit_code == (0 if git(crate, "branch", "--list", BRANCH) else 2), done.output
@@ -71,7 +71,7 @@ OWN_BANS = 'disallowed-methods = [{ path = "std::env::set_var", reason = "it is 
 CHANNEL = r'^ *\{path = "std::sync::mpsc::channel"'
 
 
-def test_a_ban_of_ours_is_switched_off_alone(tmp_path: Path, template: Template, tools: Tools) -> None:
+def test_only_the_ban_of_ours_that_fails_is_disabled(tmp_path: Path, template: Template, tools: Tools) -> None:
     tools["clippy"] = if_in(
         "clippy.toml", CHANNEL, hit("clippy::disallowed_methods", "use of `std::sync::mpsc::channel`")
     )
@@ -93,7 +93,7 @@ def test_a_ban_of_ours_is_switched_off_alone(tmp_path: Path, template: Template,
     assert "staged" not in (crate / "clippy.toml").read_text()
 
 
-def test_the_first_places_of_a_gate_are_in_the_report_with_the_command(
+def test_the_first_locations_of_a_gate_are_in_the_report_with_the_command(
     tmp_path: Path, template: Template, tools: Tools
 ) -> None:
     hits = "".join(hit("clippy::todo", line=line) for line in (3, 4, 5, 6))
@@ -115,7 +115,9 @@ def test_files_of_members_have_their_folder(tmp_path: Path, template: Template, 
     assert "- cargo-shear: 1: m/src/old.rs;" in adopt(crate, template)
 
 
-def test_lints_that_only_our_configuration_finds_stay_on(tmp_path: Path, template: Template, tools: Tools) -> None:
+def test_lints_that_fail_only_with_our_configuration_stay_enabled(
+    tmp_path: Path, template: Template, tools: Tools
+) -> None:
     tools["clippy"] = if_in("clippy.toml", "^avoid-breaking.* = false", hit("clippy::needless_pass_by_value"))
     crate = make(tmp_path / "word-counts", PLAIN)
     assert "- clippy.toml::avoid-breaking-exported-api: 1" in adopt(crate, template)
@@ -174,14 +176,14 @@ LEFT: dict[str, tuple[Files, str, Play, str]] = {
 
 
 def refused(code: str, message: str) -> str:
-    """What cargo-deny prints of a refusal."""
+    """Return cargo-deny's output for a rejected crate or license."""
     return json.dumps({"type": "diagnostic", "fields": {"severity": "error", "code": code, "message": message}})
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_a_gate_of_the_crate_is_never_switched_off(tmp_path: Path, template: Template, tools: Tools, name: str) -> None:
+def test_a_gate_of_the_crate_is_never_disabled(tmp_path: Path, template: Template, tools: Tools, name: str) -> None:
     files, tool, play, message = LEFT[name]
-    # The tests of the crate itself pass.
+    # The crate's own tests pass.
     calls = iter(range(10))
     tools[tool] = (lambda root: play(root) if next(calls) else (0, "", "")) if name == "recipe" else play
     crate = make(tmp_path / "word-counts", {**PLAIN, **files})
@@ -191,7 +193,7 @@ def test_a_gate_of_the_crate_is_never_switched_off(tmp_path: Path, template: Tem
     assert not git(crate, "branch", "--list", BRANCH)
 
 
-def test_a_crate_that_ours_bans_is_let_through_alone(tmp_path: Path, template: Template, tools: Tools) -> None:
+def test_only_the_banned_dependency_is_exempted(tmp_path: Path, template: Template, tools: Tools) -> None:
     banned = refused("banned", "crate 'bincode = 1.3.3' is explicitly banned")
     tools["deny"] = lambda _: (1, "", banned)
     crate = make(tmp_path / "word-counts", PLAIN)
@@ -221,7 +223,7 @@ BEFORE: Mapping[str, tuple[str, Play, str]] = {
 
 
 @pytest.mark.parametrize("name", BEFORE)
-def test_what_cannot_be_judged_is_refused_before_anything_is_written(
+def test_a_crate_whose_gates_cannot_run_is_rejected_before_any_file_is_written(
     tmp_path: Path, template: Template, tools: Tools, name: str
 ) -> None:
     tool, play, message = BEFORE[name]
@@ -240,19 +242,19 @@ def test_a_lint_that_clippy_denies_by_itself_is_staged(tmp_path: Path, tools: To
     staging.before(tmp_path, tmp_path, tmp_path)
 
 
-def test_what_the_adoption_breaks_is_not_committed(tmp_path: Path, template: Template, tools: Tools) -> None:
+def test_an_adoption_that_breaks_the_build_is_not_committed(tmp_path: Path, template: Template, tools: Tools) -> None:
     tools["build"] = lambda root: (101 if (root / "deny.toml").exists() else 0, "", "error: no")
     crate = make(tmp_path / "word-counts", PLAIN)
     assert "`cargo build` fails after the adoption, so nothing was changed: error: no" in adopt(crate, template)
 
 
-def test_an_error_by_a_lint_is_none_of_the_compiler(tmp_path: Path, tools: Tools) -> None:
+def test_an_error_of_a_lint_is_not_treated_as_a_compiler_error(tmp_path: Path, tools: Tools) -> None:
     tools["test"] = lambda _: (101, "", "warning: x\nerror: test failed, to rerun pass `--lib`\n")
     with pytest.raises(GateError, match="error: test failed"):
         staging.after(tmp_path, tmp_path, tmp_path)
 
 
-def test_tests_that_race_run_one_at_a_time(tmp_path: Path, template: Template, tools: Tools) -> None:
+def test_tests_with_a_race_run_one_at_a_time(tmp_path: Path, template: Template, tools: Tools) -> None:
     def test(root: Path) -> tuple[int, str, str]:
         file = root / NEXTEST
         return int(file.exists() and "test-threads = 1" not in file.read_text()), "", "error: address in use"
@@ -267,12 +269,12 @@ def test_tests_that_race_run_one_at_a_time(tmp_path: Path, template: Template, t
     assert drift(made).exit_code == 0
 
 
-# --- Switching on ---
+# --- Enabling staged gates ---
 
 
 @pytest.fixture
 def crate(tmp_path: Path, template: Template, tools: Tools) -> Path:
-    """An adopted crate with two places of one lint."""
+    """An adopted crate with two hits of one lint."""
     two = hit("clippy::todo") + hit("clippy::todo", line=9)
     tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', two)
     made = make(tmp_path / "word-counts", PLAIN)
@@ -281,14 +283,14 @@ def crate(tmp_path: Path, template: Template, tools: Tools) -> Path:
 
 
 def unstage(crate: Path) -> tuple[int, str]:
-    """Unstage, and return the exit code with what was said."""
+    """Unstage, and return the exit code and the output."""
     done = invoke("adopt", "--unstage", crate)
     assert "Traceback" not in done.output
     return done.exit_code, done.output
 
 
-def unstage_in_vain(crate: Path) -> str:
-    """Unstage where nothing may change, and return what was said."""
+def unstage_without_effect(crate: Path) -> str:
+    """Unstage where nothing may change, and return the output."""
     before = (crate / "Cargo.toml").read_text()
     code, said = unstage(crate)
     assert code == 1
@@ -296,15 +298,15 @@ def unstage_in_vain(crate: Path) -> str:
     return said
 
 
-def test_a_count_that_grew_stays_and_is_refused_with_its_places(crate: Path, tools: Tools) -> None:
+def test_a_count_that_grew_keeps_its_limit_and_is_rejected_with_the_locations(crate: Path, tools: Tools) -> None:
     three = "".join(hit("clippy::todo", line=line) for line in (3, 9, 27))
     tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', three)
-    said = unstage_in_vain(crate)
+    said = unstage_without_effect(crate)
     assert "clippy::todo: 2 when `adopt` disabled it, 3 now" in said
     assert "src/lib.rs:27" in said
 
 
-def test_a_count_that_fell_is_the_limit_from_now_on(crate: Path, tools: Tools) -> None:
+def test_a_count_that_fell_becomes_the_new_limit(crate: Path, tools: Tools) -> None:
     tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', hit("clippy::todo"))
     code, said = unstage(crate)
     assert code == 0, said
@@ -326,14 +328,14 @@ def test_a_staged_check_keeps_its_limit_under_its_former_name(tmp_path: Path) ->
     )
 
 
-def test_what_could_not_be_judged_stays_staged_and_is_named(crate: Path, tools: Tools) -> None:
+def test_a_gate_that_could_not_run_stays_staged_and_is_reported(crate: Path, tools: Tools) -> None:
     tools["clippy"] = lambda _: (101, hit("E0428", "`f` is defined multiple times", level="error"), "")
-    said = unstage_in_vain(crate)
+    said = unstage_without_effect(crate)
     assert "clippy::todo: 2 when `adopt` disabled it; the check did not run now" in said
     assert "`f` is defined multiple times" in said
 
 
-def test_a_gate_that_is_on_is_never_switched_off(crate: Path, tools: Tools) -> None:
+def test_an_enabled_gate_is_never_disabled(crate: Path, tools: Tools) -> None:
     tools["clippy"] = if_in("Cargo.toml", '^exit = "warn"', hit("clippy::exit", line=70))
     code, said = unstage(crate)
     assert code == 1
@@ -344,14 +346,14 @@ def test_a_gate_that_is_on_is_never_switched_off(crate: Path, tools: Tools) -> N
     assert "staged" not in text
 
 
-def test_unstaging_what_has_nothing_staged_says_so(tmp_path: Path, template: Template, tools: Tools) -> None:
+def test_unstaging_a_crate_without_staged_gates_reports_that(tmp_path: Path, template: Template, tools: Tools) -> None:
     made = make(tmp_path / "word-counts", PLAIN)
     adopt(made, template)
     tools["clippy"] = lambda _: (101, "", "error: not asked")
     assert unstage(made) == (0, "`adopt` disabled no check in this crate, so `--unstage` can enable none.\n")
 
 
-def test_entries_of_lists_are_counted_alone(tmp_path: Path, template: Template, tools: Tools) -> None:
+def test_entries_of_lists_are_counted_separately(tmp_path: Path, template: Template, tools: Tools) -> None:
     messages = {"rand": "unused dependency `rand`", "toml": "unused dependency `toml`"}
 
     def shear(root: Path) -> tuple[int, str, str]:
@@ -371,7 +373,7 @@ def test_entries_of_lists_are_counted_alone(tmp_path: Path, template: Template, 
     assert '"rand"' not in (made / "Cargo.toml").read_text()
 
 
-# --- What drift says of it ---
+# --- Staged gates in drift ---
 
 
 def test_drift_lists_each_staged_gate_once(

@@ -1,4 +1,4 @@
-"""`fast-rust update`: what it says, what it refuses, and that it can be taken back."""
+"""`fast-rust update`: its output, its errors, and that it can be undone."""
 
 import json
 import re
@@ -24,7 +24,7 @@ NEWS = "# Changelog\n\n## 0.0.2\n\n### What changes in your crate\n\nA change.\n
 
 @pytest.fixture
 def next_release(bench: Bench) -> Bench:
-    """A template with a release that changes a file and adds one, and a crate of the one before."""
+    """A template with a release that changes a file and adds one, and a crate of the release before."""
     bench.edit(f"template/{CHANGED}", "30s", "60s")
     bench.edit("ownership.yml", "managed:\n", "managed:\n  - .github/new.yml\n")
     (bench.template / "template" / ".github" / "new.yml").write_text("# New.\n", encoding="utf-8")
@@ -37,7 +37,7 @@ def test_a_crate_of_the_newest_release_is_up_to_date(bench: Bench) -> None:
     assert (done.exit_code, done.output) == (0, "Up to date.\n")
 
 
-def test_it_shows_what_the_releases_say_and_what_becomes_of_each_file(next_release: Bench) -> None:
+def test_it_prints_the_changelog_and_the_result_for_each_file(next_release: Bench) -> None:
     done = next_release.fast_rust()
     assert done.exit_code == 0
     said = done.stdout
@@ -66,13 +66,13 @@ def test_it_shows_what_the_releases_say_and_what_becomes_of_each_file(next_relea
         ("/srv/template", ""),
     ],
 )
-def test_relative_links_of_the_changelog_lead_to_the_template(address: str, page: str) -> None:
+def test_relative_links_of_the_changelog_are_resolved_in_the_template(address: str, page: str) -> None:
     news = "([how](docs/perf.md)), [there](https://example.org), [here](#here)"
     linked = with_web_links(news, web_address(address, "v1.0.0"))
     assert linked == news.replace("docs/", f"{page}docs/")
 
 
-def test_a_dry_run_says_the_same_and_changes_nothing(next_release: Bench) -> None:
+def test_a_dry_run_prints_the_same_and_changes_nothing(next_release: Bench) -> None:
     before, inside = read_tree(next_release.crate), None
     next_release.publish()
     inside = sorted(path.name for path in (next_release.crate / ".git").iterdir())
@@ -98,7 +98,7 @@ def test_a_conflict_is_in_the_index_in_the_report_and_in_the_exit_code(next_rele
 
 
 @pytest.mark.parametrize("path", ["src/lib.rs", "new.txt"])
-def test_what_is_not_committed_stops_it(next_release: Bench, path: str) -> None:
+def test_an_uncommitted_change_is_an_error(next_release: Bench, path: str) -> None:
     next_release.publish()
     (next_release.crate / path).write_text(OURS, encoding="utf-8")
     before = read_tree(next_release.crate)
@@ -108,7 +108,7 @@ def test_what_is_not_committed_stops_it(next_release: Bench, path: str) -> None:
     assert read_tree(next_release.crate) == before
 
 
-def test_a_crate_that_is_not_in_git_stops_it(next_release: Bench) -> None:
+def test_a_crate_that_is_not_in_git_is_an_error(next_release: Bench) -> None:
     next_release.publish()
     shutil.rmtree(next_release.crate / ".git")
     for arguments in ((), ("--abort",)):
@@ -128,7 +128,7 @@ def test_a_file_that_git_ignores_is_not_overwritten(next_release: Bench) -> None
 
 
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
-def test_a_file_that_git_was_told_to_look_away_from_is_not_overwritten(next_release: Bench, flag: str) -> None:
+def test_a_file_marked_assume_unchanged_or_skip_worktree_is_not_overwritten(next_release: Bench, flag: str) -> None:
     next_release.publish()
     git(next_release.crate, "update-index", flag, CHANGED)
     next_release.act(CHANGED)
@@ -139,7 +139,7 @@ def test_a_file_that_git_was_told_to_look_away_from_is_not_overwritten(next_rele
     assert read_tree(next_release.crate) == before
 
 
-def test_a_file_where_a_folder_is_to_be_stops_it(next_release: Bench) -> None:
+def test_a_file_with_the_name_of_a_new_folder_is_an_error(next_release: Bench) -> None:
     (next_release.template / "template" / "guide").mkdir()
     (next_release.template / "template" / "guide" / "new.txt").write_text("New.\n", encoding="utf-8")
     (next_release.crate / ".gitignore").write_text("/guide\n", encoding="utf-8")
@@ -151,10 +151,10 @@ def test_a_file_where_a_folder_is_to_be_stops_it(next_release: Bench) -> None:
     assert next_release.status() == ""
 
 
-# What Copier had open when it failed.
+# A directory that Copier had open when it failed.
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*ScandirIterator")
 @pytest.mark.parametrize(("path", "exit_code"), [(".github", 2), (CHANGED, 1)])
-def test_a_link_leads_it_nowhere(next_release: Bench, tmp_path: Path, path: str, exit_code: int) -> None:
+def test_it_does_not_write_through_a_symlink(next_release: Bench, tmp_path: Path, path: str, exit_code: int) -> None:
     elsewhere = tmp_path / "elsewhere"
     shutil.move(next_release.crate / path, elsewhere)
     (next_release.crate / path).symlink_to(elsewhere)
@@ -168,7 +168,7 @@ def test_a_link_leads_it_nowhere(next_release: Bench, tmp_path: Path, path: str,
     assert (next_release.crate / path).is_symlink()
 
 
-def test_there_is_no_way_back_to_an_older_release(next_release: Bench) -> None:
+def test_it_rejects_an_older_release(next_release: Bench) -> None:
     assert next_release.fast_rust().exit_code == 0
     commit(next_release.crate, "Update")
     done = next_release.update("--to", "v0.0.1")
@@ -178,7 +178,7 @@ def test_there_is_no_way_back_to_an_older_release(next_release: Bench) -> None:
 
 def test_an_answer_can_be_changed_with_it(next_release: Bench) -> None:
     done = next_release.fast_rust("--data", "repository_url=https://example.org/acme/moved")
-    # The README has the address, too, and is the user's.
+    # The README also has the address, but it belongs to the user.
     assert done.exit_code == 1, done.output
     assert "README.md is your file" in done.output
     assert next_release.answers()["repository_url"] == "https://example.org/acme/moved"
@@ -188,7 +188,7 @@ def test_an_answer_can_be_changed_with_it(next_release: Bench) -> None:
     assert next_release.update("--data", "team").stderr.startswith("error: --data team has no value")
 
 
-def test_an_answer_to_no_question_is_refused(next_release: Bench) -> None:
+def test_an_answer_to_an_unknown_question_is_rejected(next_release: Bench) -> None:
     done = next_release.fast_rust("--data", "licence=MIT")
     assert done.exit_code == 2
     assert "--data licence: unknown question; expected one of: crate_name, " in done.stderr
@@ -203,8 +203,8 @@ LICENCE_STARTERS = {
 
 
 @pytest.mark.parametrize("licence", LICENCE_STARTERS)
-def test_starters_that_a_changed_answer_would_change_are_named(next_release: Bench, licence: str) -> None:
-    """An update touches none of them, so a person has to."""
+def test_starters_that_a_changed_answer_would_change_are_reported(next_release: Bench, licence: str) -> None:
+    """An update changes none of them, so a person must edit them."""
     before = read_tree(next_release.crate)
     done = next_release.fast_rust("--data", f"license={licence}")
     assert done.exit_code == 1
@@ -214,7 +214,7 @@ def test_starters_that_a_changed_answer_would_change_are_named(next_release: Ben
     assert all(after[path] == before[path] for path in LICENCE_STARTERS[licence])
 
 
-def test_a_starter_that_a_changed_answer_would_add_is_named(next_release: Bench) -> None:
+def test_a_starter_that_a_changed_answer_would_add_is_reported(next_release: Bench) -> None:
     done = next_release.fast_rust("--data", "sample=true")
     assert done.exit_code == 1
     assert (
@@ -223,14 +223,14 @@ def test_a_starter_that_a_changed_answer_would_add_is_named(next_release: Bench)
     )
 
 
-def test_an_answer_that_was_so_before_names_no_starter(next_release: Bench) -> None:
+def test_an_unchanged_answer_reports_no_starter(next_release: Bench) -> None:
     done = next_release.fast_rust("--data", "license=MIT OR Apache-2.0")
     assert done.exit_code == 0, done.output
     assert "is yours" not in done.stdout
 
 
-def test_answers_under_another_name_are_found_and_taken_back(next_release: Bench) -> None:
-    """Where another template has the usual name."""
+def test_answers_under_another_name_are_updated_and_restored(next_release: Bench) -> None:
+    """Another template has the usual name."""
     crate, ours = next_release.crate, ".copier-answers.rust.yml"
     git(crate, "mv", ANSWERS_FILE, ours)
     (crate / ANSWERS_FILE).write_text(ANOTHER, encoding="utf-8")
@@ -244,7 +244,7 @@ def test_answers_under_another_name_are_found_and_taken_back(next_release: Bench
 
 
 @pytest.mark.parametrize("act", UNCLEAR, ids=lambda act: act.__name__)
-def test_damaged_or_hostile_answers_are_refused_and_nothing_is_touched(bench: Bench, act: Act) -> None:
+def test_damaged_or_hostile_answers_are_rejected_and_nothing_is_changed(bench: Bench, act: Act) -> None:
     act(bench.crate)
     git(bench.crate, "commit", "--quiet", "--all", "--message", "Damage")
     before = read_tree(bench.crate)
@@ -256,7 +256,7 @@ def test_damaged_or_hostile_answers_are_refused_and_nothing_is_touched(bench: Be
 
 
 @pytest.mark.parametrize("name", ["../../outside", "a b", "x'; touch hacked; '", "{{ 7 * 7 }}"])
-def test_a_name_that_leads_out_of_the_crate_is_never_taken(next_release: Bench, tmp_path: Path, name: str) -> None:
+def test_a_name_that_is_a_path_out_of_the_crate_is_never_used(next_release: Bench, tmp_path: Path, name: str) -> None:
     answers = next_release.crate / ANSWERS_FILE
     text = answers.read_text(encoding="utf-8").replace("crate_name: log-totals", f"crate_name: {json.dumps(name)}")
     answers.write_text(text, encoding="utf-8")
@@ -270,7 +270,7 @@ def test_a_name_that_leads_out_of_the_crate_is_never_taken(next_release: Bench, 
 
 
 def test_a_crate_of_a_commit_after_the_newest_release_is_ahead(next_release: Bench) -> None:
-    """As Copier records it: `copier copy --vcs-ref HEAD` from a template that goes on."""
+    """Copier records such a commit for `copier copy --vcs-ref HEAD` from a template with later commits."""
     crate, template = next_release.crate, next_release.template
     git(template, "commit", "--quiet", "--all", "--message", "After the release")
     commit = git(template, "describe", "--tags").strip()
@@ -330,13 +330,13 @@ def test_a_lockfile_is_refreshed_only_where_a_requirement_has_changed(next_relea
     release(next_release.template, "v0.0.3")
     done = next_release.update()
     assert done.exit_code == 0, done.output
-    # What is locked satisfies the new requirement too.
+    # The locked version also satisfies the new requirement.
     assert "Cargo.lock" not in done.stdout
     assert (crate / "Cargo.lock").read_bytes() == lock
 
 
-def test_which_requirements_have_changed_is_told_by_their_tables() -> None:
-    """A comment, another order and a key of the same look elsewhere are no change."""
+def test_changed_requirements_are_found_by_their_tables() -> None:
+    """A comment, another order and an equal key elsewhere are not changes."""
     before = requirements_of('[dependencies]\na = "1"\nb = { version = "2" }\n[package]\nversion = "1"\n')
     same = requirements_of('[package]\nversion = "2"\n[dependencies]\n# Why.\nb = { version = "2" }\na = "1" # c\n')
     assert lockfile.moved(before, same) == ""
@@ -353,7 +353,7 @@ def requirements_of(manifest: str) -> dict[tuple[str, str], str]:
         return lockfile.requirements(Path(folder))
 
 
-# --- Refusals: the message names all that was changed, which is nothing ---
+# --- Errors: the message says that nothing was changed ---
 
 
 def unborn(bench: Bench) -> None:
@@ -412,7 +412,7 @@ REFUSALS: dict[Callable[[Bench], None], str] = {
 
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*ScandirIterator")
 @pytest.mark.parametrize("act", REFUSALS, ids=lambda act: act.__name__)
-def test_what_is_refused_changes_nothing(next_release: Bench, act: Callable[[Bench], None]) -> None:
+def test_an_error_changes_nothing(next_release: Bench, act: Callable[[Bench], None]) -> None:
     next_release.publish()
     act(next_release)
     before = snapshot(next_release.crate)
@@ -426,10 +426,10 @@ def test_what_is_refused_changes_nothing(next_release: Bench, act: Callable[[Ben
         assert snapshot(next_release.crate) == before
 
 
-# --- Taking it back ---
+# --- Undoing an update ---
 
 
-def test_it_is_taken_back_exactly_and_what_was_written_since_stays(next_release: Bench) -> None:
+def test_it_is_undone_exactly_and_later_files_are_kept(next_release: Bench) -> None:
     conflict(next_release)
     next_release.publish()
     before = read_tree(next_release.crate)
@@ -461,8 +461,8 @@ def release_after(bench: Bench) -> None:
     release(bench.template, "v0.0.3")
 
 
-def test_an_update_that_a_user_took_back_leaves_later_work_alone(next_release: Bench) -> None:
-    """By git, without our command: its note is still there, and must not take the user's next lines for its own."""
+def test_after_an_update_that_a_user_reverted_later_work_is_kept(next_release: Bench) -> None:
+    """The user reverted with git, without our command: its record still exists, but later lines are the user's."""
     assert next_release.fast_rust().exit_code == 0
     git(next_release.crate, "checkout", "--", ".")
     git(next_release.crate, "clean", "--quiet", "--force", "-d")
@@ -471,7 +471,7 @@ def test_an_update_that_a_user_took_back_leaves_later_work_alone(next_release: B
     assert "10s" in (next_release.crate / CHANGED).read_text(encoding="utf-8")
 
 
-def test_work_on_the_answers_after_an_update_was_put_aside_is_the_users(next_release: Bench) -> None:
+def test_edited_answers_after_an_update_was_stashed_are_kept(next_release: Bench) -> None:
     assert next_release.fast_rust().exit_code == 0
     git(next_release.crate, "stash", "--quiet", "--include-untracked")
     next_release.act(ANSWERS_FILE)
@@ -481,7 +481,7 @@ def test_work_on_the_answers_after_an_update_was_put_aside_is_the_users(next_rel
     assert read_tree(next_release.crate) == before
 
 
-def test_a_lock_that_the_update_left_alone_is_not_brought_back(next_release: Bench) -> None:
+def test_a_lockfile_that_the_update_did_not_change_is_not_restored(next_release: Bench) -> None:
     (next_release.crate / ".gitignore").write_text("/target\n", encoding="utf-8")
     (next_release.crate / "Cargo.lock").write_text("version = 4\n", encoding="utf-8")
     assert next_release.fast_rust().exit_code == 0
@@ -490,7 +490,7 @@ def test_a_lock_that_the_update_left_alone_is_not_brought_back(next_release: Ben
     assert (next_release.crate / "Cargo.lock").read_text(encoding="utf-8").endswith(OURS)
 
 
-def test_two_crates_of_a_repository_are_updated_and_taken_back_apart(next_release: Bench) -> None:
+def test_two_crates_of_a_repository_are_updated_and_undone_separately(next_release: Bench) -> None:
     root = next_release.crate
     names = [path for path in root.iterdir() if path.name != ".git"]
     crates = [root / "crates" / name for name in ("one", "two")]
@@ -515,7 +515,7 @@ def test_two_crates_of_a_repository_are_updated_and_taken_back_apart(next_releas
     assert read_tree(root) == before
 
 
-def test_a_worktree_has_an_update_of_its_own(next_release: Bench, tmp_path: Path) -> None:
+def test_a_worktree_has_a_separate_update(next_release: Bench, tmp_path: Path) -> None:
     next_release.publish()
     other = tmp_path / "worktree"
     git(next_release.crate, "worktree", "add", "--quiet", str(other))
