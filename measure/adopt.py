@@ -169,8 +169,8 @@ def adopt(subject: Subject, template: str) -> Outcome:
     if done.returncode == 1:
         end = f"green, with {done.stdout.count(': yours is unchanged')} proposed files"
     elif done.returncode:
-        said = " ".join(done.stderr.split())
-        end = f"refused: {said.removeprefix('error: ')[:300]}"
+        message = " ".join(done.stderr.split())
+        end = f"refused: {message.removeprefix('error: ')[:300]}"
     return Outcome(subject, {name: (before[name], after[name]) for name in before}, seconds, end, enforced)
 
 

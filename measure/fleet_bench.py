@@ -1,4 +1,4 @@
-"""How long a fleet takes, on how many processes, with how much memory; and that a kill does no harm.
+"""Measures time, processes and memory of a fleet, and tests that a kill does no harm.
 
 `make fleet-bench` measures fleets of 10 and 100 crates, `make fleet-bench N=1000` one of that size, too. Each command
 runs separately, first with an empty cache, and also with a filled cache if that makes a difference. `make fleet-kills`

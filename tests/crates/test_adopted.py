@@ -34,7 +34,7 @@ def staged_in(crate: Path) -> dict[str, int]:
     return found
 
 
-def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
+def test_gates_that_fail_are_staged_and_enabled_once_they_pass(
     tmp_path: Path, template: Template, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in workshop.environment.items():
@@ -82,11 +82,11 @@ def test_gates_that_are_not_met_are_staged_and_switched_on_once_they_are(
     assert not (crate / "rustfmt.toml").exists()
     workshop.run(crate, "just", "lint")
     (crate / "src/lib.rs").write_text(SLOPPY["src/lib.rs"])
-    said = workshop.try_to(crate, "just", "lint").stdout
-    assert all(name in said for name in ("clippy::needless-return", "own-parameter-only-read", "Diff in"))
+    printed = workshop.try_to(crate, "just", "lint").stdout
+    assert all(name in printed for name in ("clippy::needless-return", "own-parameter-only-read", "Diff in"))
 
 
-def test_recipes_run_this_program_and_no_warning_of_that_is_reported(
+def test_recipes_run_this_program_and_its_warning_is_not_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The launcher would install the pinned release; a variable that the user sets must stay."""

@@ -201,7 +201,7 @@ def test_too_many_keys_are_refused(cli_binary: Path, flag: str, message: bytes) 
 @pytest.mark.parametrize("keys", [1, 100_000])
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
 def test_a_closed_pipe_is_not_an_error(cli_binary: Path, form: str, keys: int) -> None:
-    """As in `| head -1`, also if the last flush is the first write that fails."""
+    """For example with `| head -1`, even if the last flush is the first write that fails."""
     lines = b"".join(b"key-%d;1\n" % key for key in range(keys))
     assert run_into(without_reader(), cli_binary, "--format", form, stdin=lines) == (0, b"")
 
@@ -220,7 +220,7 @@ def test_a_closed_named_pipe_is_not_an_error(cli_binary: Path, tmp_path: Path) -
 @pytest.mark.parametrize("keys", [1, 100_000])
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
 def test_a_full_disk_is_an_error(cli_binary: Path, form: str, keys: int) -> None:
-    """Also if the last flush is the first write that fails."""
+    """The program reports it even if the last flush is the first write that fails."""
     lines = b"".join(b"key-%d;1\n" % key for key in range(keys))
     assert run_into(full_disk(), cli_binary, "--format", form, stdin=lines) == (1, FULL)
 
@@ -282,7 +282,7 @@ def test_an_invalid_command_line_is_rejected(cli_binary: Path, arguments: list[s
     assert b"--help" in done.stderr
 
 
-def test_it_describes_itself(cli_binary: Path) -> None:
+def test_it_prints_help_completions_manual_page_and_version(cli_binary: Path) -> None:
     """The program prints help with exit codes, completions, a manual page, and a version with its commit."""
     assert b"Exit codes:" in run(cli_binary, "--help").stdout
     assert b"complete -F" in run(cli_binary, "--completions", "bash").stdout

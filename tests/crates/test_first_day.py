@@ -93,7 +93,7 @@ def test_the_closing_message_commits_the_lockfile_on_main(workshop: Workshop, ki
 
 
 @pytest.mark.parametrize("is_green", [True, False])
-def test_the_last_line_of_check_says_that_all_is_green(
+def test_the_last_line_of_check_reports_success(
     workshop: Workshop, small: Path, tmp_path: Path, *, is_green: bool
 ) -> None:
     """Tested with a cargo that does nothing, and with one that fails at the end."""

@@ -157,13 +157,13 @@ def test_a_missing_file_is_an_error(images: Images, file: str, old: str, new: st
 
 
 def test_hadolint_has_no_finding(images: Images, variant_with_image: Variant) -> None:
-    """Except that Debian packages have no version: the packages of the base image have none either."""
+    """The test ignores one rule: Debian packages have no version, because those of the base image have none either."""
     crate = images.workshop.template.rendering({"crate_name": "linted", **variant_with_image.answers})
     images.workshop.run(crate, "hadolint", "--ignore", "DL3008", "Containerfile")
 
 
 @pytest.mark.parametrize("description", ["x", 'Adds $HOME & "so" \\ goes `on`'])
-def test_labels_say_what_the_image_is(images: Images, description: str) -> None:
+def test_labels_describe_the_image(images: Images, description: str) -> None:
     url = "https://github.com/acme/labelled"
     answers: Answers = {"kind": "cli", "container": True, "description": description, "repository_url": url}
     crate = images.workshop.template.rendering({"crate_name": "labelled", **answers})
@@ -306,7 +306,7 @@ def test_a_running_service_is_healthy(shipped: Shipped, service: Service, addres
 
 
 def test_a_draining_service_is_healthy(shipped: Shipped, service: Service) -> None:
-    """Otherwise it would be killed before its time."""
+    """Otherwise the engine would kill it before the drain ends."""
     service.terminate()
     service.event(message="draining")
     assert health(shipped, f"0.0.0.0:{service.admin_address[1]}")[:2] == (0, "")
@@ -329,7 +329,9 @@ def test_a_service_that_does_not_respond_is_soon_unhealthy(shipped: Shipped) -> 
 
 @pytest.mark.parametrize(("status", "outcome"), [(200, (0, "")), (503, (1, "error: not healthy: HTTP/1.1 503\n"))])
 @pytest.mark.parametrize(("host", "asked"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("::1", "[::]")])  # noqa: S104
-def test_the_status_decides(shipped: Shipped, host: str, asked: str, status: int, outcome: tuple[int, str]) -> None:
+def test_the_health_check_depends_on_the_status(
+    shipped: Shipped, host: str, asked: str, status: int, outcome: tuple[int, str]
+) -> None:
     """The check uses loopback if the service listens on all addresses."""
 
     class Handler(BaseHTTPRequestHandler):

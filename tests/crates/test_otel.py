@@ -210,7 +210,7 @@ def test_a_trace_that_its_client_does_not_sample_is_not_exported(start: Start, r
 
 @BOTH
 def test_the_log_has_the_id_of_the_trace(start: Start, receiver: Collector, is_defended: bool) -> None:
-    """Also the id of a trace that begins in the service."""
+    """This includes the id of a trace that begins in the service."""
     service = start(receiver.url, is_defended=is_defended)
     service.request("GET", "/status/200")
     span = receiver.span("GET /status/{status}")
@@ -219,7 +219,7 @@ def test_the_log_has_the_id_of_the_trace(start: Start, receiver: Collector, is_d
 
 
 @BOTH
-def test_a_request_passes_its_span_on(start: Start, receiver: Collector, is_defended: bool) -> None:
+def test_a_request_propagates_its_span(start: Start, receiver: Collector, is_defended: bool) -> None:
     service = start(receiver.url, is_defended=is_defended)
     response = service.request("GET", "/inner")
     if not is_defended:
@@ -270,7 +270,7 @@ def test_a_client_error_is_not_an_error_of_the_service(start: Start, receiver: C
 
 
 @BOTH
-def test_a_client_that_leaves_is_recorded(start: Start, receiver: Collector, is_defended: bool) -> None:
+def test_a_client_that_disconnects_is_recorded(start: Start, receiver: Collector, is_defended: bool) -> None:
     service = start(receiver.url, is_defended=is_defended)
     with service.stream() as stream:
         stream.sendall(b"GET /sleep HTTP/1.1\r\nhost: test\r\n\r\n")
@@ -397,7 +397,7 @@ def _dropped(service: Service) -> int:
 
 
 @BOTH
-def test_a_full_queue_holds_no_request_up(start: Start, is_defended: bool) -> None:
+def test_a_full_queue_delays_no_request(start: Start, is_defended: bool) -> None:
     with collector("slow") as slow:
         service = start(slow.url, is_defended=is_defended, **SMALL)
         longest = max(_seconds(lambda: service.request("GET", "/status/200")) for _ in range(10))

@@ -124,7 +124,7 @@ def test_prepare_of_the_crate_runs_first(workshop: Workshop) -> None:
 
 
 def test_fmt_fixes_the_format_that_lint_rejects(workshop: Workshop) -> None:
-    """And changes nothing else."""
+    """The recipe changes nothing else."""
     crate = workshop.crate("unformatted", kind="lib")
     path = crate / "src" / "lib.rs"
     text = path.read_text()
@@ -133,14 +133,14 @@ def test_fmt_fixes_the_format_that_lint_rejects(workshop: Workshop) -> None:
     assert path.read_text() == text
 
 
-def test_bench_takes_arguments(workshop: Workshop) -> None:
+def test_bench_accepts_arguments(workshop: Workshop) -> None:
     """Arguments of cargo, and behind `--` those of criterion, which here runs each bench once."""
     crate = workshop.ready("lib")
     printed = workshop.run(crate, "just", "bench", "--bench", "aggregate", "--", "--test", **QUICK_BENCHES)
     assert "Testing aggregate/read_by_2_threads/200000\nSuccess" in printed
 
 
-def test_dist_ships_a_program_with_its_checksum(workshop: Workshop) -> None:
+def test_dist_packs_a_program_with_its_checksum(workshop: Workshop) -> None:
     """A library has no program to ship."""
     crate = workshop.ready("cli")
     workshop.run(crate, "cargo", "generate-lockfile")
@@ -154,8 +154,8 @@ def test_dist_ships_a_program_with_its_checksum(workshop: Workshop) -> None:
     assert "error: no package of the workspace has a binary target" in workshop.try_to(library, "just", "dist").stdout
 
 
-def test_dist_ships_a_program_that_is_a_member_of_a_library(workshop: Workshop) -> None:
-    """The program is at the root; the archive contains none of the developers' tools."""
+def test_dist_packs_a_program_that_is_a_member_of_a_library(workshop: Workshop) -> None:
+    """The program is in target/dist of the root, and the developers' tools are not."""
     root = workshop.crate("with-a-member", kind="lib", sample=False)
     workshop.add_member(root, "shipped-member", {"kind": "cli", "sample": False})
     (root / "xtask" / "src").mkdir(parents=True)
@@ -195,7 +195,7 @@ def test_a_new_crate_has_no_advice(workshop: Workshop, kind: str) -> None:
     assert re.findall(r"(?m)^(?:advice|warning)\b(?!: FAST_RUST).*$", printed) == []
 
 
-def test_check_runs_what_ci_runs(workshop: Workshop) -> None:
+def test_check_runs_the_recipes_of_ci(workshop: Workshop) -> None:
     """`just check` runs the recipes of all jobs."""
     crate = workshop.ready("lib")
     shown = {name: re.findall(rf"(?m)^{name}:(.*)$", workshop.run(crate, "just", "--show", name)) for name in PARTS}

@@ -109,7 +109,7 @@ def test_health(quiet: Start) -> None:
 # Rejected requests
 
 
-def test_malformed_line_is_named(quiet: Start) -> None:
+def test_a_malformed_line_is_an_error(quiet: Start) -> None:
     answer = quiet().request("POST", "/aggregate", b"a;1\nb;2\nc\n")
     assert (answer.status, answer.error["code"], answer.error["line"]) == (422, "malformed_line", 3)
     assert "`;`" in answer.error["message"]
@@ -186,7 +186,7 @@ def test_slow_body(quiet: Start) -> None:
     assert (answer.status, answer.error["code"]) == (408, "too_slow")
 
 
-def test_client_that_takes_no_response_is_dropped(start: Start) -> None:
+def test_a_client_that_reads_no_response_is_dropped(start: Start) -> None:
     # Long enough for a busy machine to send all of the body without a pause that exceeds the timeout.
     service = start("--idle-time", "2s", "--drain-grace", "0s")
     body = b"".join(b"%0*d;1\n" % (1500, key) for key in range(10_000))

@@ -509,7 +509,7 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n"
 
 @both
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", HEALTH, HEALTH + b"GET / HT"], ids=["none", "part", "one", "more"])
-def test_idle_connections_make_room(start: Start, sent: bytes, *, is_defended: bool) -> None:
+def test_idle_connections_are_closed_for_new_ones(start: Start, sent: bytes, *, is_defended: bool) -> None:
     service = start("--connections", "4", "--concurrency", "2", is_defended=is_defended)
     idle = []
     for _ in range(4):
@@ -535,7 +535,7 @@ def test_idle_connections_make_room(start: Start, sent: bytes, *, is_defended: b
     assert len(full) == 1, "one line a minute"
 
 
-def test_a_busy_connection_makes_no_room(start: Start, read: Read) -> None:
+def test_a_busy_connection_is_not_closed_for_a_new_one(start: Start, read: Read) -> None:
     service = start("--connections", "3", "--concurrency", "2")
     uploading = service.stream()
     uploading.sendall(_post("/bytes", 8) + b"1234")
@@ -763,7 +763,7 @@ def test_probes_that_succeed_are_logged_at_debug(start: Start, *, is_defended: b
 
 
 @both
-def test_reasons_are_counted_from_the_first_scrape_on(start: Start, *, is_defended: bool) -> None:
+def test_counters_of_all_reasons_exist_from_the_first_scrape(start: Start, *, is_defended: bool) -> None:
     page = start(is_defended=is_defended).metrics()
     for reason in REFUSED:
         assert (f'http_connection_errors_total{{reason="{reason}"}} 0\n' in page) == is_defended
@@ -877,7 +877,7 @@ def test_dropped_lines_are_counted(start: Start, *, is_defended: bool) -> None:
 
 
 @both
-def test_the_peer_is_known(start: Start, *, is_defended: bool) -> None:
+def test_the_address_of_the_peer_is_known(start: Start, *, is_defended: bool) -> None:
     service = start(is_defended=is_defended)
     stream = service.stream()
     stream.sendall(b"GET /peer HTTP/1.1\r\nhost: test\r\n\r\n")

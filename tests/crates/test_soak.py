@@ -12,7 +12,7 @@ from soak import PHASES, QUICK, Phase, Scale, Seen, Service, SoakError
 
 
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.name)
-def test_the_service_withstands(phase: Phase, service_binary: Path) -> None:
+def test_the_service_withstands_the_load(phase: Phase, service_binary: Path) -> None:
     name, statuses, *_ = soak.run(phase, service_binary, QUICK)
     assert name == phase.name
     assert " x 200" in statuses

@@ -98,8 +98,8 @@ def test_a_plain_update_leaves_a_workspace_that_passes_its_tests(
     }
     assert left
     assert "test result: ok" in workshop.run(crate, "cargo", "test", "--workspace", "--all-features")
-    said = workshop.run(crate, "just", "rules")
-    assert {path for path in left if f"run `git rm {path}`" in said} == left
+    printed = workshop.run(crate, "just", "rules")
+    assert {path for path in left if f"run `git rm {path}`" in printed} == left
 
 
 STAGED = """

@@ -99,7 +99,7 @@ def test_it_runs_optimised(workshop: Workshop, variant_built: Variant, tmp_path:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("variant_shipped", pairwise_compiled(), ids=str)
 def test_it_runs_in_its_release_profile(workshop: Workshop, variant_shipped: Variant, tmp_path: Path) -> None:
-    """Also with the crate's own flags for its dependencies."""
+    """The build uses the crate's own flags for its dependencies, too."""
     with its_command(variant_shipped):
         release_and_run_once(workshop, variant_shipped, tmp_path)
 
@@ -174,7 +174,7 @@ def ask_service(program: Path, *, sample: bool) -> None:
         service.close()
 
 
-def test_a_workspace_takes_two_members(workshop: Workshop) -> None:
+def test_a_workspace_accepts_two_members(workshop: Workshop) -> None:
     """The members are made by two more `copier copy` commands and two lines in `members`."""
     workspace = workshop.crate("two-members", kind="lib", sample=False)
     workshop.add_member(workspace, "first-member", {"kind": "lib"})

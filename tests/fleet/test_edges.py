@@ -39,7 +39,7 @@ def test_a_rejected_list_creates_no_manifest(fleet: Type, tmp_path: Path, name: 
     assert not list(tmp_path.glob("*.toml*"))
 
 
-def test_a_folder_whose_name_is_not_utf8_is_named(fleet: Type, tmp_path: Path) -> None:
+def test_a_folder_whose_name_is_not_utf8_is_reported(fleet: Type, tmp_path: Path) -> None:
     clone = Path(os.fsdecode(os.fsencode(tmp_path) + b"/clones/b\xff"))
     clone.mkdir(parents=True)
     git(clone, "init", "--quiet")
@@ -71,7 +71,7 @@ def test_a_damaged_journal_starts_a_new_run(tmp_path: Path, damage: bytes) -> No
 
 @pytest.mark.parametrize("key", ["target", "made", "shard", "crates"])
 @pytest.mark.parametrize("value", [5, ["a"], {"a": 1}, "x"], ids=repr)
-def test_a_damaged_report_is_named(fleet: Type, tmp_path: Path, key: str, value: object) -> None:
+def test_a_damaged_report_is_an_error(fleet: Type, tmp_path: Path, key: str, value: object) -> None:
     content = {"form": 2, "target": "v1", "made": "2026-01-01", "shard": None, "crates": [], key: value}
     (tmp_path / "one.json").write_text(json.dumps(content), encoding="utf-8")
     done = fleet("report", "--merge", "one.json")

@@ -237,7 +237,7 @@ def without_kept(touches: dict[str, str]) -> dict[str, str]:
 
 
 def test_a_crate_after_the_newest_release_is_ahead(template: Path, fleet: Type, tmp_path: Path) -> None:
-    """No command asks a person to act on it, and the page and the report show it."""
+    """No command asks a person to act on such a crate; the page and the report show it."""
     ours = tmp_path / "template"
     git(tmp_path, "clone", "--quiet", str(template), str(ours))
     write(ours, {"template/level.txt.jinja": "{{ level }} after\n"})

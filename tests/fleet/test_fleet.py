@@ -256,16 +256,16 @@ def test_a_crate_that_is_newer_than_the_target_is_ahead(
     orders = small.clones / "orders"
     assert states(fleet("update", "--ring", "canary", "--json").stdout) == {"orders": "updated"}
     git(orders, "merge", "--quiet", "--ff-only", BRANCH)
-    said = (f"the crate uses {NEW}, which is newer than {OLD}", f"--to {OLD}: the crate uses {NEW}, which is newer")
+    messages = (f"the crate uses {NEW}, which is newer than {OLD}", f"--to {OLD}: the crate uses {NEW}, which is newer")
     for command in ("plan", "update"):
         done = fleet(command, "--ring", "canary", "--to", OLD, "--json")
         [outcome] = json.loads(done.stdout)["crates"]
         assert (done.exit_code, outcome["state"]) == (0, "ahead")
-        assert said[0] in outcome["detail"]
+        assert messages[0] in outcome["detail"]
     monkeypatch.chdir(orders)
     done = fleet("update", "--one", "--to", OLD)
     assert done.exit_code == 0
-    assert said[1] in done.output
+    assert messages[1] in done.output
 
 
 def test_a_branch_is_remade_on_a_newer_base_but_never_over_commits_of_others(small: Fleet, fleet: Type) -> None:
@@ -290,7 +290,7 @@ def test_a_branch_is_remade_on_a_newer_base_but_never_over_commits_of_others(sma
 
 
 def test_a_push_never_overwrites_commits_of_others(small: Fleet, fleet: Type, tmp_path: Path) -> None:
-    """Neither a commit that they added, nor one of ours that they amended; with and without a fetch in between."""
+    """The commit is a new one or an amended one of ours; the push fails with and without a fetch before it."""
     only(small, "orders")
     orders, hosted, theirs = small.clones / "orders", tmp_path / "orders.git", tmp_path / "theirs"
     git(tmp_path, "clone", "--quiet", "--bare", str(orders), str(hosted))

@@ -87,6 +87,6 @@ def test_an_unavailable_peer_is_omitted_and_reported(
     monkeypatch.setattr(shutil, "which", lambda _program: None)
     left = compare.peers(compare.install_peers())
     assert [peer.name for peer in left] == ["Python's csv"]
-    said = capsys.readouterr().err
-    assert "LEFT OUT: DuckDB and Polars" in said
-    assert "LEFT OUT: mawk" in said
+    printed = capsys.readouterr().err
+    assert "LEFT OUT: DuckDB and Polars" in printed
+    assert "LEFT OUT: mawk" in printed

@@ -59,7 +59,7 @@ def test_the_page_contains_all_claims(found: list[Sequence[Case]]) -> None:
 
 
 def test_every_pair_belongs_to_a_claim(cases: list[Case]) -> None:
-    """Except one, which shows how not to measure."""
+    """The only exception is a pair that shows how not to measure."""
     assert {case.bench for case in cases} - {bench for claim in CLAIMS for bench in claim.bench} == {"black-box-within"}
 
 

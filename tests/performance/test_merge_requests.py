@@ -75,9 +75,9 @@ def test_a_merge_request_accepts_by_its_label_and_its_description(
 ) -> None:
     monkeypatch.setenv("CI_MERGE_REQUEST_LABELS", labels)
     monkeypatch.setenv("CI_MERGE_REQUEST_DESCRIPTION", description)
-    reason, said = acceptance("")
+    reason, message = acceptance("")
     assert reason == accepted
-    assert hint in said
+    assert hint in message
 
 
 # --- The job of the pipeline ---

@@ -98,7 +98,7 @@ def test_a_change_that_costs_more_is_rejected(lib: History, name: str) -> None:
     assert lib.worktrees() == []
 
 
-def test_limits_that_apply_to_no_bench_are_named() -> None:
+def test_limits_that_apply_to_no_bench_are_reported() -> None:
     """With a typing error in the name, the bench would have the usual limits."""
     names = ["aggregate_instructions", KNOWN, "aggregate_instructions::records::nosuch", "aggregate"]
     metadata = {"metadata": {"perf": {"benches": {name: {"blocks": 1} for name in names}}}}
@@ -411,7 +411,7 @@ def test_only_linux_compares(
         (["perf-accepted"], "perf: accepted because \n", "", "no line"),
     ],
 )
-def test_acceptance_takes_a_label_and_a_reason(
+def test_acceptance_requires_a_label_and_a_reason(
     monkeypatch: pytest.MonkeyPatch, labels: list[str], body: str, accepted: str, hint: str
 ) -> None:
     monkeypatch.setenv("PERF_LABELS", json.dumps(labels))
@@ -421,8 +421,8 @@ def test_acceptance_takes_a_label_and_a_reason(
     assert hint in said
 
 
-def test_the_workflow_refuses_and_accepts(lib: History, tmp_path: Path) -> None:
-    """By its own lines, in the shell that GitHub runs them with, built as users build."""
+def test_the_workflow_rejects_and_accepts(lib: History, tmp_path: Path) -> None:
+    """The test runs the workflow's own lines in GitHub's shell, with builds as users make them."""
     body = "$(touch owned) `touch owned`\nperf: accepted because x | <b>y</b>\n"
     summary = tmp_path / "summary.md"
     with lib.changed(A_CLONE):

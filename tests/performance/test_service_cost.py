@@ -31,7 +31,7 @@ def crate(workshop: Workshop) -> Path:
     return workshop.ready("service")
 
 
-def test_a_service_keeps_to_its_limits(workshop: Workshop, crate: Path, tmp_path: Path) -> None:
+def test_a_service_stays_within_its_limits(workshop: Workshop, crate: Path, tmp_path: Path) -> None:
     """The recipe of CI measures all layers together, and with each layer left out."""
     printed = workshop.run(crate, "just", "instructions", GUNGRAUN_SAVE_SUMMARY="json", GUNGRAUN_HOME=str(tmp_path))
     measured = set(re.findall(r"requests::(\w+ \w+):", printed))
@@ -59,7 +59,7 @@ def test_a_layer_that_gets_slower_is_rejected(workshop: Workshop, crate: Path) -
             path.write_text(text, encoding="utf-8")
     assert done.returncode != 0
     benches = re.split(r"(?m)^\S*requests::(\w+ \w+):", done.stdout)[1:]
-    said = dict(zip(benches[::2], benches[1::2], strict=True))
+    reports = dict(zip(benches[::2], benches[1::2], strict=True))
     for layer in REGRESSIONS:
-        report = said[f"empty without_{layer}"]
+        report = reports[f"empty without_{layer}"]
         assert re.search(r"(Instructions|Total blocks) \(\d+\) exceeds limit", report), report[-2_000:]

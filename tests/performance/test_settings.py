@@ -58,7 +58,7 @@ def test_a_tightened_profile_is_not_loosened() -> None:
 
 
 def test_both_sides_have_the_profiles_and_the_members_of_the_base(tmp_path: Path) -> None:
-    """Also if the head has its profiles elsewhere: tomlkit reads tables in separate places as one table."""
+    """The head may have its profiles elsewhere: tomlkit reads tables in separate places as one table."""
     head = '[workspace]\nmembers = ["other"]\n[profile.bench]\nlto = "off"\n[package]\nname = "x"\n[profile.release]\n'
     (tmp_path / "Cargo.toml").write_text(head)
     stand_in = SimpleNamespace(worktree=tmp_path, inside=Path(), base_text=lambda _: BASE)

@@ -172,5 +172,5 @@ def test_advice_reports_the_code_that_it_is_about(tmp_path: Path, rule: str, cod
 
 
 @pytest.mark.parametrize("code", GOOD)
-def test_advice_is_silent_otherwise(tmp_path: Path, code: str) -> None:
+def test_advice_does_not_report_other_code(tmp_path: Path, code: str) -> None:
     assert advice(tmp_path, code) == []

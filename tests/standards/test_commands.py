@@ -38,7 +38,7 @@ def test_it_explains_a_check_by_its_former_name(name: str) -> None:
     assert "`standards::every_lint_is_enabled`" in done.stdout
 
 
-def test_only_a_check_of_keys_takes_a_reason_on_a_line() -> None:
+def test_only_a_check_of_keys_accepts_a_reason_on_a_line() -> None:
     """An unmeasured hot path has no line for a reason. Each name in TAKE_A_REASON is the name of a check."""
     for name in MODULES:
         import_module(f"fast_rust.checks.{name}")
@@ -92,7 +92,7 @@ def test_the_rendered_documents_are_not_stale() -> None:
 @pytest.mark.parametrize(
     "arguments", [["explain", "OWN-1"], *(["standards", name] for name in ("list", "coverage", "render"))]
 )
-def test_a_malformed_page_is_named_by_every_command(
+def test_a_malformed_page_is_reported_by_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     (tmp_path / "template").mkdir()

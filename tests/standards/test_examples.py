@@ -133,9 +133,9 @@ def verdicts(workshop: Workshop, kind: str) -> Verdicts:
 def verdict(verdicts: Verdicts, case: Case) -> dict[str, str]:
     """Return the messages about one example, by the names of gates."""
     lints = verdicts.lints.get(case.name, {})
-    said = {(code if "::" in code else f"rustc::{code}"): text for code, text in lints.items()}
-    said |= {f"ast-grep::{rule}": text for rule, text in verdicts.rules.get(case.name, {}).items()}
-    return {gate: text for gate, text in said.items() if gate.removeprefix("rustc::") not in IRRELEVANT}
+    messages = {(code if "::" in code else f"rustc::{code}"): text for code, text in lints.items()}
+    messages |= {f"ast-grep::{rule}": text for rule, text in verdicts.rules.get(case.name, {}).items()}
+    return {gate: text for gate, text in messages.items() if gate.removeprefix("rustc::") not in IRRELEVANT}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -150,17 +150,17 @@ def test_a_bad_example_is_rejected(kind: str, verdicts: Verdicts, bad: Case) -> 
     """The gate that the example names rejects it; if the gate is ours, the message also names the directive."""
     if kind not in bad.example.kinds:
         pytest.skip(f"{bad.example.gate} is for {' and '.join(sorted(bad.example.kinds))}")
-    said = verdict(verdicts, bad)
-    assert not [text for gate, text in said.items() if re.fullmatch(r"rustc::(E\d+|error)", gate)], said
-    assert bad.example.gate in said, f"not refused by {bad.example.gate}, but by {sorted(said) or 'nothing'}"
+    messages = verdict(verdicts, bad)
+    assert not [text for gate, text in messages.items() if re.fullmatch(r"rustc::(E\d+|error)", gate)], messages
+    assert bad.example.gate in messages, f"not refused by {bad.example.gate}, but by {sorted(messages) or 'nothing'}"
     if re.match("ast-grep::|clippy::disallowed_", bad.example.gate):
-        assert re.search(rf"\b{bad.directive}\b", said[bad.example.gate])
+        assert re.search(rf"\b{bad.directive}\b", messages[bad.example.gate])
 
 
 def test_a_good_example_is_accepted(verdicts: Verdicts, good: Case) -> None:
     """All gates accept it."""
-    said = verdict(verdicts, good)
-    assert not said, "\n".join(said.values())
+    messages = verdict(verdicts, good)
+    assert not messages, "\n".join(messages.values())
 
 
 def test_examples_are_formatted(verdicts: Verdicts) -> None:
@@ -169,8 +169,8 @@ def test_examples_are_formatted(verdicts: Verdicts) -> None:
 
 def test_the_crate_itself_is_accepted(verdicts: Verdicts) -> None:
     names = {case.name for case in CASES}
-    assert {name: said for name, said in verdicts.lints.items() if name not in names} == {}
-    assert {name: said for name, said in verdicts.rules.items() if name not in names} == {}
+    assert {name: messages for name, messages in verdicts.lints.items() if name not in names} == {}
+    assert {name: messages for name, messages in verdicts.rules.items() if name not in names} == {}
 
 
 def test_every_ban_is_detected(verdicts: Verdicts) -> None:
@@ -179,5 +179,7 @@ def test_every_ban_is_detected(verdicts: Verdicts) -> None:
         pytest.skip("needs all examples; FAST_RUST_EXAMPLES names some")
     bans = tomllib.loads((CHECKOUT / "template" / "clippy.toml").read_text(encoding="utf-8"))
     paths = [entry["path"] for name, entries in bans.items() if name.startswith("disallowed-") for entry in entries]
-    said = "\n".join(text for lints in verdicts.lints.values() for lint, text in lints.items() if "disallowed" in lint)
-    assert [path for path in paths if f"`{path}`" not in said] == []
+    messages = "\n".join(
+        text for lints in verdicts.lints.values() for lint, text in lints.items() if "disallowed" in lint
+    )
+    assert [path for path in paths if f"`{path}`" not in messages] == []

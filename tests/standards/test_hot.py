@@ -57,8 +57,8 @@ def refused(crate: Path, *arguments: str) -> str:
 def test_a_new_hot_path_passes_all_gates(workshop: Workshop, template: Template, tmp_path: Path) -> None:
     """It is formatted, lint-free, measured, registered, and within its budget."""
     crate = make(template, tmp_path / "crate", sample=False)
-    said = succeed(crate, "add", "parse_lines")
-    assert "new      bench/benches/parse_lines_instructions.rs" in said
+    printed = succeed(crate, "add", "parse_lines")
+    assert "new      bench/benches/parse_lines_instructions.rs" in printed
     for recipe in ("lint", "audit", "instructions"):
         workshop.run(crate, "just", recipe, **QUICK_BENCHES)
     assert "parse_lines_allocations" in workshop.run(crate, "cargo", "nextest", "run", "--workspace")

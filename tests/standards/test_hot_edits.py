@@ -245,7 +245,7 @@ def test_a_dependency_that_the_user_needs_stays(crates: Callable[[str], Made], k
 
 
 def test_a_newer_version_of_a_dependency_is_removed_too(crates: Callable[[str], Made]) -> None:
-    """In the form that Renovate writes."""
+    """Renovate writes such versions."""
     made = crates("lib")
     made.edit("Cargo.toml", lambda text: text.replace('memchr = "2.8"', 'memchr = "2.9.1"'))
     assert made.removal().text("Cargo.toml") == made.after["Cargo.toml"]

@@ -181,7 +181,7 @@ def test_a_missing_ast_grep_is_an_error(crate: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_failure_of_ast_grep_is_an_error(crate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also with the exit code that ast-grep uses for findings."""
+    """This includes the exit code that ast-grep uses for findings."""
     program = crate / "ast-grep"
     program.write_text("#!/bin/sh\necho 'Error: no more files' >&2\nexit 1\n", encoding="utf-8")
     program.chmod(0o755)

@@ -241,7 +241,7 @@ def test_tables_in_an_unusual_order_are_merged() -> None:
     assert all(line in after for line in text.splitlines())
 
 
-def test_a_reason_at_a_yes_or_no_is_found() -> None:
+def test_a_reason_for_a_boolean_value_is_found() -> None:
     text, key = "[profile.release]\nlto = false # small\n", ("profile", "release", "lto")
     after = merged(text, '[profile.release]\nlto = "fat"\n', {key: "fat"}, with_dependencies=False)
     assert after == f"[profile.release]\nlto = false # small # reason: {AS_BEFORE}\n"

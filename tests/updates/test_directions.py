@@ -338,7 +338,7 @@ def test_stricter_keys_are_not_drift(rendering: Path, tmp_path: Path) -> None:
         assert list(differences(tmp_path, owned)) == [], values
 
 
-def test_looser_keys_are_drift_and_are_restored_alone(rendering: Path, tmp_path: Path) -> None:
+def test_looser_keys_are_drift_and_only_they_are_restored(rendering: Path, tmp_path: Path) -> None:
     owned = owned_in(rendering)
     # Stricter keys next to them are kept.
     [own] = _rounds(owned, is_stricter=True, most=1)

@@ -137,7 +137,7 @@ def test_a_binary_file_is_a_conflict_with_that_reason(next_release: Bench) -> No
 
 
 def test_the_sides_of_a_conflict_pass_through_the_filter(next_release: Bench) -> None:
-    """So git can check out each side, and no secret is stored in plain text."""
+    """Otherwise git could not check out each side, and a secret could be stored in plain text."""
     crate = next_release.crate
     for name, value in (("smudge", "tr a-z n-za-m"), ("clean", "tr n-za-m a-z"), ("required", "true")):
         git(crate, "config", f"filter.secret.{name}", value)

@@ -49,12 +49,12 @@ def hit(lint: str, text: str = "x", line: int = 3, level: str = "warning", note:
     return json.dumps({"reason": "compiler-message", "message": message}) + "\n"
 
 
-def if_in(file: str, pattern: str, said: str) -> Play:
+def if_in(file: str, pattern: str, printed: str) -> Play:
     """Simulate a finding as long as a file has a line."""
 
     def play(root: Path) -> tuple[int, str, str]:
         text = (root / file).read_text() if (root / file).exists() else ""
-        return 0, said if re.search(pattern, text, re.MULTILINE) else "", ""
+        return 0, printed if re.search(pattern, text, re.MULTILINE) else "", ""
 
     return play
 
@@ -71,13 +71,13 @@ OWN_BANS = 'disallowed-methods = [{ path = "std::env::set_var", reason = "it is 
 CHANNEL = r'^ *\{path = "std::sync::mpsc::channel"'
 
 
-def test_only_the_ban_of_ours_that_fails_is_disabled(tmp_path: Path, template: Template, tools: Tools) -> None:
+def test_only_our_failing_ban_is_disabled(tmp_path: Path, template: Template, tools: Tools) -> None:
     tools["clippy"] = if_in(
         "clippy.toml", CHANNEL, hit("clippy::disallowed_methods", "use of `std::sync::mpsc::channel`")
     )
     crate = make(tmp_path / "word-counts", {**PLAIN, "clippy.toml": OWN_BANS})
-    said = adopt(crate, template)
-    assert "- clippy::disallowed_methods: 1" in said
+    printed = adopt(crate, template)
+    assert "- clippy::disallowed_methods: 1" in printed
     text = (crate / "clippy.toml").read_text()
     assert OWN_BANS.rstrip("]\n") in text
     assert re.search(r'\n    # \{path = "std::sync::mpsc::channel".*# reason: staged by adopt, 1 place\n', text)
@@ -98,9 +98,9 @@ def test_the_first_locations_of_a_gate_are_in_the_report_with_the_command(
 ) -> None:
     hits = "".join(hit("clippy::todo", line=line) for line in (3, 4, 5, 6))
     tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', hits)
-    said = adopt(make(tmp_path / "word-counts", PLAIN), template)
+    printed = adopt(make(tmp_path / "word-counts", PLAIN), template)
     command = "cargo clippy --workspace --all-targets --all-features -- --warn clippy::todo"
-    assert f"- clippy::todo: 4: src/lib.rs:3, src/lib.rs:4, src/lib.rs:5, ...; to list all, run `{command}`" in said
+    assert f"- clippy::todo: 4: src/lib.rs:3, src/lib.rs:4, src/lib.rs:5, ...; to list all, run `{command}`" in printed
 
 
 def test_files_of_members_have_their_folder(tmp_path: Path, template: Template, tools: Tools) -> None:
@@ -187,9 +187,9 @@ def test_a_gate_of_the_crate_is_never_disabled(tmp_path: Path, template: Templat
     calls = iter(range(10))
     tools[tool] = (lambda root: play(root) if next(calls) else (0, "", "")) if name == "recipe" else play
     crate = make(tmp_path / "word-counts", {**PLAIN, **files})
-    said = adopt(crate, template)
-    assert message in said
-    assert "nothing was changed" in said
+    printed = adopt(crate, template)
+    assert message in printed
+    assert "nothing was changed" in printed
     assert not git(crate, "branch", "--list", BRANCH)
 
 
@@ -292,24 +292,24 @@ def unstage(crate: Path) -> tuple[int, str]:
 def unstage_without_effect(crate: Path) -> str:
     """Unstage where nothing may change, and return the output."""
     before = (crate / "Cargo.toml").read_text()
-    code, said = unstage(crate)
+    code, printed = unstage(crate)
     assert code == 1
     assert (crate / "Cargo.toml").read_text() == before
-    return said
+    return printed
 
 
 def test_a_count_that_grew_keeps_its_limit_and_is_rejected_with_the_locations(crate: Path, tools: Tools) -> None:
     three = "".join(hit("clippy::todo", line=line) for line in (3, 9, 27))
     tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', three)
-    said = unstage_without_effect(crate)
-    assert "clippy::todo: 2 when `adopt` disabled it, 3 now" in said
-    assert "src/lib.rs:27" in said
+    printed = unstage_without_effect(crate)
+    assert "clippy::todo: 2 when `adopt` disabled it, 3 now" in printed
+    assert "src/lib.rs:27" in printed
 
 
 def test_a_count_that_fell_becomes_the_new_limit(crate: Path, tools: Tools) -> None:
     tools["clippy"] = if_in("Cargo.toml", '^todo = "warn"', hit("clippy::todo"))
-    code, said = unstage(crate)
-    assert code == 0, said
+    code, printed = unstage(crate)
+    assert code == 0, printed
     assert '# ERR-7: unfinished # reason: staged by adopt, 1 place; was "warn"\n' in (crate / "Cargo.toml").read_text()
 
 
@@ -330,17 +330,17 @@ def test_a_staged_check_keeps_its_limit_under_its_former_name(tmp_path: Path) ->
 
 def test_a_gate_that_could_not_run_stays_staged_and_is_reported(crate: Path, tools: Tools) -> None:
     tools["clippy"] = lambda _: (101, hit("E0428", "`f` is defined multiple times", level="error"), "")
-    said = unstage_without_effect(crate)
-    assert "clippy::todo: 2 when `adopt` disabled it; the check did not run now" in said
-    assert "`f` is defined multiple times" in said
+    printed = unstage_without_effect(crate)
+    assert "clippy::todo: 2 when `adopt` disabled it; the check did not run now" in printed
+    assert "`f` is defined multiple times" in printed
 
 
 def test_an_enabled_gate_is_never_disabled(crate: Path, tools: Tools) -> None:
     tools["clippy"] = if_in("Cargo.toml", '^exit = "warn"', hit("clippy::exit", line=70))
-    code, said = unstage(crate)
+    code, printed = unstage(crate)
     assert code == 1
-    assert "failing  clippy::exit" in said
-    assert "src/lib.rs:70" in said
+    assert "failing  clippy::exit" in printed
+    assert "src/lib.rs:70" in printed
     text = (crate / "Cargo.toml").read_text()
     assert 'exit = "warn"' in text
     assert "staged" not in text
@@ -366,9 +366,9 @@ def test_entries_of_lists_are_counted_separately(tmp_path: Path, template: Templ
     assert "- cargo-shear: 2" in adopt(made, template)
     del messages["rand"]
     commit(made)
-    code, said = unstage(made)
+    code, printed = unstage(made)
     assert code == 0
-    assert 'enabled  cargo-shear "rand": 1 when `adopt` disabled it, 0 now' in said
+    assert 'enabled  cargo-shear "rand": 1 when `adopt` disabled it, 0 now' in printed
     assert '    "toml", # reason: staged by adopt, 1 place' in (made / "Cargo.toml").read_text()
     assert '"rand"' not in (made / "Cargo.toml").read_text()
 

@@ -40,14 +40,14 @@ def test_a_crate_of_the_newest_release_is_up_to_date(bench: Bench) -> None:
 def test_it_prints_the_changelog_and_the_result_for_each_file(next_release: Bench) -> None:
     done = next_release.fast_rust()
     assert done.exit_code == 0
-    said = done.stdout
-    assert said.startswith("Updating the crate from template release v0.0.1 to v0.0.2.\n\nFiles:\n")
+    printed = done.stdout
+    assert printed.startswith("Updating the crate from template release v0.0.1 to v0.0.2.\n\nFiles:\n")
     assert (
         f"  {ANSWERS_FILE}\n  added     .github/new.yml\n\n## 0.0.2\n\n### What changes in your crate\n\nA change.\n"
-        in said
+        in printed
     )
-    assert "The first." not in said
-    files = [line.split() for line in said.splitlines() if line.startswith("  ")]
+    assert "The first." not in printed
+    files = [line.split() for line in printed.splitlines() if line.startswith("  ")]
     assert files == [["changed", CHANGED], ["changed", ANSWERS_FILE], ["added", ".github/new.yml"]]
     assert next_release.status() == f" M {CHANGED}\n M {ANSWERS_FILE}\n?? .github/new.yml\n"
 
@@ -76,12 +76,12 @@ def test_a_dry_run_prints_the_same_and_changes_nothing(next_release: Bench) -> N
     before, inside = read_tree(next_release.crate), None
     next_release.publish()
     inside = sorted(path.name for path in (next_release.crate / ".git").iterdir())
-    said = next_release.update("--dry-run")
-    assert said.exit_code == 0
+    dry_run = next_release.update("--dry-run")
+    assert dry_run.exit_code == 0
     assert read_tree(next_release.crate) == before
     assert next_release.status() == ""
     assert sorted(path.name for path in (next_release.crate / ".git").iterdir()) == inside
-    assert next_release.update().stdout.startswith(said.stdout)
+    assert next_release.update().stdout.startswith(dry_run.stdout)
 
 
 def test_a_conflict_is_in_the_index_in_the_report_and_in_the_exit_code(next_release: Bench) -> None:
@@ -176,7 +176,7 @@ def test_it_rejects_an_older_release(next_release: Bench) -> None:
     assert "--to v0.0.1: the crate uses v0.0.2, which is newer" in done.stderr
 
 
-def test_an_answer_can_be_changed_with_it(next_release: Bench) -> None:
+def test_an_update_can_change_an_answer(next_release: Bench) -> None:
     done = next_release.fast_rust("--data", "repository_url=https://example.org/acme/moved")
     # The README also has the address, but it belongs to the user.
     assert done.exit_code == 1, done.output
