@@ -64,7 +64,8 @@ def explain(
 
 def _named(name: str, known: Sequence[Directive]) -> list[Directive]:
     by_id = [directive for directive in known if directive.id == name.upper()]
-    name = current_name(name.removeprefix("standards::"))
+    tool, colons, check = name.rpartition("::")
+    name = f"{tool}{colons}{current_name(check)}"
     return by_id or [
         directive for directive in known if any(name in {gate, gate.partition("::")[2]} for gate in directive.gates)
     ]
