@@ -68,13 +68,14 @@ def test_explanation(text: SnapshotAssertion) -> None:
 
 
 @pytest.mark.parametrize("arguments", ["check --advice", "check --output-format github", "hot add parse"], ids=joined)
-def test_a_crate_with_errors(arguments: str, text: SnapshotAssertion, template: Template, tmp_path: Path) -> None:
+def test_a_crate_with_errors(
+    arguments: str, text: SnapshotAssertion, template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     crate = Path(shutil.copytree(template.rendering({"crate_name": "totals", "kind": "lib"}), tmp_path / "totals"))
     replace_only(crate / "Cargo.toml", "\nunwrap_used = ", "\n# unwrap_used = ")
     replace_only(crate / "clippy.toml", "large-error-threshold = 128", "large-error-threshold = 256")
     (crate / "rust-toolchain.toml").write_text('[toolchain]\nchannel = "stable"\n', encoding="utf-8")
     getter = "impl Name {\n    pub fn text(&self) -> String {\n        self.text.clone()\n    }\n}\n"
     (crate / "src" / "name.rs").write_text(getter, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(crate)
-        assert printed(invoke(*arguments.split()), tmp_path) == text
+    monkeypatch.chdir(crate)
+    assert printed(invoke(*arguments.split()), tmp_path) == text

@@ -13,10 +13,11 @@ from support.command import invoke
 from support.git import start_history
 from support.template import Template, copy_in_process
 from updates.answers import set_address
-from updates.bench import Bench
+from updates.bench import CHANGED, Bench
 from updates.disks import SmallDisk
 
 ANSWERS: dict[str, str | bool] = {"kind": "lib", "sample": False, "copyright_holder": "Ada", "msrv": "1.86"}
+NEWS = "# Changelog\n\n## 0.0.2\n\n### What changes in your crate\n\nA change.\n\n## 0.0.1\n\nThe first.\n"
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,16 @@ def bench(made: Path, template: Template, tmp_path: Path) -> Bench:
     set_address(crate, repository)
     start_history(crate)
     return Bench(repository, crate)
+
+
+@pytest.fixture
+def next_release(bench: Bench) -> Bench:
+    """A template with a release that changes a file and adds one, and a crate of the release before."""
+    bench.edit(f"template/{CHANGED}", "30s", "60s")
+    bench.edit("ownership.yml", "managed:\n", "managed:\n  - .github/new.yml\n")
+    (bench.template / "template" / ".github" / "new.yml").write_text("# New.\n", encoding="utf-8")
+    (bench.template / "CHANGELOG.md").write_text(NEWS, encoding="utf-8")
+    return bench
 
 
 @pytest.fixture

@@ -12,18 +12,6 @@ from support.git import commit
 from support.texts import printed
 from updates.bench import CHANGED, Bench, conflict
 
-NEWS = "# Changelog\n\n## 0.0.2\n\n### What changes in your crate\n\nA change.\n\n## 0.0.1\n\nThe first.\n"
-
-
-@pytest.fixture
-def next_release(bench: Bench) -> Bench:
-    """A template with a release that changes, adds and removes a file, and a crate with an edit of each kind."""
-    bench.edit(f"template/{CHANGED}", "30s", "60s")
-    bench.edit("ownership.yml", "managed:\n", "managed:\n  - .github/new.yml\n")
-    (bench.template / "template" / ".github" / "new.yml").write_text("# New.\n", encoding="utf-8")
-    (bench.template / "CHANGELOG.md").write_text(NEWS, encoding="utf-8")
-    return bench
-
 
 @pytest.mark.parametrize("has_conflict", [False, True], ids=["clean", "conflict"])
 @pytest.mark.parametrize("option", ["", "--dry-run"], ids=["update", "dry-run"])

@@ -19,18 +19,6 @@ from support.git import commit, git, release
 from updates.answers import ANOTHER, UNCLEAR, Act
 from updates.bench import CHANGED, OURS, Bench, conflict, snapshot
 
-NEWS = "# Changelog\n\n## 0.0.2\n\n### What changes in your crate\n\nA change.\n\n## 0.0.1\n\nThe first.\n"
-
-
-@pytest.fixture
-def next_release(bench: Bench) -> Bench:
-    """A template with a release that changes a file and adds one, and a crate of the release before."""
-    bench.edit(f"template/{CHANGED}", "30s", "60s")
-    bench.edit("ownership.yml", "managed:\n", "managed:\n  - .github/new.yml\n")
-    (bench.template / "template" / ".github" / "new.yml").write_text("# New.\n", encoding="utf-8")
-    (bench.template / "CHANGELOG.md").write_text(NEWS, encoding="utf-8")
-    return bench
-
 
 def test_a_crate_of_the_newest_release_is_up_to_date(bench: Bench) -> None:
     done = bench.update()
