@@ -60,7 +60,7 @@ test-exhaustive: ## Build and run every variant, and render the combinations of 
 .PHONY: test-variant
 test-variant: setup ## Render, build and run one variant: `make test-variant VARIANT=cli-member-jemalloc`
 	@found=; for option in "" --exhaustive; do \
-		status=0; $(PYTEST) $$option tests/crates/test_variants.py -k '[$(VARIANT)]' || status=$$?; \
+		status=0; $(PYTEST) $$option tests/crates/test_variants.py tests/crates/test_release_profile.py -k '[$(VARIANT)]' || status=$$?; \
 		case $$status in 0) found=yes ;; 5) ;; *) exit $$status ;; esac; \
 	done; \
 	if [ -z "$$found" ]; then echo "unknown variant '$(VARIANT)'; names are the ids of tests/crates/test_variants.py" >&2; exit 2; fi

@@ -1,46 +1,25 @@
 """Every variant builds, passes its own checks, and runs.
 
-The usual run takes a pairwise cover of the variants. With --exhaustive the others follow, and programs are built in
-their release profile.
+The usual run takes a pairwise cover of the variants. With --exhaustive the others follow, and all run optimised.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from support.built import COMPILED, build_release_and_run, compiled_variants, its_command, pairwise_compiled, run_once
 from support.exhaustive import cases
 from support.files import read_tree
-from support.services import Service
 from support.template import Template
-from support.variants import Variant, all_combinations, cover
-from support.workshop import BUILD, QUICK_RELEASE, Workshop, flags_of_own_code, program_name
+from support.variants import Variant
+from support.workshop import BUILD, QUICK_RELEASE, Workshop, flags_of_own_code
 
-# The answers that change the compiled code; the last one changes only the release profile.
-COMPILED = ("kind", "place", "sample", "allocator", "cpu_level", "panic")
 CHECKED = COMPILED[:-1]
-# Only one variant has the package otel/, because no other answer affects it.
-WITH_OTEL = {"kind": "service", "place": "repository", "sample": True, "allocator": "mimalloc"}
 # With --exhaustive also a member, and a service without the sample.
 CHECKED_WITH_OTEL = {"kind": "service", "allocator": "system", "cpu_level": "portable"}
 CHECKS = ("just lint", "just test", "just doc", "just audit", "cargo test --workspace --benches")
-
-
-@cache
-def compiled_variants() -> tuple[Variant, ...]:
-    """Return each combination of the answers that change the compiled code, once."""
-    return tuple(sorted({variant.only(COMPILED) for variant in all_combinations()}, key=str))
-
-
-@cache
-def pairwise_compiled() -> tuple[Variant, ...]:
-    """Return a pairwise cover of these combinations; one of them has the package otel/, too."""
-    covering = sorted(cover(compiled_variants()), key=str)
-    first = next(index for index, variant in enumerate(covering) if WITH_OTEL.items() <= variant.answers.items())
-    covering[first] = Variant((*covering[first].items, ("otel", True)))
-    return tuple(covering)
 
 
 @cache
@@ -84,24 +63,16 @@ def test_it_passes_its_own_checks_and_runs(
         for command in CHECKS:
             workshop.run(crate, *command.split(), **flags)
         workshop.run(crate, *BUILD, **flags)
-        run_once(workshop, checked_variant, "debug", tmp_path)
+        run_once(checked_variant, Path(workshop.environment["CARGO_TARGET_DIR"], "debug"), tmp_path, workshop)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("variant_built", compiled_variants(), ids=str)
 def test_it_runs_optimised(workshop: Workshop, variant_built: Variant, tmp_path: Path) -> None:
-    """Built in the release profile, but without the link-time optimisation that takes most of the time."""
+    """Built in the release profile, but without the optimisation that takes most of the time."""
     with its_command(variant_built):
         quick = {**QUICK_RELEASE, **flags_of_own_code(workshop, workshop.variant(variant_built))}
-        release_and_run_once(workshop, variant_built, tmp_path, **quick)
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("variant_shipped", pairwise_compiled(), ids=str)
-def test_it_runs_in_its_release_profile(workshop: Workshop, variant_shipped: Variant, tmp_path: Path) -> None:
-    """The build uses the crate's own flags for its dependencies, too."""
-    with its_command(variant_shipped):
-        release_and_run_once(workshop, variant_shipped, tmp_path)
+        build_release_and_run(workshop, variant_built, tmp_path, **quick)
 
 
 @pytest.mark.exhaustive
@@ -118,60 +89,6 @@ def test_variants_that_are_not_checked_differ_only_in_the_release_profile(templa
         for name in (name for name in first if first[name] != other[name]):
             lines = set(first[name].splitlines()) ^ set(other[name].splitlines())
             assert {line.partition(b" ")[0] for line in lines} <= {b"panic", b"panic:"}, name
-
-
-@contextmanager
-def its_command(variant: Variant) -> Iterator[None]:
-    """Return the command that renders, builds and runs only this variant, for the message of a failure."""
-    try:
-        yield
-    except BaseException as error:
-        error.add_note(f"This variant alone: make test-variant VARIANT={variant}")
-        raise
-
-
-def jemalloc_built(workshop: Workshop) -> dict[str, str]:
-    """Environment with the jemalloc that an earlier test built: its C code takes minutes, and is always the same."""
-    builds = Path(workshop.environment["CARGO_TARGET_DIR"], "debug", "build")
-    built = sorted(builds.glob("tikv-jemalloc-sys-*/out/lib/libjemalloc_pic.a"))
-    return {"JEMALLOC_OVERRIDE": str(built[0])} if built else {}
-
-
-def release_and_run_once(workshop: Workshop, variant: Variant, folder: Path, **environment: str) -> None:
-    """Build the workspace of a variant in its release profile, and run its program or example."""
-    built = {**environment, **jemalloc_built(workshop)}
-    workshop.run(workshop.variant(variant), *BUILD, "--release", **built)
-    run_once(workshop, variant, "release", folder)
-
-
-def run_once(workshop: Workshop, variant: Variant, profile: str, folder: Path) -> None:
-    """Run the program once, or start the service, send a request and stop it, or run the example of a library."""
-    binaries = Path(workshop.environment["CARGO_TARGET_DIR"], profile)
-    program, sample = binaries / program_name(variant), bool(variant.answers["sample"])
-    records = folder / "records"
-    records.write_text("a;1\n", encoding="utf-8")
-    match variant.answers["kind"]:
-        case "service":
-            ask_service(program, sample=sample)
-        case "cli" if sample:
-            printed = workshop.run(folder, str(program), "--format", "csv", str(records))
-            assert printed == "key,count,min,mean,max\na,1,1,1,1\n"
-        case "cli":
-            assert workshop.run(folder, str(program), "--version") == f"{program.name} 0.1.0\n"
-        case "lib" if sample:
-            assert workshop.run(folder, str(binaries / "examples" / "totals"), str(records)) == "a 1 x 1\n"
-
-
-def ask_service(program: Path, *, sample: bool) -> None:
-    """Start a service, check its health, send it a request, and stop it."""
-    service = Service(program, ())
-    try:
-        assert service.request("GET", "/healthz").status == 200
-        assert service.request("POST", "/aggregate", b"a;1\n").status == (200 if sample else 404)
-        service.terminate()
-        assert service.exit_code() == 0
-    finally:
-        service.close()
 
 
 def test_a_workspace_accepts_two_members(workshop: Workshop) -> None:

@@ -24,8 +24,11 @@ QUICK_BENCHES = {
     "CARGO_PROFILE_BENCH_CODEGEN_UNITS": "4",
     "CARGO_PROFILE_BENCH_DEBUG": "0",
 }
-# Programs that are tested only for their behaviour are linked without the optimisation that takes most of a build.
-QUICK_RELEASE = {name.replace("BENCH", "RELEASE"): value for name, value in QUICK_BENCHES.items()}
+# Programs that are tested only for their behaviour are built without the optimisation that takes most of a build.
+QUICK_RELEASE = {
+    **{name.replace("BENCH", "RELEASE"): value for name, value in QUICK_BENCHES.items()},
+    "CARGO_PROFILE_RELEASE_OPT_LEVEL": "1",
+}
 # Packages that no bench that counts instructions runs, and that few link: the dependencies of criterion and dhat, and
 # packages that read a command line or write to a terminal.
 NOT_COUNTED = (
