@@ -578,7 +578,7 @@ TOOLS = [
         "clippy.toml",
         Replace("large-error-threshold = 128", "large-error-threshold = 256"),
         "standards::relaxed_settings_have_reasons",
-        "clippy.toml: large-error-threshold is 256, looser than 128",
+        "clippy.toml: large-error-threshold is 256, looser than the template's 128",
     ),
     PlantedViolation(
         "a source that is allowed",
@@ -586,7 +586,7 @@ TOOLS = [
         "deny.toml",
         Replace('unknown-git = "deny"', 'unknown-git = "allow" # reason: fork'),
         "standards::relaxed_settings_have_reasons",
-        "sources.unknown-git is 'allow', looser than 'deny'",
+        "sources.unknown-git is 'allow', looser than the template's 'deny'",
     ),
     PlantedViolation(
         "a limit of just perf that is raised",
@@ -594,7 +594,7 @@ TOOLS = [
         "Cargo.toml",
         Replace("\ninstructions = 2.0", "\ninstructions = 90.0"),
         "standards::relaxed_settings_have_reasons",
-        "Cargo.toml: workspace.metadata.perf.instructions is 90.0, looser than 2.0",
+        "Cargo.toml: workspace.metadata.perf.instructions is 90.0, looser than the template's 2.0",
     ),
     PlantedViolation(
         "a file of an older release",

@@ -48,9 +48,8 @@ def test_help(names: tuple[str, ...], text: SnapshotAssertion, monkeypatch: pyte
         "explain NO-1",
         "explain OWN-99",
         "check no-such-folder",
-        "hot add Parse",
-        "update --to next",
-        "update --data msrv",
+        "hot add parse",
+        "update",
         "drift no-such-folder",
         "conflicts no-such-folder",
         "fleet plan --manifest no-such.toml",
@@ -60,6 +59,15 @@ def test_help(names: tuple[str, ...], text: SnapshotAssertion, monkeypatch: pyte
 def test_error(arguments: str, text: SnapshotAssertion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
+    assert printed(invoke(*arguments.split()), tmp_path) == text
+
+
+@pytest.mark.parametrize("arguments", ["hot add Parse", "update --data msrv"], ids=joined)
+def test_a_wrong_value(
+    arguments: str, text: SnapshotAssertion, template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crate = Path(shutil.copytree(template.rendering({"crate_name": "totals", "kind": "lib"}), tmp_path / "totals"))
+    monkeypatch.chdir(crate)
     assert printed(invoke(*arguments.split()), tmp_path) == text
 
 

@@ -274,7 +274,7 @@ def test_any_file_name_is_supported(next_release: Bench, name: bytes) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     done = fast_rust("update", next_release.crate)
-    assert (done.returncode, done.stdout) == (0, "Up to date.\n")
+    assert (done.returncode, done.stdout) == (0, "Up to date with template release v0.0.2.\n")
 
 
 @pytest.mark.parametrize("command", ["drift", "update --dry-run", "update", "conflicts", "hot add parse --crate"])

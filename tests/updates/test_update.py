@@ -22,7 +22,7 @@ from updates.bench import CHANGED, OURS, Bench, conflict, snapshot
 
 def test_a_crate_of_the_newest_release_is_up_to_date(bench: Bench) -> None:
     done = bench.update()
-    assert (done.exit_code, done.output) == (0, "Up to date.\n")
+    assert (done.exit_code, done.output) == (0, "Up to date with template release v0.0.1.\n")
 
 
 def test_it_prints_the_changelog_and_the_result_for_each_file(next_release: Bench) -> None:
@@ -276,7 +276,7 @@ def test_a_crate_of_a_commit_after_the_newest_release_is_ahead(next_release: Ben
     assert f"--to v0.0.1: the crate uses {commit}, which is newer" in done.stderr
     # A release after that commit is newer.
     git(template, "tag", "v0.0.2")
-    assert next_release.update().stdout == "Up to date.\n"
+    assert next_release.update().stdout == "Up to date with template release v0.0.2.\n"
     (template / "template" / ".github" / "newer.yml").write_text("# Newer.\n", encoding="utf-8")
     release(template, "v0.0.3")
     assert next_release.update().exit_code == 0

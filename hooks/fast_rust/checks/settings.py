@@ -19,18 +19,18 @@ LIMITS = re.compile(r"(?ms)^\[workspace\.metadata\.perf\]\n.*?(?=^\[)")
 
 @check(
     "DOOR-1",
-    then="set the value of the template, or end the line with `# reason: ...`, of two words or more",
+    then="restore the template's value, or end the line with the reason: `# reason: ...`, at least two words",
     only_own=True,
     severity=Severity.WARNING,
 )
 def relaxed_settings_have_reasons(workspace: Workspace) -> Iterator[Violation]:
-    """A setting, or a limit of `just perf`, that is looser than the template's must give a reason."""
+    """A setting that is looser than the template's, or a limit of `just perf`, needs a reason."""
     for path, wanted in _wanted().items():
         table = workspace.table(path)
         for key, value in wanted.items():
             found = table.at(*key)
             if found is not None and not keeps(key, value, found) and not table.has_reason(*key):
-                what = f"{path}: {'.'.join(key)} is {found!r}, looser than {value!r}"
+                what = f"{path}: {'.'.join(key)} is {found!r}, looser than the template's {value!r}"
                 yield Violation(what, path, table.line(*key))
 
 

@@ -22,8 +22,8 @@ NEEDS_WORK = 1
 UNNAMED = {"cargo-deny", "cargo-shear", "clippy.toml"}
 NEXT = {
     "justfile": "move your recipes to local.just under other names, then run `git mv -f {0}.proposed {0}`",
-    ".github/workflows/ci.yml": "it calls the recipes of the template's justfile, so replace your justfile first;"
-    " move your own jobs to another workflow, then run `git mv -f {0}.proposed {0}`",
+    ".github/workflows/ci.yml": "first replace your justfile, since the template's workflow calls the recipes of the"
+    " template's justfile; move your own jobs to another workflow; then run `git mv -f {0}.proposed {0}`",
 }
 
 
@@ -45,7 +45,7 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and change nothing.")] = False,
     unstage: Annotated[
         bool,
-        typer.Option("--unstage", help="In an adopted crate, enable those checks disabled by `adopt` that pass now."),
+        typer.Option("--unstage", help="Enable the checks that `adopt` disabled in this crate and that pass now."),
     ] = False,
 ) -> None:
     """Add the files and checks of the Copier template to an existing crate, on a new git branch; deletes no lines.
@@ -61,7 +61,10 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         _show(plan, "Plan to adopt" if dry_run else "Adopting")
         is_left = not dry_run and _report(plan.crate.folder, adoption.apply(plan))
         if dry_run:
-            typer.echo("\nNothing was changed. Run the same command without --dry-run to adopt the crate.")
+            typer.echo(
+                "\nNothing was changed. To correct an answer, add --data QUESTION=ANSWER; to adopt the crate, run the"
+                " same command without --dry-run."
+            )
     if is_left:
         raise typer.Exit(NEEDS_WORK)
 
@@ -137,7 +140,9 @@ def _report(crate: Path, result: Result) -> bool:
     _show_staged(result)
     if result.warning:
         typer.echo(f"warning: {result.warning}", err=True)
-    typer.echo(f"\n## Next\n\nYou are on the branch {BRANCH}; `git switch -` returns to the previous branch.\n")
+    typer.echo(
+        f"\n## Next\n\nThe changes are committed on the branch {BRANCH}; `git switch -` returns to the previous one.\n"
+    )
     for path in result.proposed:
         how = NEXT.get(path, "compare the two files; to replace yours, run `git mv -f {0}.proposed {0}`").format(path)
         if other := spelling_of(crate, path):
@@ -161,7 +166,8 @@ def _show_keys(result: Result) -> None:
             effect = next(
                 (f": {said}" for start, said in EFFECTS.items() if (*table, *names)[: len(start)] == start), ""
             )
-            typer.echo(f"- {path} [{name_of(table)}] {', '.join(names)}{effect}")
+            inside = f" [{name_of(table)}]" if table else ""
+            typer.echo(f"- {path}{inside} {', '.join(names)}{effect}")
 
 
 def _show_staged(result: Result) -> None:

@@ -16,7 +16,7 @@ CLIPPY = ("cargo", "clippy", "--workspace", "--all-targets", "--all-features", "
 def command(
     path: Annotated[Path, typer.Argument(help="Root of the workspace.", file_okay=False, exists=True)] = Path(),
 ) -> None:
-    """Show findings of ast-grep rules and of clippy lints that are too often wrong to fail a build.
+    """Show advice of ast-grep and clippy: findings that may be wrong, so they never fail a build.
 
     Exit codes: 0 shown, also if there are findings; 2 the workspace could not be checked.
     """

@@ -13,7 +13,7 @@ def command(
 ) -> None:
     """List the conflicts that an update left in a folder: unmerged files, conflict markers and rejected hunks.
 
-    Exit codes: 0 no conflicts; 1 conflicts, which are listed; 2 not a git repository.
+    Exit codes: 0 no conflicts; 1 conflicts, which are listed; 2 the folder is not in a git repository.
     """
     found = list(conflicts(folder))
     for line in found:

@@ -18,7 +18,7 @@ NOT_COMPARED = 2
 
 
 def _lines(report: Report) -> list[str]:
-    lines = [f"{report.crate}: {report.release}{_position(report)}"]
+    lines = [f"{report.crate}: template release {report.release}{_position(report)}"]
     for difference in report.differences:
         what = f"{difference.path}: {difference.key}" if difference.key else difference.path
         values = f"{what} is {difference.found}; the template has {difference.wanted}"
@@ -65,7 +65,7 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         bool,
         typer.Option(
             "--keys",
-            help="Compare only the keys that the template owns in shared files, such as Cargo.toml; skip entire files.",
+            help="Compare only the template's keys in files that you edit too, such as Cargo.toml.",
         ),
     ] = False,
     lenient: Annotated[
@@ -75,7 +75,7 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         str | None, typer.Option(help="Address of the template [default: the one in .copier-answers.yml].")
     ] = None,
 ) -> None:
-    """Report drift: files and keys owned by the Copier template that differ from the release that the crate uses.
+    """Report drift: where the template's files, or its keys in files such as Cargo.toml, differ from the release.
 
     Exit codes: 0 no drift; 1 drift, or --fix left a file unfixed; 2 a crate could not be compared.
     """
@@ -106,8 +106,10 @@ def _next_step(reports: list[Report]) -> str:
     drifted = [difference for report in reports for difference in report.drifted]
     if broken := [difference.path for difference in drifted if difference.found.startswith(NOT_TOML)]:
         return f"Correct {', '.join(broken)}, then run `fast-rust drift` again."
-    reason = "to keep a less strict setting, end its line with `# reason: ...`, of two words or more"
-    return f"Run `fast-rust drift --fix` to restore the template's content; {reason}."
+    return (
+        "Run `fast-rust drift --fix` to restore the template's content. To keep your value of a key, end its line with"
+        " the reason: `# reason: ...`, at least two words."
+    )
 
 
 def _inspect(path: Path, template: str | None) -> tuple[list[Report], list[str]]:
@@ -135,10 +137,9 @@ def _of_keys(report: Report) -> tuple[Difference, ...]:
 
 def _fix(reports: Sequence[Report], *, force: bool) -> bool:
     """Restore drifted files, print the result for each, and return whether a file could not be restored."""
-    is_left = False
-    for report in reports:
-        for path, reason in fixing.fix(report, force=force):
-            what = f"left      {report.crate / path}: {reason}" if reason else f"restored  {report.crate / path}"
-            typer.echo(what, err=True)
-            is_left = is_left or bool(reason)
-    return is_left
+    fixed = [(report.crate / path, reason) for report in reports for path, reason in fixing.fix(report, force=force)]
+    for path, reason in fixed:
+        typer.echo(f"left      {path}: {reason}" if reason else f"restored  {path}", err=True)
+    if not all(reason for _, reason in fixed):
+        typer.echo("Review with `git status` and `git diff HEAD`, and commit.", err=True)
+    return any(reason for _, reason in fixed)

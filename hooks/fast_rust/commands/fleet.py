@@ -133,7 +133,7 @@ def init(
     template: Annotated[str, typer.Option(help="Address of the template that the crates record.")],
     manifest: ManifestPath = MANIFEST,
 ) -> None:
-    """Write fleet.toml, the list of crates that the other fleet commands read, from a folder or a CSV file."""
+    """From a folder of clones or a CSV file, write fleet.toml: the list of crates for the other fleet commands."""
     if manifest.exists():
         raise ManifestError(f"{manifest} exists; delete it, or pass another file with --manifest")
     rows = inventory.of_folder(source) if source.is_dir() else inventory.of_csv(source)
@@ -155,7 +155,7 @@ def bootstrap(  # noqa: PLR0913  Typer makes an option of each.
     jobs: Jobs = JOBS,
     as_json: AsJson = False,
 ) -> None:
-    """Create the crates of fleet.toml that do not exist, and add the template to the others that do not use it yet."""
+    """Create the crates of fleet.toml that do not exist, and adopt those that do not use the template yet."""
     fleet = _read(manifest, ring, shard)
     release = templates.target_of(fleet, to, templates.refresh(fleet, ()))
     bootstrapping.require_answers_that_apply(fleet, release)

@@ -21,14 +21,14 @@ CrateFolder = Annotated[Path, typer.Option("--crate", help="Folder of the crate.
 
 @application.command()
 def add(name: Name, crate: CrateFolder = Path()) -> None:
-    """Add a hot path: a module with two benchmarks and an allocation test, registered in lib.rs and Cargo.toml.
+    """Add a hot path: a module with two benchmarks and an allocation test, registered in lib.rs and bench/Cargo.toml.
 
     Exit codes: 0 added; 2 not added: the message says why.
     """
     _apply(adding.add(crate, name))
     typer.echo(
-        f"Write your code in src/{name}.rs, and set its instruction budget there and in"
-        f" bench/benches/{name}_instructions.rs."
+        f"Write your code in src/{name}.rs, and its budget of instructions and heap blocks in the section `# Hot path`."
+        f"\nSet the limits in bench/benches/{name}_instructions.rs to that budget; `just instructions` measures both."
     )
     _name_lockfile()
 
@@ -42,7 +42,7 @@ def remove(
         bool, typer.Option("--force", help="Remove it even if git cannot restore the deleted files.")
     ] = False,
 ) -> None:
-    """Remove a hot path (a module with benchmarks) and its tests; for the sample `aggregate`, remove all sample code.
+    """Remove a hot path (a module with benchmarks) and its tests; `hot remove aggregate` removes all sample code.
 
     Exit codes: 0 removed; 2 not removed: the message says why.
     """

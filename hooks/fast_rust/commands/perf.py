@@ -17,8 +17,8 @@ def command(  # noqa: PLR0913  Each is an option.
         typer.Argument(
             metavar="[BASE]",
             envvar=["PERF_BASE", "CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "CI_MERGE_REQUEST_DIFF_BASE_SHA"],
-            help="Branch that the change will be merged into; the base is the merge"
-            " base with it [default: the default branch].",
+            help="Branch or commit that the change will be merged into; the code before the change is its merge base"
+            " with the change [default: the default branch].",
         ),
     ] = "",
     *,
@@ -46,8 +46,8 @@ def command(  # noqa: PLR0913  Each is an option.
 ) -> None:
     """Run the benchmarks on the code before and after a change, and fail if the change exceeds a limit.
 
-    The limits are for instructions, heap blocks and peak memory; they and the benchmarks are those from before the
-    change (the base), so that the change cannot relax them.
+    The limits are for instructions, heap blocks and peak memory. Limits and benchmarks are taken from the code before
+    the change, so that a change cannot relax its own limits.
 
     Exit codes: 0 every value is within its limit, or accepted; 1 a value exceeds its limit; 2 the code could not be
     measured; 128 plus the number of the signal that ended the run.

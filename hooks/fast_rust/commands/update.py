@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fast_rust.answers import answers_file, as_answers
+from fast_rust.answers import answers_file, as_answers, require_answers
 from fast_rust.drift.report import inspect
 from fast_rust.errors import FastRustError, reason_of
 from fast_rust.members import behind
@@ -17,6 +17,10 @@ from fast_rust.update.plan import Standing, UpdatePlan, plan
 from fast_rust.update.target_tool import hand_over
 
 NEEDS_WORK = 1
+UNCOMMITTED = (
+    "The last update is not committed yet: `fast-rust conflicts` lists its conflicts,"
+    " `fast-rust update --abort` undoes it."
+)
 CrateFolder = Annotated[Path, typer.Argument(help="Folder of the crate.", file_okay=False, exists=True)]
 
 
@@ -70,28 +74,33 @@ def _update(crate: Path, to: str | None, data: dict[str, str], *, dry_run: bool)
     planned = plan(crate, to, data)
     match planned:
         case Standing.UP_TO_DATE:
-            typer.echo("Up to date.")
+            typer.echo(f"Up to date with template release {require_answers(crate).release}.")
+            if journal.is_pending(crate):
+                typer.echo(UNCOMMITTED)
             return False
         case Standing.AHEAD:
             typer.echo("The crate uses a commit after the newest release; nothing to update.")
             return False
         case UpdatePlan():
             try:
-                _show(planned)
+                _show(planned, dry_run=dry_run)
             except BrokenPipeError:
                 # A reader that has seen enough, such as `head`, does not stop the update.
                 discard_the_rest()
-            if not dry_run:
+            if dry_run:
+                typer.echo("\nNothing was changed. To update the crate, run the same command without --dry-run.")
+            else:
                 _report(planned, apply(planned))
     return planned.needs_a_person and not dry_run
 
 
-def _show(planned: UpdatePlan) -> None:
+def _show(planned: UpdatePlan, *, dry_run: bool) -> None:
     before, after = planned.answers.release, planned.target
+    what = "Plan to update" if dry_run else "Updating"
     if before == after:
-        typer.echo(f"Updating the crate to changed answers; it stays on template release {after}.\n")
+        typer.echo(f"{what} the crate to changed answers; it stays on template release {after}.\n")
     else:
-        typer.echo(f"Updating the crate from template release {before} to {after}.\n")
+        typer.echo(f"{what} the crate from template release {before} to {after}.\n")
     typer.echo("Files:" if planned.changes else "No file changes.")
     for path, change in planned.changes.items():
         typer.echo(f"  {change.result:8}  {path}")
@@ -104,7 +113,9 @@ def _show(planned: UpdatePlan) -> None:
         file = answers_file(planned.crate).name
         typer.echo(f"The release rejects your answer to the question `{name}`, and uses its default: see {file}.")
     if any(change.result is MergeResult.CONFLICT and not change.reason for change in planned.changes.values()):
-        typer.echo("`conflict`: you and the release changed the same lines of this file.")
+        typer.echo(
+            "`conflict`: you and the release changed the same lines; the update leaves conflict markers in the file."
+        )
     if planned.changelog:
         typer.echo(f"\n{planned.changelog}")
 
@@ -132,4 +143,7 @@ def _print_report(planned: UpdatePlan, lock: str) -> None:
                 f"Still {difference.state}: {difference.path} {difference.key}".rstrip()
                 + " (run `fast-rust drift` for details)"
             )
-    typer.echo("Review with `git diff`, run `just check`, and commit; `fast-rust update --abort` undoes the update.")
+    typer.echo(
+        "Review with `git status` and `git diff HEAD`, run `just check`, and commit;"
+        " `fast-rust update --abort` undoes the update."
+    )

@@ -52,7 +52,7 @@ HOT_PATH = (
 GATES = {
     "allocations": "the allocation test of the hot path (`just test`)",
     "doctests": "`cargo test --doc` (`just test`)",
-    "instructions": "the instruction limit in the benchmark (`just instructions`)",
+    "instructions": "the limits of instructions and heap blocks in the benchmark (`just instructions`)",
     "tests": "the crate's tests (`just test`)",
 }
 FOUND = {
