@@ -43,7 +43,7 @@ def _directives() -> list[Directive]:
 def explain(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="Rules, such as `OWN-6`, or checks, such as `clippy::ptr_arg`."),
+        typer.Argument(metavar="NAME", help="Rules, such as `OWN-6`, or checks, such as `clippy::ptr_arg`."),
     ],
 ) -> None:
     """Print what a rule of the coding standards requires, why, how to make an exception, and examples."""
