@@ -30,8 +30,9 @@ def test_after_a_conflict(next_release: Bench, text: SnapshotAssertion, tmp_path
     assert "\n".join(printed(done, tmp_path) for done in steps) == text
 
 
-def test_unknown_release(next_release: Bench, text: SnapshotAssertion, tmp_path: Path) -> None:
-    assert printed(next_release.fast_rust("--to", "next"), tmp_path) == text
+@pytest.mark.parametrize("arguments", ["--to next", "--data msrv"], ids=["release", "answer"])
+def test_a_wrong_value(next_release: Bench, arguments: str, text: SnapshotAssertion, tmp_path: Path) -> None:
+    assert printed(next_release.fast_rust(*arguments.split()), tmp_path) == text
 
 
 def test_uncommitted_changes(next_release: Bench, text: SnapshotAssertion, tmp_path: Path) -> None:

@@ -143,7 +143,8 @@ def _report(crate: Path, result: Result) -> bool:
     typer.echo(
         f"\n## Next\n\nThe changes are committed on the branch {BRANCH}; `git switch -` returns to the previous one.\n"
     )
-    for path in result.proposed:
+    # The workflows need the recipes of the template's justfile.
+    for path in sorted(result.proposed, key=lambda path: path != "justfile"):
         how = NEXT.get(path, "compare the two files; to replace yours, run `git mv -f {0}.proposed {0}`").format(path)
         if other := spelling_of(crate, path):
             how = f"{how} and `git rm {other}`: keep only one of the two"

@@ -18,7 +18,7 @@ def command(
 ) -> None:
     """Show advice of ast-grep and clippy: findings that may be wrong, so they never fail a build.
 
-    Exit codes: 0 shown, also if there are findings; 2 the workspace could not be checked.
+    Exit codes: 0 success, even if there are findings; 2 the workspace could not be checked.
     """
     report(path, advice=True)
     warn = [argument for lint in ADVICE for argument in ("--warn", lint)]

@@ -75,7 +75,7 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         str | None, typer.Option(help="Address of the template [default: the one in .copier-answers.yml].")
     ] = None,
 ) -> None:
-    """Report drift: where the template's files, or its keys in files such as Cargo.toml, differ from the release.
+    """Report drift: where files or keys of the template differ from the template release that the crate uses.
 
     Exit codes: 0 no drift; 1 drift, or --fix left a file unfixed; 2 a crate could not be compared.
     """

@@ -24,10 +24,8 @@ def require_clean(crate: Path) -> None:
         raise RefusedError("an update of this crate is not committed yet; commit it, or run `fast-rust update --abort`")
     if found := git.status(crate):
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        message = (
-            f"the working tree has uncommitted changes ({found[0][1]}{more}), which undoing this command would lose"
-        )
-        raise RefusedError(f"{message}; commit them, or run `git stash -u`")
+        changes = f"the working tree has uncommitted changes ({found[0][1]}{more})"
+        raise RefusedError(f"{changes}; commit them, or run `git stash -u`, since undoing this command would lose them")
     answers = answers_file(crate).name
     if answers not in git.entries(crate):
         raise RefusedError(
