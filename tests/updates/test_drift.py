@@ -52,7 +52,7 @@ def test_a_new_crate_has_no_drift(made: Path) -> None:
     done = drift(made)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        f"{made}: v0.0.1",
+        f"{made}: template release v0.0.1",
         "  no drift: all template-owned files and keys are as in the release",
     ]
 
@@ -317,7 +317,7 @@ def test_answers_that_git_ignores_are_found_next_to_a_member(crate: Path, templa
     (crate / "justfile").write_text("")
     done = drift(crate)
     assert (done.exit_code, "changed   justfile" in done.stdout) == (1, True)
-    assert f"{member}: v0.0.1" in done.stdout
+    assert f"{member}: template release v0.0.1" in done.stdout
 
 
 @ONE_KIND
@@ -415,7 +415,7 @@ def test_a_name_that_is_not_utf_8_is_unchanged(made: Path, tmp_path: Path) -> No
     command: list[str | Path] = [sys.executable, "-c", program, "drift", crate]
     done = subprocess.run([*command, "--fix"], check=False, capture_output=True)
     assert done.returncode == 1, done.stderr
-    assert b"/caf\xe9: v0.0.1\n" in done.stdout
+    assert b"/caf\xe9: template release v0.0.1\n" in done.stdout
     assert b"restored  " + os.fsencode(crate / "justfile") in done.stderr
     assert b"left      " + os.fsencode(crate / ".github/workflows/perf.yml") in done.stderr
     found = json.loads(subprocess.run([*command, "--json"], check=False, capture_output=True).stdout)
@@ -453,7 +453,7 @@ def test_line_endings_that_git_changes_are_not_drift_and_are_kept(crate: Path, a
     assert drift(crate, "--fix").exit_code == 1
     commit(crate)
     done = drift(crate, "--fix")
-    assert (done.exit_code, done.stderr.count("restored")) == (0, 2)
+    assert (done.exit_code, done.stderr.count("restored  ")) == (0, 2)
     assert read_tree(crate) == before
 
 
@@ -531,7 +531,7 @@ def test_every_crate_of_a_workspace_is_checked(crate: Path, template: Template) 
     (member / "src" / "platform.rs").write_text("")
     done = drift(crate)
     assert done.exit_code == 1
-    assert f"{member}: v0.0.1\n  changed   src/platform.rs" in done.stdout
+    assert f"{member}: template release v0.0.1\n  changed   src/platform.rs" in done.stdout
 
 
 @pytest.mark.parametrize("name", [".copier-answers.acme.yml", ANSWERS_FILE])
@@ -547,7 +547,7 @@ def test_answers_to_another_template_are_ignored(crate: Path, name: str) -> None
     done = drift(crate)
     assert (done.exit_code, done.stdout.splitlines()) == (
         1,
-        [f"{crate}: v0.0.1", "  changed   .github/workflows/perf.yml"],
+        [f"{crate}: template release v0.0.1", "  changed   .github/workflows/perf.yml"],
     )
     (crate / ".copier-answers.rust.yml").unlink(missing_ok=True)
     if name == ANSWERS_FILE:
@@ -561,7 +561,7 @@ def test_newer_releases_are_reported(crate: Path, template: Template, tmp_path: 
     release(repository, "v0.1.0rc1")
     done = drift(crate, "--template", repository)
     assert done.exit_code == 0
-    assert f"{crate}: v0.0.1, 1 release behind v0.0.2" in done.stdout
+    assert f"{crate}: template release v0.0.1, 1 release behind v0.0.2" in done.stdout
 
 
 @ONE_KIND
@@ -582,7 +582,7 @@ def test_a_crate_between_two_releases_is_ahead_or_behind(
     assert done.exit_code == 0
     releases = "1 release" if len(later) == 1 else f"{len(later)} releases"
     position = f"{releases} behind {later[-1]}" if later else "newer than the release v0.0.1"
-    assert done.stdout.splitlines()[0] == f"{crate}: {described}, {position}"
+    assert done.stdout.splitlines()[0] == f"{crate}: template release {described}, {position}"
     [found] = json.loads(drift(crate, "--template", repository, "--json").stdout)["crates"]
     assert found == {"crate": str(crate), "release": described, "newer": list(later), "differences": []}
 

@@ -137,9 +137,12 @@ def _of_keys(report: Report) -> tuple[Difference, ...]:
 
 def _fix(reports: Sequence[Report], *, force: bool) -> bool:
     """Restore drifted files, print the result for each, and return whether a file could not be restored."""
-    fixed = [(report.crate / path, reason) for report in reports for path, reason in fixing.fix(report, force=force)]
-    for path, reason in fixed:
-        typer.echo(f"left      {path}: {reason}" if reason else f"restored  {path}", err=True)
-    if not all(reason for _, reason in fixed):
-        typer.echo("Review with `git status` and `git diff HEAD`, and commit.", err=True)
-    return any(reason for _, reason in fixed)
+    restored, is_left = False, False
+    for report in reports:
+        for path, reason in fixing.fix(report, force=force):
+            what = f"left      {report.crate / path}: {reason}" if reason else f"restored  {report.crate / path}"
+            typer.echo(what, err=True)
+            restored, is_left = restored or not reason, is_left or bool(reason)
+    if restored and not is_left:
+        typer.echo("Review the restored files, then commit them.", err=True)
+    return is_left
