@@ -53,7 +53,7 @@ test-all: ## Run `make test`, then `make test-exhaustive`
 	@$(MAKE) --no-print-directory test-exhaustive
 
 .PHONY: test-exhaustive
-test-exhaustive: ## Build and run every variant, and render the combinations of answers that `make test` skips
+test-exhaustive: ## Build and run every variant, and render the combinations of answers that `make test` skips; takes an hour
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target EXHAUSTIVE=--exhaustive \
 		test-building-1 test-building-2 test-not-building
 
