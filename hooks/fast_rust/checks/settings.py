@@ -24,7 +24,7 @@ LIMITS = re.compile(r"(?ms)^\[workspace\.metadata\.perf\]\n.*?(?=^\[)")
     severity=Severity.WARNING,
 )
 def relaxed_settings_have_reasons(workspace: Workspace) -> Iterator[Violation]:
-    """A setting or a limit of `just perf` that is looser than the template's needs a reason."""
+    """A setting, or a limit of `just perf`, must not be looser than the template's without a reason."""
     for path, wanted in _wanted().items():
         table = workspace.table(path)
         for key, value in wanted.items():

@@ -21,7 +21,8 @@ NEEDS_WORK = 1
 # Gates of which single entries are staged.
 UNNAMED = {"cargo-deny", "cargo-shear", "clippy.toml"}
 NEXT = {
-    "justfile": "move your recipes to local.just under other names, then run `git mv -f {0}.proposed {0}`",
+    "justfile": "move the recipes that you keep to local.just, under other names than the template's,"
+    " then run `git mv -f {0}.proposed {0}`",
     ".github/workflows/ci.yml": "first replace your justfile, since the template's workflow calls the recipes of the"
     " template's justfile; move your own jobs to another workflow; then run `git mv -f {0}.proposed {0}`",
 }
@@ -96,6 +97,8 @@ EFFECTS = {
     ("profile", "quick"): "a new profile; your builds do not use it",
     ("workspace", "lints"): "cargo reports these lints in each package that inherits them",
     ("lints",): "the package inherits the lints of its workspace",
+    ("workspace", "metadata", "perf"): "limits of `just perf`",
+    ("workspace", "metadata", "ci"): "platforms on which CI runs the tests",
     ("workspace", "exclude"): "crates that were not members do not become members",
     ("package", "exclude"): "files that `cargo publish` omits",
 }
@@ -145,7 +148,9 @@ def _report(crate: Path, result: Result) -> bool:
     )
     # The workflows need the recipes of the template's justfile.
     for path in sorted(result.proposed, key=lambda path: path != "justfile"):
-        how = NEXT.get(path, "compare the two files; to replace yours, run `git mv -f {0}.proposed {0}`").format(path)
+        how = NEXT.get(path, "to replace yours, run `git mv -f {0}.proposed {0}`; to keep it, delete the other").format(
+            path
+        )
         if other := spelling_of(crate, path):
             how = f"{how} and `git rm {other}`: keep only one of the two"
         typer.echo(f"- {path}: yours is unchanged, and the template's is in {path}.proposed: {how}")

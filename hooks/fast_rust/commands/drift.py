@@ -65,7 +65,7 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         bool,
         typer.Option(
             "--keys",
-            help="Compare only the template's keys in files that you edit too, such as Cargo.toml.",
+            help="Compare only files that you edit too, such as Cargo.toml, and in them only the template's keys.",
         ),
     ] = False,
     lenient: Annotated[
@@ -75,7 +75,7 @@ def command(  # noqa: PLR0913  Typer makes an option of each.
         str | None, typer.Option(help="Address of the template [default: the one in .copier-answers.yml].")
     ] = None,
 ) -> None:
-    """Report drift: where files or keys of the template differ from the template release that the crate uses.
+    """Report drift: how the crate's copies of the template's files and keys differ from its template release.
 
     Exit codes: 0 no drift; 1 drift, or --fix left a file unfixed; 2 a crate could not be compared.
     """

@@ -27,8 +27,8 @@ def add(name: Name, crate: CrateFolder = Path()) -> None:
     """
     _apply(adding.add(crate, name))
     typer.echo(
-        f"Write your code in src/{name}.rs, and its budget in the section `# Hot path` of that file's documentation.\n"
-        f"Set the limits in bench/benches/{name}_instructions.rs to the budget; `just instructions` prints the cost."
+        f"Write your code in src/{name}.rs. `just instructions` prints its instructions and heap blocks.\n"
+        f"Write how many you allow in its section `# Hot path`, and as limits in bench/benches/{name}_instructions.rs."
     )
     _name_lockfile()
 
@@ -42,7 +42,7 @@ def remove(
         bool, typer.Option("--force", help="Remove it even if git cannot restore the deleted files.")
     ] = False,
 ) -> None:
-    """Remove a hot path (a module with benchmarks) and its tests; with the name `aggregate`, all sample code.
+    """Remove a hot path (a module with benchmarks) and its tests. The name `aggregate` removes all sample code.
 
     Exit codes: 0 removed; 2 not removed: the message says why.
     """

@@ -18,7 +18,7 @@ def command(  # noqa: PLR0913  Each is an option.
             metavar="BASE",
             envvar=["PERF_BASE", "CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "CI_MERGE_REQUEST_DIFF_BASE_SHA"],
             help="Branch or commit that the change will be merged into; the code before the change is the merge base"
-            " of the two [default: the default branch].",
+            " of BASE and --head [default: the default branch].",
         ),
     ] = "",
     *,

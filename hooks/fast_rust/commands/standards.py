@@ -85,7 +85,7 @@ def _show(markdown: str) -> None:
 
 @application.command("list")
 def list_standards(*, as_json: Annotated[bool, typer.Option("--json", help="Print all data as JSON.")] = False) -> None:
-    """List all rules of the coding standards: ID, level, how each is enforced, and what it requires."""
+    """List all rules of the coding standards: ID, level (such as MUST), how each is enforced, and what it requires."""
     if as_json:
         typer.echo(json.dumps([_as_json(directive) for directive in _directives()], indent=2, ensure_ascii=False))
         return

@@ -31,10 +31,8 @@ def check_name(name: str, crate: HotCrate) -> None:
     Raises HotPathError with the reason.
     """
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
-        message = (
-            f"`{name}` is not a valid module name: use up to {LONGEST_NAME} lower-case letters, digits and single `_`,"
-        )
-        raise HotPathError(f"{message} beginning with a letter")
+        usable = f"up to {LONGEST_NAME} lower-case letters, digits and `_` (not `__`)"
+        raise HotPathError(f"`{name}` is not a valid module name: use {usable}, beginning with a letter")
     if name in KEYWORDS:
         raise HotPathError(f"`{name}` is not a valid module name: it is a keyword of Rust; choose another name")
     if name in DEVICES:

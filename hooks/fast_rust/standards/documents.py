@@ -39,7 +39,7 @@ WAYS = {
     "reason": "add a comment `# reason: ...` on the line of the key that you relax, in the file that the check names.",
     "staged": 'correct the file that the check names. Only the entire check can be disabled: by `CHECK = "REASON"` in\n'
     "  `[workspace.metadata.staged]` of `Cargo.toml`.",
-    "budget": "increase the number in the `# Hot path` section and in the benchmark, and give the reason in the pull"
+    "budget": "increase the limit in the `# Hot path` section and in the benchmark, and give the reason in the pull"
     " request.",
     "accepted": "write `perf: accepted because ...` in the text of the pull request; a maintainer adds the label\n"
     "  `perf-accepted`.",

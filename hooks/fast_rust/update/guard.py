@@ -25,7 +25,7 @@ def require_clean(crate: Path) -> None:
     if found := git.status(crate):
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         changes = f"the working tree has uncommitted changes ({found[0][1]}{more})"
-        raise RefusedError(f"{changes}; commit them, or run `git stash -u`, since undoing this command would lose them")
+        raise RefusedError(f"{changes}, which could be lost; commit them, or run `git stash -u`")
     answers = answers_file(crate).name
     if answers not in git.entries(crate):
         raise RefusedError(
