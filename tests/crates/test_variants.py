@@ -63,7 +63,7 @@ def test_it_passes_its_own_checks_and_runs(
         for command in CHECKS:
             workshop.run(crate, *command.split(), **flags)
         workshop.run(crate, *BUILD, **flags)
-        run_once(checked_variant, Path(workshop.environment["CARGO_TARGET_DIR"], "debug"), tmp_path, workshop)
+        run_once(workshop, checked_variant, Path(workshop.environment["CARGO_TARGET_DIR"], "debug"), tmp_path)
 
 
 @pytest.mark.exhaustive

@@ -44,9 +44,9 @@ def build_release_and_run(workshop: Workshop, variant: Variant, folder: Path, **
     """Build the program or example of a variant in its release profile, and run it."""
     targets = ("--lib", "--examples") if variant.answers["kind"] == "lib" else ("--bins",)
     command = ("cargo", "build", "--release", "--package", program_name(variant), *targets)
-    built = {**workshop.environment, **_jemalloc_built(workshop), **environment}
-    workshop.run(workshop.variant(variant), *command, **built)
-    run_once(variant, Path(built["CARGO_TARGET_DIR"], "release"), folder, workshop)
+    workshop.run(workshop.variant(variant), *command, **_jemalloc_built(workshop), **environment)
+    target = environment.get("CARGO_TARGET_DIR", workshop.environment["CARGO_TARGET_DIR"])
+    run_once(workshop, variant, Path(target, "release"), folder)
 
 
 def _jemalloc_built(workshop: Workshop) -> dict[str, str]:
@@ -56,7 +56,7 @@ def _jemalloc_built(workshop: Workshop) -> dict[str, str]:
     return {"JEMALLOC_OVERRIDE": str(built[0])} if built else {}
 
 
-def run_once(variant: Variant, binaries: Path, folder: Path, workshop: Workshop) -> None:
+def run_once(workshop: Workshop, variant: Variant, binaries: Path, folder: Path) -> None:
     """Run the program once, or start the service, send a request and stop it, or run the example of a library."""
     program, sample = binaries / program_name(variant), bool(variant.answers["sample"])
     records = folder / "records"

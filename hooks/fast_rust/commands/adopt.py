@@ -20,12 +20,13 @@ from fast_rust.owned import Key
 NEEDS_WORK = 1
 # Gates of which single entries are staged.
 UNNAMED = {"cargo-deny", "cargo-shear", "clippy.toml"}
+REPLACE = "run `git mv -f {0}.proposed {0}`"
 NEXT = {
-    "justfile": "move the recipes that you keep to local.just, under other names than the template's,"
-    " then run `git mv -f {0}.proposed {0}`",
+    "justfile": f"move the recipes that you keep to local.just, under other names than the template's, then {REPLACE}",
     ".github/workflows/ci.yml": "first replace your justfile, since the template's workflow calls the recipes of the"
-    " template's justfile; move your own jobs to another workflow; then run `git mv -f {0}.proposed {0}`",
+    f" template's justfile; move your own jobs to another workflow; then {REPLACE}",
 }
+OTHERWISE = f"to replace yours, {REPLACE}; to keep it, delete the other"
 
 
 def command(  # noqa: PLR0913  Typer makes an option of each.
@@ -148,9 +149,7 @@ def _report(crate: Path, result: Result) -> bool:
     )
     # The workflows need the recipes of the template's justfile.
     for path in sorted(result.proposed, key=lambda path: path != "justfile"):
-        how = NEXT.get(path, "to replace yours, run `git mv -f {0}.proposed {0}`; to keep it, delete the other").format(
-            path
-        )
+        how = NEXT.get(path, OTHERWISE).format(path)
         if other := spelling_of(crate, path):
             how = f"{how} and `git rm {other}`: keep only one of the two"
         typer.echo(f"- {path}: yours is unchanged, and the template's is in {path}.proposed: {how}")

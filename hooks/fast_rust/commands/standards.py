@@ -55,11 +55,8 @@ def explain(
                 directive.id for directive in known if directive.id.partition("-")[0] == name.upper().partition("-")[0]
             )
             section = name.upper().partition("-")[0]
-            hint = (
-                f"the rules of {section} are: {ids}"
-                if ids
-                else "`fast-rust standards list` lists the rules, and `fast-rust rules` the checks of ast-grep"
-            )
+            lists = "`fast-rust standards list` lists the rules, and `fast-rust rules` the checks of ast-grep"
+            hint = f"the rules of {section} are: {ids}" if ids else lists
             message = f"unknown rule or check: {name}; {hint}."
             raise typer.BadParameter(message, param_hint="NAME")
     for directive in dict.fromkeys(directive for _, those in found for directive in those):
